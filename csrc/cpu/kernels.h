@@ -1,0 +1,56 @@
+// Stages A and C on the CPU: what the kernels are given, and the builds of them to choose from.
+#pragma once
+
+#include <cstdint>
+
+#include "../lsr/activation.h"
+
+namespace lsr::cpu {
+
+enum class Scalar : int32_t { kFloat32, kFloat64, kBFloat16, kFloat16 };
+
+// A (N, L, H, W) array in place, whatever its strides (in elements).
+struct Array {
+  void* data;
+  Scalar scalar;
+  int64_t image_stride, class_stride, row_stride, pixel_stride;
+};
+
+// The logits, and which block each pixel belongs to: image k is block k, or as block_ids say.
+struct Pixels {
+  Array logits;
+  int64_t images, classes, height, width;
+  const uint8_t* mask;       // (N, H, W), or null: all pixels are valid
+  const int32_t* block_ids;  // (N, H, W), or null; below 0 = no block
+  Activation activation;
+};
+
+// Pixels [begin, end) of one image, in row-major order.
+struct Range {
+  int64_t image, begin, end;
+};
+
+// Where the sums of a range go: one record of n, S[L], Q[L] per block.
+struct MomentSink {
+  virtual double* record(int64_t block) = 0;
+
+ protected:
+  ~MomentSink() = default;
+};
+
+// d loss / d p = scale (a + b p), a and b (K, L).
+struct GradientSource {
+  const double *a, *b;
+  double scale;
+};
+
+struct Kernels {
+  const char* name;
+  void (*moments)(const Pixels& pixels, const Range& range, MomentSink& sink);
+  void (*gradient)(const Pixels& pixels, const Range& range, const GradientSource& source, const Array& out);
+};
+
+// The best build for this processor; the environment variable LSR_CPU names a lesser one.
+const Kernels& kernels();
+
+}  // namespace lsr::cpu

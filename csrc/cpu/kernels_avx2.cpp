@@ -1,0 +1,23 @@
+// The kernels for x86-64 with AVX2 and FMA.
+#if defined(__x86_64__)
+#include <cstdint>
+#include <cstring>
+#include <new>
+
+#if defined(__clang__)
+#pragma clang attribute push(__attribute__((target("avx2,fma"))), apply_to = function)
+#else
+#pragma GCC target("avx2,fma")
+#endif
+#define LSR_VECTOR_BYTES 32
+#define LSR_LAMBDA __attribute__((always_inline))
+
+#include "kernels.inl"
+
+namespace lsr::cpu {
+extern const Kernels kAvx2{"avx2", moments, gradient};
+}
+#if defined(__clang__)
+#pragma clang attribute pop
+#endif
+#endif

@@ -1,0 +1,153 @@
+// Stage B: from the table of block sums to the loss and the coefficients of its pixel gradient.
+#pragma once
+
+#include <cstdint>
+
+#include "macros.h"
+#include "matching.h"
+
+namespace lsr {
+
+enum class Mode : int32_t { kIntra, kInter, kIntraInter };
+
+struct Options {
+  Mode mode;
+  Form form;
+  double n_eff;  // effective pixels of a block, at most all of them
+  double alpha;
+  double floor_rel, floor_abs;  // the floor of the variance: floor_rel * r2 + floor_abs
+  double sharpness;
+};
+
+// The block sums and what is known of the blocks, row-major.
+struct Table {
+  int64_t blocks, classes;
+  const double *n, *S, *Q;  // (K), (K, L), (K, L)
+  const int64_t* labels;    // (K, label_columns); -1 = unknown
+  int64_t label_columns;    // 1 or L
+  const int64_t* group;     // (K, group_columns), or null: blocks of equal label form one group
+  int64_t group_columns;
+  const double *mean, *std;     // (Z, L)
+  const double* class_weights;  // (L), or null
+};
+
+// What a group has in common: its size, mean, and variance between and within its blocks.
+struct Group {
+  double members, centre, variance;
+};
+
+LSR_HD int64_t label_of(const Table& t, int64_t k, int64_t l) {
+  return t.labels[t.label_columns == 1 ? k : k * t.label_columns + l];
+}
+
+LSR_HD bool is_known(const Table& t, int64_t k, int64_t l) { return label_of(t, k, l) >= 0 && t.n[k] > 0; }
+
+LSR_HD double weight_of(const Table& t, int64_t l) { return t.class_weights ? t.class_weights[l] : 1.0; }
+
+LSR_HD bool same_group(const Table& t, int64_t j, int64_t k, int64_t l) {
+  if (!is_known(t, j, l) || label_of(t, j, l) != label_of(t, k, l)) return false;
+  if (!t.group) return true;
+  const int64_t column = t.group_columns == 1 ? 0 : l;
+  return t.group[j * t.group_columns + column] == t.group[k * t.group_columns + column];
+}
+
+// The first block of k's group for class l: the one that stands for it.
+LSR_HD int64_t leader_of(const Table& t, int64_t k, int64_t l) {
+  for (int64_t j = 0; j < k; ++j) {
+    if (same_group(t, j, k, l)) return j;
+  }
+  return k;
+}
+
+LSR_HD double mu_of(const Table& t, int64_t k, int64_t l) { return t.S[k * t.classes + l] / t.n[k]; }
+
+LSR_HD double q_of(const Table& t, int64_t k, int64_t l) { return t.Q[k * t.classes + l] / t.n[k]; }
+
+LSR_HD double effective_pixels(const Options& o, double n) { return n < o.n_eff ? n : o.n_eff; }
+
+LSR_HD double target_variance(const Table& t, const Options& o, int64_t k, int64_t l) {
+  const double std = o.alpha * t.std[label_of(t, k, l) * t.classes + l];
+  return std * std;
+}
+
+LSR_HD double target_gap(const Table& t, int64_t k, int64_t l, double centre) {
+  return t.mean[label_of(t, k, l) * t.classes + l] - centre;
+}
+
+// Eq. 8, and Eq. 11 in mode intra+inter, of the group that block k leads. Two passes: E[x^2] - E[x]^2
+// cancels.
+LSR_HD Group group_of(const Table& t, const Options& o, int64_t k, int64_t l) {
+  double members = 0, sum = 0, within = 0;
+  for (int64_t j = k; j < t.blocks; ++j) {
+    if (!same_group(t, j, k, l)) continue;
+    members += 1;
+    sum += mu_of(t, j, l);
+    within += q_of(t, j, l) / effective_pixels(o, t.n[j]);
+  }
+  const double centre = sum / members;
+  double squares = 0;
+  for (int64_t j = k; j < t.blocks; ++j) {
+    if (!same_group(t, j, k, l)) continue;
+    const double deviation = mu_of(t, j, l) - centre;
+    squares += deviation * deviation;
+  }
+  return {members, centre, (squares + (o.mode == Mode::kIntraInter ? within : 0)) / members};
+}
+
+// The matching of one known cell: of the block alone, or of its group.
+LSR_HD Distance match_cell(const Table& t, const Options& o, const Group* group, int64_t k, int64_t l) {
+  const double r2 = target_variance(t, o, k, l);
+  const double floor = o.floor_rel * r2 + o.floor_abs;
+  if (group) return match(o.form, target_gap(t, k, l, group->centre), group->variance + floor, r2);
+  const double q = q_of(t, k, l);
+  const double s = q / effective_pixels(o, t.n[k]) + floor;
+  return match_block(o.form, target_gap(t, k, l, mu_of(t, k, l)), s, r2, q);
+}
+
+// The share of one cell in the loss, and in the two weights that it is divided by.
+struct Share {
+  double value, weight, sharpness, sharpness_weight;
+};
+
+LSR_HD Share share_of(const Table& t, const Options& o, const Group* group, int64_t k, int64_t l) {
+  const double w = weight_of(t, l);
+  if (!is_known(t, k, l) || !(w > 0)) return {0, 0, 0, 0};
+  const double share = group ? w / group->members : w;
+  const double sharpness = o.sharpness != 0 ? w * log(q_of(t, k, l) + kSharpnessOffset) : 0;
+  return {share * match_cell(t, o, group, k, l).value, share, sharpness, w};
+}
+
+LSR_HD double loss_of(const Options& o, const Share& total) {
+  if (!(total.weight > 0)) return 0;
+  return total.value / total.weight + o.sharpness * (total.sharpness / total.sharpness_weight);
+}
+
+// d loss / d p = a + b p for the pixels of one cell.
+struct Coefficients {
+  double a, b;
+};
+
+LSR_HD Coefficients coefficients_of(const Table& t, const Options& o, const Group* group, const Share& total,
+                                    int64_t k, int64_t l) {
+  const double w = weight_of(t, l);
+  if (!is_known(t, k, l) || !(w > 0)) return {0, 0};
+  const Distance distance = match_cell(t, o, group, k, l);
+  const double share = w / (group ? group->members : 1) / total.weight;
+  // 1. By the block's mean, its variance and Q/n.
+  double d_mu = share * distance.d_mean;
+  double d_s = share * distance.d_variance;
+  double d_q = share * distance.d_q;
+  if (group) {
+    d_mu += 2 * d_s * (mu_of(t, k, l) - group->centre);
+    if (o.mode == Mode::kInter) d_s = 0;
+  }
+  if (o.sharpness != 0) {
+    d_q += o.sharpness * w / total.sharpness_weight / (q_of(t, k, l) + kSharpnessOffset);
+  }
+  // 2. By the sums S and Q = sum p (1 - p).
+  const double d_S = d_mu / t.n[k];
+  const double d_Q = (d_s / effective_pixels(o, t.n[k]) + d_q) / t.n[k];
+  return {d_S + d_Q, -2 * d_Q};
+}
+
+}  // namespace lsr

@@ -1,0 +1,36 @@
+// The options' names at the operators' boundary.
+#pragma once
+
+#include <torch/headeronly/util/Exception.h>
+
+#include <string>
+
+#include "lsr/activation.h"
+#include "lsr/table.h"
+
+namespace lsr {
+
+inline Activation activation_named(const std::string& name) {
+  if (name == "softmax") return Activation::kSoftmax;
+  STD_TORCH_CHECK(name == "sigmoid", "activation must be softmax or sigmoid, got ", name);
+  return Activation::kSigmoid;
+}
+
+inline Mode mode_named(const std::string& name) {
+  if (name == "intra") return Mode::kIntra;
+  if (name == "inter") return Mode::kInter;
+  STD_TORCH_CHECK(name == "intra+inter", "mode must be intra, inter or intra+inter, got ", name);
+  return Mode::kIntraInter;
+}
+
+inline Form form_named(const std::string& name) {
+  if (name == "paper") return Form::kPaper;
+  if (name == "marginal") return Form::kMarginal;
+  if (name == "kl") return Form::kKl;
+  if (name == "reverse_kl") return Form::kReverseKl;
+  if (name == "wasserstein") return Form::kWasserstein;
+  STD_TORCH_CHECK(name == "legacy", "form must be one of the six forms, got ", name);
+  return Form::kLegacy;
+}
+
+}  // namespace lsr

@@ -1,0 +1,166 @@
+"""The stateless functions: block moments and the label super-resolution loss."""
+
+from __future__ import annotations
+
+import warnings
+from functools import lru_cache
+
+import torch
+from torch import Tensor
+
+from lsr_ext import ops, reference
+from lsr_ext.checks import check_inputs, check_labels, check_logits, check_values
+from lsr_ext.options import LossOptions
+
+BACKENDS = ("auto", "fused", "reference")
+
+
+@lru_cache
+def _say_fallback(device_type: str) -> None:
+    warnings.warn(
+        f"no fused kernel for device type {device_type!r}: the reference in plain PyTorch is used",
+        stacklevel=4,
+    )
+
+
+def _use_fused(backend: str, device: torch.device) -> bool:
+    """Whether the kernels take the call; 'auto' falls back to the reference and says so once."""
+    if backend not in BACKENDS:
+        raise ValueError(f"backend must be one of {BACKENDS}, got {backend!r}")
+    if backend == "reference":
+        return False
+    if ops.has_kernel(device.type):
+        return True
+    if backend == "fused":
+        raise RuntimeError(f"backend 'fused': there is no kernel for device type {device.type!r}")
+    _say_fallback(device.type)
+    return False
+
+
+def block_moments(
+    logits: Tensor,
+    mask: Tensor | None = None,
+    activation: str = "softmax",
+    *,
+    block_ids: Tensor | None = None,
+    num_blocks: int | None = None,
+    backend: str = "auto",
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Per-class sums over the valid pixels of every block: all that the losses see of the pixels.
+
+        n_k = number of valid pixels,   S_kl = sum p_l,   Q_kl = sum p_l (1 - p_l)
+
+    Args:
+        logits: (N, L, H, W) float32, float64, bfloat16 or float16, any strides.
+        mask: (N, H, W) bool, True where a pixel is valid; None = all are.
+        activation: "softmax" over classes (L >= 2) or "sigmoid" per class.
+        block_ids: (N, H, W) int32 in [-1, num_blocks): the block of each pixel, -1 = none;
+            None = every image is one block.
+        num_blocks: K, required with ``block_ids``.
+        backend: "auto", "fused" or "reference".
+
+    Returns:
+        n (K,), S (K, L), Q (K, L) in float64; S and Q are differentiable.
+
+    Raises:
+        ValueError, TypeError: on a wrong rank, shape or dtype, saying what was expected and what came.
+    """
+    check_logits(logits, mask, block_ids, activation)
+    if (block_ids is None) != (num_blocks is None):
+        raise ValueError("block_ids and num_blocks go together: give both or neither")
+    if not _use_fused(backend, logits.device):
+        return reference.block_moments(logits, mask, activation, block_ids=block_ids, num_blocks=num_blocks)
+    blocks = logits.shape[0] if num_blocks is None else num_blocks
+    return torch.ops.lsr.block_moments(logits, mask, block_ids, blocks, activation)
+
+
+def label_super_resolution_loss(
+    logits: Tensor,
+    labels: Tensor,
+    mean: Tensor,
+    std: Tensor,
+    *,
+    group: Tensor | None = None,
+    mask: Tensor | None = None,
+    block_ids: Tensor | None = None,
+    class_weights: Tensor | None = None,
+    mode: str = "intra+inter",
+    form: str = "marginal",
+    variance: str | float = "independent",
+    alpha: float = 1.0,
+    floor: float | None = None,
+    sharpness: float = 0.0,
+    activation: str = "softmax",
+    backend: str = "auto",
+    validate: bool = False,
+) -> Tensor:
+    r"""Match the class fractions a network predicts in blocks to what the blocks' labels say of them.
+
+    With mu_kl = S_kl / n_k the predicted fraction of class l in block k and s_kl = Q_kl / (n_k n_eff) its
+    variance, the loss is the mean over known cells of a distance D between the predicted Gaussian
+    and the target N(eta, r2), eta = mean[z, l], r2 = (alpha std[z, l])^2:
+
+    - ``mode="intra"``: each block by itself, D(mu_kl, s_kl) (Eq. 5);
+    - ``mode="inter"``: each group of blocks of one label, by the mean mu_g and the variance
+      V_g of mu_kl over its blocks (Eq. 8, 9);
+    - ``mode="intra+inter"``: as "inter", with V_g + mean_k s_kl (Eq. 11, 18).
+
+    With d = eta - mu and s the variance, D by ``form`` is
+
+    - "paper":       1/2 s d^2 / (r2 + s)^2 + 1/2 log(2 pi s), Eq. 5 and 9 as printed. Unbounded below as
+      s -> 0 whatever the mean: with ``floor=0.0`` (the exact formula) training collapses to one class. The
+      default floor, r2 itself, lets it train;
+    - "marginal":    1/2 d^2 / (r2 + s) + 1/2 log(2 pi (r2 + s)): bounded, trains well, the default;
+    - "kl":          KL(predicted || target);
+    - "reverse_kl":  KL(target || predicted);
+    - "wasserstein": d^2 + (sqrt(s) - sqrt(r2))^2;
+    - "legacy":      the forms of earlier public code, kept exactly.
+
+    Args:
+        logits: (N, L, H, W) float32, float64, bfloat16 or float16, any strides.
+        labels: (N,) integers, one label per block, or (N, L), one per block and class; in [0, Z),
+            -1 = unknown: takes no part. (K,) or (K, L) with ``block_ids``.
+        mean, std: (Z, L) mean and standard deviation of the class fraction given the label; mean in [0, 1],
+            std >= 0 (> 0 for "kl" and "reverse_kl").
+        group: integer ids, shaped as labels may be; blocks of equal id and equal label form one group. None:
+            the blocks of the batch with equal labels form one group.
+        mask: (N, H, W) bool, True where a pixel is valid. A block without a valid pixel takes no part.
+        block_ids: (N, H, W) int32 in [-1, K): the block of each pixel, -1 = none.
+        class_weights: (L,) weights >= 0 of the classes in the mean.
+        variance: the paper prints two variances of a block's mean. "independent": Q / n^2, the variance of
+            a mean of independent pixels (Eq. 14-16). "printed": Q / n (Eq. 3). A number n_eff in [1, n]:
+            Q / (n n_eff), for pixels that are correlated (Appendix A).
+        alpha: scale of the target's standard deviation (Appendix A, Table 5).
+        floor: added to s. None: rel * r2 + 1e-8, rel by form (1 for "paper"); 0.0: the formula exactly.
+        sharpness: adds sharpness * mean log(Q / n + 0.03), which rewards decided pixels.
+        activation: "softmax" (exclusive classes) or "sigmoid" (independent classes).
+        backend: "auto", "fused" (the kernels) or "reference" (plain PyTorch).
+        validate: also check the values (finite logits, labels in range, no empty block): reads all pixels
+            and synchronises.
+
+    Returns:
+        A scalar, float64 for float64 logits and float32 otherwise, differentiable by the logits.
+        With nothing known it is 0, and so is its gradient.
+
+    Raises:
+        ValueError, TypeError: on arguments that do not agree, saying what was expected and what came.
+    """
+    choices = {
+        "mode": mode,
+        "form": form,
+        "variance": variance,
+        "alpha": alpha,
+        "floor": floor,
+        "sharpness": sharpness,
+        "activation": activation,
+    }
+    tensors = {"group": group, "mask": mask, "block_ids": block_ids, "class_weights": class_weights}
+    if not _use_fused(backend, logits.device):
+        return reference.label_super_resolution_loss(
+            logits, labels, mean, std, **tensors, validate=validate, **choices
+        )
+    options = LossOptions(**choices)
+    check_inputs(logits, labels, mean, std, *tensors.values(), options)
+    if validate:
+        check_values(logits, labels, mean, std, mask, block_ids, options)
+    return ops.fused_loss(logits, labels, mean, std, options, **tensors)

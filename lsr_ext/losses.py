@@ -1,0 +1,86 @@
+"""The losses as modules: state around :mod:`lsr_ext.functional`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+
+import torch
+from torch import Tensor, nn
+
+from lsr_ext.checks import check_distribution
+from lsr_ext.distributions import CountDistribution
+from lsr_ext.functional import BACKENDS, label_super_resolution_loss
+from lsr_ext.options import LossOptions
+
+
+class LabelSuperResolutionLoss(nn.Module):
+    """The intra-, inter- or intra+inter-instance loss for one :class:`CountDistribution`.
+
+    The arguments are those of :func:`lsr_ext.functional.label_super_resolution_loss`, which states the
+    equations. The default form, "marginal", is bounded and trains; "paper" is the paper's Eq. 9, and with
+    ``floor=0.0`` exactly so, but it then rewards vanishing variance without limit and collapses.
+
+    Shape:
+        logits (N, L, H, W), labels (N,) or (N, L), group likewise, mask (N, H, W); the result is a scalar.
+
+    Raises:
+        ValueError: on an unknown option, on weights that do not fit the classes, and for a distribution
+            that the form does not allow (std = 0 under "kl" and "reverse_kl").
+    """
+
+    def __init__(
+        self,
+        distribution: CountDistribution,
+        mode: str = "intra+inter",
+        form: str = "marginal",
+        variance: str | float = "independent",
+        alpha: float = 1.0,
+        floor: float | None = None,
+        sharpness: float = 0.0,
+        activation: str = "softmax",
+        class_weights: Sequence[float] | Tensor | None = None,
+        backend: str = "auto",
+    ) -> None:
+        super().__init__()
+        self.options = LossOptions(mode, form, variance, alpha, floor, sharpness, activation)
+        if backend not in BACKENDS:
+            raise ValueError(f"backend must be one of {BACKENDS}, got {backend!r}")
+        self.backend = backend
+        check_distribution(distribution.mean, distribution.std, form)
+        classes = distribution.mean.shape[1]
+        weights = None if class_weights is None else torch.as_tensor(class_weights, dtype=torch.float32)
+        if weights is not None and (weights.shape != (classes,) or not bool((weights >= 0).all())):
+            raise ValueError(f"class_weights must be {classes} numbers >= 0, got {class_weights}")
+        self.register_buffer("mean", distribution.mean.float())
+        self.register_buffer("std", distribution.std.float())
+        self.register_buffer("class_weights", weights)
+
+    def forward(
+        self,
+        logits: Tensor,
+        labels: Tensor,
+        group: Tensor | None = None,
+        mask: Tensor | None = None,
+        block_ids: Tensor | None = None,
+        validate: bool = False,
+    ) -> Tensor:
+        """The loss of a batch, a scalar."""
+        return label_super_resolution_loss(
+            logits,
+            labels,
+            self.mean,
+            self.std,
+            group=group,
+            mask=mask,
+            block_ids=block_ids,
+            class_weights=self.class_weights,
+            backend=self.backend,
+            validate=validate,
+            **asdict(self.options),
+        )
+
+    def extra_repr(self) -> str:
+        """The options, as they stand in ``print(model)``."""
+        chosen = ", ".join(f"{name}={value!r}" for name, value in asdict(self.options).items())
+        return f"{chosen}, backend={self.backend!r}"

@@ -1,0 +1,108 @@
+"""The operators ``torch.ops.lsr.*``: the library, and what the compiler and autograd must know of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.autograd.function import FunctionCtx
+
+from lsr_ext.options import LossOptions
+from lsr_ext.reference import table_dtype
+
+_LIBRARY = Path(__file__).with_name("_C.so")
+if not _LIBRARY.exists():
+    raise ImportError(f"{_LIBRARY} is missing: build the extension with `make build`, or reinstall lsr_ext")
+torch.ops.load_library(_LIBRARY)
+
+
+def has_kernel(device_type: str) -> bool:
+    """Whether the operators run on this type of device; "meta" stands for tracing."""
+    return device_type in ("cpu", "meta")
+
+
+def fused_loss(
+    logits: Tensor,
+    labels: Tensor,
+    mean: Tensor,
+    std: Tensor,
+    options: LossOptions,
+    *,
+    group: Tensor | None,
+    mask: Tensor | None,
+    block_ids: Tensor | None,
+    class_weights: Tensor | None,
+) -> Tensor:
+    """The loss by the fused operator; arguments as :func:`lsr_ext.functional.label_super_resolution_loss`."""
+    loss, _, _ = torch.ops.lsr.label_super_resolution(
+        logits,
+        labels.long(),
+        mean,
+        std,
+        None if group is None else group.long(),
+        mask,
+        block_ids,
+        class_weights,
+        options.mode,
+        options.form,
+        options.n_eff,
+        options.alpha,
+        options.floor_rel,
+        options.floor_abs,
+        options.sharpness,
+        options.activation,
+    )
+    return loss
+
+
+@torch.library.register_fake("lsr::block_moments")
+def _(
+    logits: Tensor, mask: Tensor | None, block_ids: Tensor | None, blocks: int, activation: str
+) -> tuple[Tensor, Tensor, Tensor]:
+    table = logits.new_empty((blocks, logits.shape[1]), dtype=table_dtype(logits))
+    return table.new_empty((blocks,)), table, torch.empty_like(table)
+
+
+@torch.library.register_fake("lsr::label_super_resolution")
+def _(logits: Tensor, labels: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor]:
+    table = logits.new_empty((labels.shape[0], logits.shape[1]), dtype=table_dtype(logits))
+    loss = logits.new_empty((), dtype=torch.promote_types(logits.dtype, torch.float32))
+    return loss, table, torch.empty_like(table)
+
+
+@torch.library.register_fake("lsr::pixel_gradient")
+def _(logits: Tensor, *_: object) -> Tensor:
+    return torch.empty_like(logits)
+
+
+def _save_moments_context(ctx: FunctionCtx, inputs: tuple, output: tuple) -> None:
+    logits, mask, block_ids, _, ctx.activation = inputs
+    ctx.save_for_backward(logits, mask, block_ids)
+
+
+def _moments_backward(ctx: FunctionCtx, _: Tensor, grad_S: Tensor, grad_Q: Tensor) -> tuple:  # noqa: N803
+    # p adds p to S and p (1 - p) to Q.
+    a, b = (grad_S + grad_Q).contiguous(), (-2 * grad_Q).contiguous()
+    grad = torch.ops.lsr.pixel_gradient(*ctx.saved_tensors, a, b, None, ctx.activation)
+    return grad, None, None, None, None
+
+
+def _save_loss_context(ctx: FunctionCtx, inputs: tuple, output: tuple) -> None:
+    logits, mask, block_ids = inputs[0], inputs[5], inputs[6]
+    _, a, b = output
+    ctx.activation = inputs[-1]
+    ctx.inputs = len(inputs)
+    ctx.mark_non_differentiable(a, b)
+    ctx.save_for_backward(logits, mask, block_ids, a, b)
+
+
+def _loss_backward(ctx: FunctionCtx, grad: Tensor, *_: Tensor | None) -> tuple:
+    pixel_grad = torch.ops.lsr.pixel_gradient(*ctx.saved_tensors, grad, ctx.activation)
+    return pixel_grad, *[None] * (ctx.inputs - 1)
+
+
+torch.library.register_autograd("lsr::block_moments", _moments_backward, setup_context=_save_moments_context)
+torch.library.register_autograd(
+    "lsr::label_super_resolution", _loss_backward, setup_context=_save_loss_context
+)
