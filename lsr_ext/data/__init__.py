@@ -1,0 +1,37 @@
+"""From images and block labels to batches: blocks, labels, splits, a dataset and a grouped sampler."""
+
+from lsr_ext.data.blocks import Block, block_fractions, cut_blocks
+from lsr_ext.data.collection import BlockCollection
+from lsr_ext.data.dataset import BlockDataset
+from lsr_ext.data.folders import read_mask_pairs, read_resize_list
+from lsr_ext.data.images import list_images, read_image, read_mask
+from lsr_ext.data.labels import (
+    LabelTable,
+    add_label_noise,
+    quantile_edges,
+    quantise_fractions,
+    read_label_table,
+)
+from lsr_ext.data.sampler import GroupedBatchSampler
+from lsr_ext.data.splits import split_by_image, split_by_position
+
+__all__ = [
+    "Block",
+    "BlockCollection",
+    "BlockDataset",
+    "GroupedBatchSampler",
+    "LabelTable",
+    "add_label_noise",
+    "block_fractions",
+    "cut_blocks",
+    "list_images",
+    "quantile_edges",
+    "quantise_fractions",
+    "read_image",
+    "read_label_table",
+    "read_mask",
+    "read_mask_pairs",
+    "read_resize_list",
+    "split_by_image",
+    "split_by_position",
+]

@@ -1,0 +1,220 @@
+"""A collection in memory: images, the blocks cut from them, and one label per block."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from lsr_ext.data.blocks import Block, block_fractions, cut_blocks
+from lsr_ext.data.folders import read_mask_pairs
+from lsr_ext.data.images import read_image
+from lsr_ext.data.labels import (
+    LabelTable,
+    add_label_noise,
+    quantile_edges,
+    quantise_fractions,
+    read_label_table,
+)
+
+
+@dataclass(frozen=True)
+class BlockCollection:
+    """N labelled blocks over M images.
+
+    Attributes:
+        images: M arrays, uint8 (H, W, 3); sizes may differ.
+        blocks: N blocks; `Block.image` is an index into `images`.
+        labels: int64 (N,), or (N, L) for one label per class; -1 = unknown.
+        classes: the L names of the pixel classes.
+        masks: M arrays of class ids, int64 (H, W), or None where there are none.
+        names: the M images' names.
+        label_names: the names of the labels 0..Z-1.
+
+    Raises:
+        ValueError: lengths that do not match, a label without a name, or a mask of another size than
+            its image.
+    """
+
+    images: list[np.ndarray]
+    blocks: list[Block]
+    labels: np.ndarray
+    classes: list[str]
+    masks: list[np.ndarray] | None
+    names: list[str]
+    label_names: list[str]
+
+    def __post_init__(self) -> None:
+        if len(self.names) != len(self.images):
+            raise ValueError(
+                f"expected one name per image, got {len(self.names)} for {len(self.images)} images"
+            )
+        if self.labels.shape not in ((len(self.blocks),), (len(self.blocks), len(self.classes))):
+            raise ValueError(
+                f"expected labels ({len(self.blocks)},) or ({len(self.blocks)}, {len(self.classes)}), "
+                f"got {self.labels.shape}"
+            )
+        highest = self.labels.max(initial=-1)
+        if highest >= len(self.label_names):
+            raise ValueError(f"label {highest} has no name: {len(self.label_names)} label names were given")
+        if self.masks is not None:
+            _check_masks(self.images, self.masks, self.names)
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def subset(self, indices: Sequence[int] | np.ndarray) -> "BlockCollection":
+        """The blocks of these indices, in this order, over the same images."""
+        indices = np.asarray(indices, dtype=np.int64)
+        return replace(self, blocks=[self.blocks[i] for i in indices], labels=self.labels[indices])
+
+    def fractions(self) -> np.ndarray:
+        """Exact class fractions of every block from the masks: float64 (N, L).
+
+        Raises:
+            ValueError: the collection has no masks.
+        """
+        if self.masks is None:
+            raise ValueError("class fractions need masks, and this collection has none")
+        return block_fractions(self.masks, self.blocks, len(self.classes))
+
+    @classmethod
+    def from_label_table(
+        cls,
+        folder: str | Path,
+        csv: str | Path,
+        classes: Sequence[str],
+        block_size_px: int | None = None,
+        label_names: Sequence[str] | None = None,
+    ) -> "BlockCollection":
+        """Labelled images without masks: see `read_label_table` for the CSV.
+
+        Args:
+            folder: what the table's file names are relative to.
+            csv: the table. Its class columns, if any, are names from `classes`; a class without a
+                column has label -1 throughout.
+            classes: the names of the pixel classes.
+            block_size_px: None: each image is one block, and all have one size. A number: images are
+                cut into blocks of that side, which take over their image's label.
+            label_names: names of the labels; None: "0", "1", ...
+
+        Raises:
+            FileNotFoundError: the table or an image it names is missing.
+            ValueError: a fault in the table or an image, or images of unequal sizes as single blocks.
+        """
+        table = read_label_table(csv)
+        labels = _labels_of_classes(table, list(classes), csv)
+        images = [read_image(Path(folder) / name) for name in table.images]
+        sizes = [image.shape[:2] for image in images]
+        blocks = (
+            _whole_images(sizes, table.images) if block_size_px is None else cut_blocks(sizes, block_size_px)
+        )
+        if label_names is None:
+            label_names = [str(label) for label in range(labels.max() + 1)]
+        block_labels = labels[[block.image for block in blocks]]
+        return cls(images, blocks, block_labels, list(classes), None, table.images, list(label_names))
+
+    @classmethod
+    def from_masks(
+        cls,
+        images: Sequence[np.ndarray],
+        masks: Sequence[np.ndarray],
+        names: Sequence[str],
+        classes: Sequence[str],
+        block_size_px: int,
+        *,
+        edges: Sequence[float] | np.ndarray | None = None,
+        bins: int | None = None,
+        label_class: int = -1,
+        noise_std: float = 0.0,
+        seed: int = 0,
+        stride_px: int | None = None,
+    ) -> "BlockCollection":
+        """Blocks whose label is the quantised fraction of one class, as a mask gives it.
+
+        Args:
+            images: uint8 (H, W, 3).
+            masks: class ids in [0, L), integer (H, W).
+            names: the images' names.
+            classes: L names of the pixel classes.
+            block_size_px: the side of a block.
+            edges: inner edges of the bins, (Z-1,); or
+            bins: their number Z, with edges at the quantiles of the fractions.
+            label_class: the index of the class whose fraction makes the label.
+            noise_std: std of the Gaussian noise added to that fraction first, as if it were guessed.
+            seed: of that noise.
+            stride_px: the distance between blocks; None: `block_size_px`.
+
+        Raises:
+            ValueError: not exactly one of `edges` and `bins`, or a fault in what is given.
+        """
+        if (edges is None) == (bins is None):
+            raise ValueError(f"expected either edges or bins, got edges={edges} and bins={bins}")
+        _check_masks(images, masks, names)
+        if not -len(classes) <= label_class < len(classes):
+            raise ValueError(f"expected label_class to be one of {len(classes)} classes, got {label_class}")
+        blocks = cut_blocks([image.shape[:2] for image in images], block_size_px, stride_px)
+        fractions = block_fractions(masks, blocks, len(classes))[:, label_class]
+        fractions = add_label_noise(fractions, noise_std, np.random.default_rng(seed))
+        edges = quantile_edges(fractions, bins) if edges is None else edges
+        labels = quantise_fractions(fractions, edges)
+        limits = [0.0, *edges, 1.0]
+        label_names = [f"{low:.3g}-{high:.3g}" for low, high in itertools.pairwise(limits)]
+        return cls(list(images), blocks, labels, list(classes), list(masks), list(names), label_names)
+
+    @classmethod
+    def from_mask_folder(
+        cls,
+        image_folder: str | Path,
+        mask_folder: str | Path,
+        classes: Sequence[str],
+        block_size_px: int,
+        *,
+        mask_suffix: str = "_mask",
+        instance_masks: bool = True,
+        resize: Mapping[str, int] | None = None,
+        downscale: int = 1,
+        **labelling: object,
+    ) -> "BlockCollection":
+        """`read_mask_pairs`, then `from_masks`, which takes the other keywords (`edges` or `bins`, ...)."""
+        images, masks, names = read_mask_pairs(
+            image_folder,
+            mask_folder,
+            mask_suffix=mask_suffix,
+            instance_masks=instance_masks,
+            resize=resize,
+            downscale=downscale,
+        )
+        return cls.from_masks(images, masks, names, classes, block_size_px, **labelling)
+
+
+def _check_masks(images: Sequence[np.ndarray], masks: Sequence[np.ndarray], names: Sequence[str]) -> None:
+    if not len(images) == len(masks) == len(names):
+        raise ValueError(
+            f"expected a mask and a name per image, got {len(masks)}, {len(names)} for {len(images)} images"
+        )
+    for name, image, mask in zip(names, images, masks, strict=True):
+        if image.shape[:2] != mask.shape:
+            raise ValueError(f"{name}: the image is {image.shape[:2]} px, its mask {mask.shape} px")
+
+
+def _labels_of_classes(table: LabelTable, classes: list[str], csv: str | Path) -> np.ndarray:
+    if table.classes is None:
+        return table.labels
+    unknown = [name for name in table.classes if name not in classes]
+    if unknown:
+        raise ValueError(f"{csv}: column {unknown[0]!r} is none of the classes {', '.join(classes)}")
+    labels = np.full((len(table.images), len(classes)), -1, dtype=np.int64)
+    labels[:, [classes.index(name) for name in table.classes]] = table.labels
+    return labels
+
+
+def _whole_images(sizes: list[tuple[int, int]], names: list[str]) -> list[Block]:
+    for name, size in zip(names, sizes, strict=True):
+        if size != sizes[0]:
+            raise ValueError(
+                f"images that are one block each need one size: {names[0]} is {sizes[0]} px, "
+                f"{name} is {size} px; give block_size_px to cut them"
+            )
+    return [Block(image, 0, 0, width, height) for image, (height, width) in enumerate(sizes)]

@@ -1,0 +1,59 @@
+"""The blocks of a collection as tensors."""
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from lsr_ext.data.collection import BlockCollection
+
+
+class BlockDataset(Dataset[dict[str, torch.Tensor | int]]):
+    """Map-style dataset of blocks.
+
+    An item is a dict of `image`: float32 (3, H, W) in [0, 1]; `label`: int64, a scalar or (L,);
+    `index`: int, the block's index; and, `with_masks`, `mask`: int64 (H, W) class ids.
+
+    Args:
+        collection: the blocks.
+        with_masks: give the pixel masks too.
+        augment: flip and turn by quarters at random (blocks that are not square: flips and half turns),
+            image and mask alike. Drawn from torch's global generator, which a `DataLoader` seeds anew in
+            each worker and epoch, so `torch.manual_seed` makes it repeatable.
+
+    Raises:
+        ValueError: `with_masks` and the collection has none.
+    """
+
+    def __init__(self, collection: BlockCollection, with_masks: bool = False, augment: bool = False) -> None:
+        if with_masks and collection.masks is None:
+            raise ValueError("with_masks=True needs a collection with masks, and this one has none")
+        self.collection = collection
+        self.with_masks = with_masks
+        self.augment = augment
+
+    def __len__(self) -> int:
+        return len(self.collection)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor | int]:
+        block = self.collection.blocks[index]
+        turns, flip = _draw_symmetry(block.width == block.height) if self.augment else (0, False)
+        pixels = _tensor(block.cut(self.collection.images[block.image]), turns, flip)
+        item = {
+            "image": pixels.permute(2, 0, 1).contiguous().float() / 255,
+            "label": torch.as_tensor(self.collection.labels[index], dtype=torch.int64),
+            "index": index,
+        }
+        if self.with_masks:
+            item["mask"] = _tensor(block.cut(self.collection.masks[block.image]), turns, flip).long()
+        return item
+
+
+def _draw_symmetry(is_square: bool) -> tuple[int, bool]:
+    turns, flip = torch.randint(4, ()).item(), torch.randint(2, ()).item() == 1
+    return (turns if is_square else turns // 2 * 2), flip
+
+
+def _tensor(array: np.ndarray, turns: int, flip: bool) -> torch.Tensor:
+    turned = np.rot90(array, turns)
+    # A copy: torch takes no negative strides, and the collection's own array stays out of reach.
+    return torch.from_numpy((turned[:, ::-1] if flip else turned).copy())

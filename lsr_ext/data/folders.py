@@ -1,0 +1,145 @@
+"""Folders of images with their pixel masks, brought to one magnification."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from skimage.transform import downscale_local_mean
+
+from lsr_ext.data.images import IMAGE_SUFFIXES, list_images, read_image, read_mask
+
+
+def read_mask_pairs(
+    image_folder: str | Path,
+    mask_folder: str | Path,
+    *,
+    mask_suffix: str = "_mask",
+    instance_masks: bool = True,
+    resize: Mapping[str, int] | None = None,
+    downscale: int = 1,
+) -> tuple[list[np.ndarray], list[np.ndarray], list[str]]:
+    """Read every image `name.png` of one folder with its mask `name<mask_suffix>.png` of another.
+
+    Args:
+        image_folder: PNG, JPEG or TIFF images.
+        mask_folder: masks of those formats or `.npy`; it may be the image folder itself.
+        mask_suffix: what a mask's name has after its image's name, before the extension.
+        instance_masks: masks hold instance ids, and every id above 0 becomes class 1; False: class ids.
+        resize: image file name -> the factor that would enlarge it to the magnification of the
+            others; a file that is not named has factor 1.
+        downscale: the factor by which images of factor 1 are reduced. An image of factor f is reduced
+            by downscale / f: images by the mean over an area, masks by the nearest pixel.
+
+    Returns:
+        images: uint8 (H, W, 3); masks: int64 (H, W) class ids; names: the images' file names.
+
+    Raises:
+        FileNotFoundError: a folder is missing.
+        ValueError: an image without a mask, a mask without an image, two files of one name, a pair
+            of unequal sizes, a `resize` name without an image, or a reduction that is no whole number.
+    """
+    pairs = _find_pairs(Path(image_folder), Path(mask_folder), mask_suffix)
+    resize = dict(resize or {})
+    unknown = sorted(resize.keys() - {image.name for image, _ in pairs})
+    if unknown:
+        raise ValueError(f"resize names {unknown[0]!r}, which is no image of {image_folder}")
+    images, masks = [], []
+    for image_path, mask_path in pairs:
+        image, mask = _read_pair(image_path, mask_path)
+        factor = _reduction(downscale, resize.get(image_path.name, 1), image_path)
+        images.append(reduce_image(image, factor))
+        masks.append(reduce_mask(mask > 0 if instance_masks else mask, factor).astype(np.int64))
+    return images, masks, [image.name for image, _ in pairs]
+
+
+def read_resize_list(path: str | Path) -> dict[str, int]:
+    """Read lines of `<file name> <whole factor>`, as in the MICCAI nuclei sets, for `read_mask_pairs`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a line of another form; the message names file and line.
+    """
+    factors = {}
+    for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
+        if not line.strip():
+            continue
+        name, _, factor = line.strip().rpartition(" ")
+        if not name or not factor.isdecimal():
+            raise ValueError(f"{path}, line {number}: expected '<file name> <factor>', got {line!r}")
+        factors[name] = int(factor)
+    return factors
+
+
+def reduce_image(image: np.ndarray, factor: int) -> np.ndarray:
+    """Reduce a uint8 (H, W, 3) image by a whole factor, each pixel the mean over factor x factor."""
+    if factor == 1:
+        return image
+    means = downscale_local_mean(_whole_cells(image, factor), (factor, factor, 1))
+    return np.rint(means).astype(np.uint8)
+
+
+def reduce_mask(mask: np.ndarray, factor: int) -> np.ndarray:
+    """Reduce an (H, W) map of ids by a whole factor, each pixel the one nearest its cell's centre."""
+    return _whole_cells(mask, factor)[factor // 2 :: factor, factor // 2 :: factor]
+
+
+def _whole_cells(array: np.ndarray, factor: int) -> np.ndarray:
+    # downscale_local_mean would pad the remainder with black.
+    height, width = array.shape[:2]
+    return array[: height - height % factor, : width - width % factor]
+
+
+def _find_pairs(image_folder: Path, mask_folder: Path, mask_suffix: str) -> list[tuple[Path, Path]]:
+    same_folder = image_folder.resolve() == mask_folder.resolve()
+    if same_folder and not mask_suffix:
+        raise ValueError(
+            f"{image_folder}: images and masks in one folder need a mask suffix to tell them apart"
+        )
+    if not mask_folder.is_dir():
+        raise FileNotFoundError(f"expected a folder of masks, found none at {mask_folder}")
+    images = list_images(image_folder)
+    if same_folder:
+        images = [path for path in images if not path.stem.endswith(mask_suffix)]
+    masks = [
+        path
+        for path in sorted(mask_folder.iterdir())
+        if path.suffix.lower() in (*IMAGE_SUFFIXES, ".npy") and path.stem.endswith(mask_suffix)
+    ]
+    image_of = _by_name(images, "")
+    mask_of = _by_name(masks, mask_suffix)
+    for name, path in image_of.items():
+        if name not in mask_of:
+            raise ValueError(f"image {path} has no mask {name}{mask_suffix} in {mask_folder}")
+    for name, path in mask_of.items():
+        if name not in image_of:
+            raise ValueError(f"mask {path} has no image {name} in {image_folder}")
+    return [(path, mask_of[name]) for name, path in image_of.items()]
+
+
+def _by_name(paths: list[Path], suffix: str) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in paths:
+        name = path.stem.removesuffix(suffix)
+        if name in found:
+            raise ValueError(f"two files of one name: {found[name]} and {path}")
+        found[name] = path
+    return found
+
+
+def _read_pair(image_path: Path, mask_path: Path) -> tuple[np.ndarray, np.ndarray]:
+    image, mask = read_image(image_path), read_mask(mask_path)
+    if image.shape[:2] != mask.shape:
+        raise ValueError(
+            f"{image_path} is {image.shape[0]} x {image.shape[1]} px, its mask {mask_path.name} "
+            f"{mask.shape[0]} x {mask.shape[1]} px"
+        )
+    return image, mask
+
+
+def _reduction(downscale: int, factor: int, image_path: Path) -> int:
+    if factor < 1 or downscale < 1 or downscale % factor:
+        raise ValueError(
+            f"{image_path}: expected a downscale that is a whole multiple of the file's resize factor, "
+            f"got {downscale} and {factor}"
+        )
+    return downscale // factor

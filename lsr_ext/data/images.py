@@ -1,0 +1,142 @@
+"""Read images and masks into arrays, and say which file is at fault when that fails."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+MAX_PIXELS = 2**26
+_BITS_PER_SAMPLE = 258  # the TIFF tag
+
+
+def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Read a PNG, JPEG or TIFF file as RGB.
+
+    Args:
+        path: the file; grey is repeated over the three channels and alpha is dropped.
+        max_pixels: the largest height x width to decode, checked in the file's header.
+
+    Returns:
+        uint8 (H, W, 3).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is not a readable image, is larger than `max_pixels`, holds several
+            pages, or has other than 8 bits per channel.
+    """
+    with _opened(Path(path), max_pixels) as image:
+        bits = _bits_per_channel(image)
+        if bits > 8:
+            raise ValueError(f"{path}: expected 8 bits per channel, got {bits}; rescale it to 8 bits first")
+        return np.array(image.convert("RGB"))
+
+
+def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+    """Read a map of class or instance ids.
+
+    Grey images (8, 16 or 32 bits) and palette images hold the id itself; 8-bit RGB images hold
+    R + 256 G + 65536 B, alpha dropped; `.npy` files hold a 2-D array of integers.
+
+    Args:
+        path: the file.
+        max_pixels: the largest height x width to decode, checked in the file's header.
+
+    Returns:
+        int64 (H, W).
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: the file is unreadable, too large, holds several pages, or has no integer ids.
+    """
+    path = Path(path)
+    if path.suffix.lower() == ".npy":
+        return _read_npy_mask(path, max_pixels)
+    with _opened(path, max_pixels) as image:
+        if image.mode == "F":
+            raise ValueError(f"{path}: expected integer ids, got floating-point pixels")
+        if image.mode in ("RGB", "RGBA"):
+            return _ids_from_rgb(image, path)
+        ids = np.array(image).astype(np.int64)
+    if ids.ndim != 2:
+        raise ValueError(f"{path}: expected a grey, palette or RGB mask, got mode {image.mode}")
+    return ids
+
+
+def list_images(folder: str | Path) -> list[Path]:
+    """The PNG, JPEG and TIFF files of a folder (not of its subfolders), sorted by name.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+        ValueError: the folder holds no image.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"expected a folder of images, found none at {folder}")
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    if not paths:
+        raise ValueError(f"{folder}: expected images ({', '.join(IMAGE_SUFFIXES)}), found none")
+    return paths
+
+
+@contextmanager
+def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
+    if not path.is_file():
+        raise FileNotFoundError(f"expected an image file, found none at {path}")
+    with _decoding(path, "PNG, JPEG or TIFF image"):
+        image = Image.open(path, formats=("PNG", "JPEG", "TIFF"))
+    with image:
+        _check_size(path, (image.height, image.width), max_pixels)
+        with _decoding(path, "PNG, JPEG or TIFF image"):
+            pages = getattr(image, "n_frames", 1)
+            image.load()
+        if pages > 1:
+            raise ValueError(f"{path}: expected one image in the file, got {pages} pages")
+        yield image
+
+
+@contextmanager
+def _decoding(path: Path, what: str) -> Iterator[None]:
+    try:
+        yield
+    except Exception as error:  # decoders raise all kinds of errors on damaged bytes
+        raise ValueError(f"{path}: not a readable {what} ({error})") from error
+
+
+def _check_size(path: Path, size: tuple[int, ...], max_pixels: int) -> None:
+    height, width = size
+    if height * width > max_pixels:
+        raise ValueError(f"{path}: expected at most {max_pixels} pixels, got {height} x {width}")
+
+
+def _bits_per_channel(image: Image.Image) -> int:
+    # Pillow reduces 16-bit colour to 8 bits without a word, so the file's own header is asked.
+    if image.format == "TIFF":
+        return int(np.max(image.tag_v2.get(_BITS_PER_SAMPLE, 1)))
+    if image.format == "PNG":
+        with Path(image.filename).open("rb") as file:
+            return file.read(25)[24]  # the fifth field of IHDR, always the first chunk
+    return 8
+
+
+def _ids_from_rgb(image: Image.Image, path: Path) -> np.ndarray:
+    bits = _bits_per_channel(image)
+    if bits > 8:
+        raise ValueError(f"{path}: expected an RGB mask of 8 bits per channel, got {bits}")
+    channels = np.array(image)[..., :3].astype(np.int64)
+    return channels @ np.array([1, 256, 65536])
+
+
+def _read_npy_mask(path: Path, max_pixels: int) -> np.ndarray:
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a mask file, found none at {path}")
+    with _decoding(path, ".npy array of numbers"):
+        # A memory map reads the header alone.
+        ids = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not isinstance(ids, np.ndarray) or ids.ndim != 2 or ids.dtype.kind not in "iub":
+        found = f"{ids.dtype} {ids.shape}" if isinstance(ids, np.ndarray) else "an .npz archive"
+        raise ValueError(f"{path}: expected a 2-D array of integers, got {found}")
+    _check_size(path, ids.shape, max_pixels)
+    return ids.astype(np.int64)

@@ -1,0 +1,157 @@
+"""Low-resolution labels: from class fractions by quantisation, or from a CSV table."""
+
+import csv
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """Labels of N images: int64 (N,), or (N, L) with the names of L classes; -1 = unknown."""
+
+    images: list[str]
+    labels: np.ndarray
+    classes: list[str] | None = None
+
+
+def quantile_edges(fractions: np.ndarray, bins: int) -> np.ndarray:
+    """Inner edges that part the fractions of one class into bins of about equal count.
+
+    Args:
+        fractions: (N,) in [0, 1].
+        bins: Z >= 2, the number of labels.
+
+    Returns:
+        float64 (Z-1,), strictly increasing, for `quantise_fractions`.
+
+    Raises:
+        ValueError: `bins` below 2, or so few or so many equal fractions that a bin stays empty.
+    """
+    fractions = _checked_fractions(fractions)
+    if fractions.ndim != 1:
+        raise ValueError(f"expected the fractions of one class, shape (N,), got {fractions.shape}")
+    if bins < 2:
+        raise ValueError(f"expected at least 2 bins, got {bins}")
+    distinct = len(np.unique(fractions))
+    if distinct < bins:
+        raise ValueError(f"expected at least {bins} distinct fractions for {bins} bins, got {distinct}")
+    edges = np.quantile(fractions, np.arange(1, bins) / bins)
+    if len(np.unique(np.searchsorted(edges, fractions, side="right"))) < bins:
+        raise ValueError(f"too many equal fractions: {bins} quantile bins leave one empty, edges {edges}")
+    return edges
+
+
+def quantise_fractions(fractions: np.ndarray, edges: np.ndarray | Sequence[Sequence[float]]) -> np.ndarray:
+    """The label of a fraction is the number of edges at or below it.
+
+    Args:
+        fractions: (N,), or (N, L) for one label per class; in [0, 1].
+        edges: (Z-1,) for (N,); L rows, which may differ in length, for (N, L). Strictly increasing.
+
+    Returns:
+        int64 labels, shaped as `fractions`, in [0, Z).
+
+    Raises:
+        ValueError: fractions outside [0, 1], edges that do not increase, or shapes that do not match.
+    """
+    fractions = _checked_fractions(fractions)
+    if fractions.ndim == 1:
+        return np.searchsorted(_checked_edges(edges), fractions, side="right").astype(np.int64)
+    if fractions.ndim != 2 or fractions.shape[1] != len(edges):
+        raise ValueError(
+            f"expected fractions (N,), or (N, L) with L rows of edges, got {fractions.shape} and {len(edges)}"
+        )
+    columns = [quantise_fractions(column, row) for column, row in zip(fractions.T, edges, strict=True)]
+    return np.stack(columns, axis=1)
+
+
+def add_label_noise(fractions: np.ndarray, std: float, generator: np.random.Generator) -> np.ndarray:
+    """Fractions as an uncertain annotator sees them: Gaussian noise of `std`, clipped to [0, 1].
+
+    Raises:
+        ValueError: `std` is negative, or a fraction is outside [0, 1].
+    """
+    if not std >= 0:
+        raise ValueError(f"expected a noise std of at least 0, got {std}")
+    fractions = _checked_fractions(fractions)
+    return np.clip(fractions + generator.normal(0.0, std, fractions.shape), 0.0, 1.0)
+
+
+def read_label_table(path: str | Path) -> LabelTable:
+    """Read a CSV of labels per image.
+
+    The header is `image,label` for one label per image, or `image,<class>,<class>,...` for one per
+    class. Labels are integers from 0; -1 is unknown. Blank lines are passed over.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a column is missing or named twice, a field is missing or no label, an image comes
+            twice, or there are no rows; the message names file and row (the header is row 1).
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a CSV of labels, found none at {path}")
+    rows = _read_rows(path)
+    columns = next(rows, (0, []))[1]
+    if len(columns) < 2 or columns[0] != "image":
+        raise ValueError(
+            f"{path}: expected columns image,label or image,<class>,..., got {','.join(columns)!r}"
+        )
+    if len(set(columns)) < len(columns) or "" in columns:
+        raise ValueError(f"{path}: expected distinct column names, got {','.join(columns)!r}")
+    labels: dict[str, list[int]] = {}
+    for row_number, (image, *fields) in rows:
+        where = f"{path}, row {row_number}"
+        if len(fields) != len(columns) - 1:
+            raise ValueError(f"{where}: expected {len(columns)} fields, got {len(fields) + 1}")
+        if not image:
+            raise ValueError(f"{where}: the image is empty")
+        if image in labels:
+            raise ValueError(f"{where}: image {image!r} comes a second time")
+        labels[image] = [_parse_label(field, where) for field in fields]
+    if not labels:
+        raise ValueError(f"{path}: expected at least one row of labels, got none")
+    values = np.array(list(labels.values()), dtype=np.int64)
+    if columns == ["image", "label"]:
+        return LabelTable(list(labels), values[:, 0])
+    return LabelTable(list(labels), values, columns[1:])
+
+
+def _read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    # utf-8-sig: spreadsheets put a byte-order mark before the first column's name.
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file)
+        try:
+            for fields in reader:
+                if fields:
+                    yield reader.line_num, [field.strip() for field in fields]
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}, row {reader.line_num + 1}: not a readable CSV ({error})") from error
+
+
+def _parse_label(field: str, where: str) -> int:
+    try:
+        label = int(field)
+    except ValueError:
+        raise ValueError(f"{where}: expected an integer label, got {field!r}") from None
+    if label < -1:
+        raise ValueError(f"{where}: expected a label from 0, or -1 for unknown, got {label}")
+    return label
+
+
+def _checked_fractions(fractions: np.ndarray) -> np.ndarray:
+    fractions = np.asarray(fractions, dtype=np.float64)
+    # Written so that NaN fails too.
+    if not np.all((fractions >= 0) & (fractions <= 1)):
+        raise ValueError(f"expected fractions in [0, 1], got {fractions.min()} to {fractions.max()}")
+    return fractions
+
+
+def _checked_edges(edges: np.ndarray | Sequence[float]) -> np.ndarray:
+    edges = np.asarray(edges, dtype=np.float64)
+    if edges.ndim != 1 or not np.all(np.diff(edges) > 0):
+        raise ValueError(f"expected strictly increasing edges, shape (Z-1,), got {edges}")
+    return edges

@@ -1,0 +1,201 @@
+"""Batches made of groups of blocks that share a label, as the inter-instance losses need them."""
+
+import itertools
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+
+import numpy as np
+import torch
+from torch.utils.data import Sampler
+
+
+class GroupedBatchSampler(Sampler[list[int]]):
+    """Yields batches of `groups_per_batch` groups, each of `group_size` blocks with one label.
+
+    The paper trains on 2 groups of 10, or of 15. Use it as a `DataLoader`'s `batch_sampler`. Groups lie one
+    after the other in a batch, so with labels (N,) the loss's `group` is
+    `torch.arange(len(batch)) // group_size`; or leave it None, and groups of one label in a batch are
+    merged (a batch holds different labels as far as the numbers of blocks allow). With labels (N, L) a
+    group shares the label of one class only: leave `group` None.
+
+    A pass cuts the shuffled blocks of each label into groups, so every known block comes once, but for
+    the blocks that fill up a label's last group and the groups that fill up the last batch. With labels
+    (N, L) the same is done for every (class, label), so a block comes once per class it has a label for.
+
+    The order depends on (`seed`, epoch) alone; of every step's groups each rank takes its own share. Once an
+    iterator has run to its end, the next one goes on to the next epoch; `set_epoch` chooses one. Use one
+    iterator at a time: the position is kept in the sampler.
+
+    Args:
+        labels: integers, (N,) or (N, L); -1 = unknown, never drawn. Array or tensor.
+        group_size: blocks per group.
+        groups_per_batch: groups per batch and rank.
+        seed: of the shuffling.
+        rank, world_size: this process and their number, for distributed training.
+        batches: batches per epoch, over as many passes as it takes; None: one pass.
+
+    Raises:
+        TypeError: labels that are not integers.
+        ValueError: labels of another rank, or none known; sizes below 1; `rank` not in [0, world_size).
+
+    Warns:
+        UserWarning: a label has fewer than `group_size` blocks, which are then repeated within a group.
+    """
+
+    def __init__(
+        self,
+        labels: np.ndarray | torch.Tensor,
+        group_size: int,
+        groups_per_batch: int,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        batches: int | None = None,
+    ) -> None:
+        sizes = {"group_size": group_size, "groups_per_batch": groups_per_batch, "world_size": world_size}
+        for name, size in (sizes | {"batches": 1 if batches is None else batches}).items():
+            if size < 1:
+                raise ValueError(f"expected {name} of at least 1, got {size}")
+        if not 0 <= rank < world_size:
+            raise ValueError(f"expected a rank in [0, {world_size}), got {rank}")
+        self.group_size = group_size
+        self.groups_per_batch = groups_per_batch
+        self.seed = seed
+        self.rank = rank
+        self.world_size = world_size
+        self._members = _members_by_label(labels)
+        num_groups = sum(-(-len(members) // group_size) for members in self._members.values())
+        self._batches = batches or -(-num_groups // (groups_per_batch * world_size))
+        self._settings = sizes | {"seed": seed}
+        self._epoch = 0
+        self._position = 0
+        self._resume_at = 0
+        if rank == 0:
+            self._warn_of_small_labels()
+
+    def __len__(self) -> int:
+        """Batches per epoch, on each rank."""
+        return self._batches
+
+    def __iter__(self) -> Iterator[list[int]]:
+        if self._position == self._batches:
+            self.set_epoch(self._epoch + 1)
+        self._position, self._resume_at = self._resume_at, 0
+        first = self._position * self.world_size + self.rank
+        end = self._batches * self.world_size
+        for batch in itertools.islice(self._shares(), first, end, self.world_size):
+            self._position += 1
+            yield batch
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch to iterate over next; a position loaded for that same epoch is kept."""
+        if epoch != self._epoch:
+            self._resume_at = 0
+        self._epoch, self._position = epoch, self._resume_at
+
+    def state_dict(self, batches_done: int | None = None) -> dict[str, int]:
+        """Where the epoch stands.
+
+        Args:
+            batches_done: batches of this epoch that were used. None: those that were yielded, which is
+                more when a `DataLoader` with workers reads ahead.
+        """
+        batch = self._position if batches_done is None else batches_done
+        return self._settings | {"epoch": self._epoch, "batch": batch}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Make the next iterator go on exactly where `state_dict` stood.
+
+        Raises:
+            ValueError: a state from the middle of an epoch of a sampler with other settings.
+        """
+        epoch, batch = state["epoch"], state["batch"]
+        if batch >= self._batches:
+            epoch, batch = epoch + 1, 0
+        for name, value in self._settings.items():
+            if batch and state[name] != value:
+                raise ValueError(f"cannot go on within an epoch: {name} was {state[name]}, now it is {value}")
+        self._epoch, self._position, self._resume_at = epoch, batch, batch
+
+    def _shares(self) -> Iterator[list[int]]:
+        """The epoch's batches of all ranks: step 0 of ranks 0, 1, ..., then step 1, without end."""
+        for pass_number in itertools.count():
+            rng = np.random.default_rng((self.seed, self._epoch, pass_number))
+            groups = self._cut_groups(rng)
+            # Whole steps only, so that all ranks make the same number.
+            missing = -len(groups) % (self.groups_per_batch * self.world_size)
+            while missing:
+                spare = self._cut_groups(rng)
+                chosen = rng.permutation(len(spare))[:missing]
+                groups += [spare[i] for i in chosen]
+                missing -= len(chosen)
+            yield from _spread(groups, self.groups_per_batch, rng)
+
+    def _cut_groups(self, rng: np.random.Generator) -> list[tuple[str, list[int]]]:
+        return [
+            (label, group)
+            for label, members in self._members.items()
+            for group in _cut_label(rng.permutation(members), self.group_size, rng)
+        ]
+
+    def _warn_of_small_labels(self) -> None:
+        counts = [
+            f"{label}: {len(members)}"
+            for label, members in self._members.items()
+            if len(members) < self.group_size
+        ]
+        if counts:
+            warnings.warn(
+                f"fewer blocks than group_size={self.group_size}, so groups repeat them: {'; '.join(counts)}",
+                stacklevel=3,
+            )
+
+
+def _members_by_label(labels: np.ndarray | torch.Tensor) -> dict[str, np.ndarray]:
+    labels = np.asarray(labels)
+    if labels.dtype.kind not in "iu":
+        raise TypeError(f"expected integer labels, got {labels.dtype}")
+    if labels.ndim not in (1, 2):
+        raise ValueError(f"expected labels (N,) or (N, L), got shape {labels.shape}")
+    columns = (
+        {"": labels} if labels.ndim == 1 else {f"class {c} ": column for c, column in enumerate(labels.T)}
+    )
+    members = {
+        f"{prefix}label {label}": np.flatnonzero(column == label)
+        for prefix, column in columns.items()
+        for label in np.unique(column[column >= 0])
+    }
+    if not members:
+        raise ValueError(f"expected at least one known label (0 or above), got none among {labels.size}")
+    return members
+
+
+def _cut_label(order: np.ndarray, group_size: int, rng: np.random.Generator) -> list[list[int]]:
+    missing = -len(order) % group_size
+    # The last group is filled up with blocks it does not hold yet, where the label has any.
+    others = order[: len(order) // group_size * group_size]
+    filling = rng.choice(others, missing, replace=False) if len(others) else rng.choice(order, missing)
+    return np.concatenate([order, filling]).reshape(-1, group_size).tolist()
+
+
+def _spread(
+    groups: list[tuple[str, list[int]]], groups_per_batch: int, rng: np.random.Generator
+) -> list[list[int]]:
+    """Deal groups out into batches, different labels in a batch as far as the counts allow."""
+    waiting = defaultdict(list)
+    for label, group in groups:
+        waiting[label].append(group)
+    batches = []
+    for _ in range(len(groups) // groups_per_batch):
+        batch = []
+        while len(batch) < groups_per_batch:
+            labels = [label for label in waiting if waiting[label]]
+            rng.shuffle(labels)
+            # The fullest label first: were it left for later, its groups would end up side by side.
+            labels.sort(key=lambda label: -len(waiting[label]))
+            batch += [waiting[label].pop() for label in labels[: groups_per_batch - len(batch)]]
+        rng.shuffle(batch)
+        batches.append(list(itertools.chain.from_iterable(batch)))
+    rng.shuffle(batches)
+    return batches
