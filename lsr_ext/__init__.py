@@ -1,7 +1,7 @@
 """Label super-resolution: train pixel-level segmentation from block-level labels.
 
-``import lsr_ext`` needs torch alone. ``lsr_ext.data``, ``.metrics``, ``.training`` and ``.report`` are imported
-when they are first used and need the extra ``lsr_ext[train]``.
+``import lsr_ext`` needs torch alone. ``lsr_ext.data``, ``.metrics``, ``.training`` and ``.report`` are
+imported when they are first used and need the extra ``lsr_ext[train]``.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lsr_ext import ops, reference
-from lsr_ext.checks import check_inputs, check_labels, check_logits, check_values
+from lsr_ext.checks import check_inputs, check_logits, check_values
 from lsr_ext.options import LossOptions
 
 BACKENDS = ("auto", "fused", "reference")
@@ -71,7 +71,7 @@ def block_moments(
     if not _use_fused(backend, logits.device):
         return reference.block_moments(logits, mask, activation, block_ids=block_ids, num_blocks=num_blocks)
     blocks = logits.shape[0] if num_blocks is None else num_blocks
-    return torch.ops.lsr.block_moments(logits, mask, block_ids, blocks, activation)
+    return ops.BlockMoments.apply(logits, mask, block_ids, blocks, activation)
 
 
 def label_super_resolution_loss(

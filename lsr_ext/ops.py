@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx
+from torch.autograd.function import FunctionCtx, once_differentiable
 
 from lsr_ext.options import LossOptions
 from lsr_ext.reference import table_dtype
@@ -35,7 +35,7 @@ def fused_loss(
     class_weights: Tensor | None,
 ) -> Tensor:
     """The loss by the fused operator; arguments as :func:`lsr_ext.functional.label_super_resolution_loss`."""
-    loss, _, _ = torch.ops.lsr.label_super_resolution(
+    loss, _, _ = LabelSuperResolution.apply(
         logits,
         labels.long(),
         mean,
@@ -81,7 +81,8 @@ def _save_moments_context(ctx: FunctionCtx, inputs: tuple, output: tuple) -> Non
     ctx.save_for_backward(logits, mask, block_ids)
 
 
-def _moments_backward(ctx: FunctionCtx, _: Tensor, grad_S: Tensor, grad_Q: Tensor) -> tuple:  # noqa: N803
+@once_differentiable
+def _moments_backward(ctx: FunctionCtx, _: Tensor, grad_S: Tensor, grad_Q: Tensor) -> tuple:
     # p adds p to S and p (1 - p) to Q.
     a, b = (grad_S + grad_Q).contiguous(), (-2 * grad_Q).contiguous()
     grad = torch.ops.lsr.pixel_gradient(*ctx.saved_tensors, a, b, None, ctx.activation)
@@ -97,6 +98,7 @@ def _save_loss_context(ctx: FunctionCtx, inputs: tuple, output: tuple) -> None:
     ctx.save_for_backward(logits, mask, block_ids, a, b)
 
 
+@once_differentiable
 def _loss_backward(ctx: FunctionCtx, grad: Tensor, *_: Tensor | None) -> tuple:
     pixel_grad = torch.ops.lsr.pixel_gradient(*ctx.saved_tensors, grad, ctx.activation)
     return pixel_grad, *[None] * (ctx.inputs - 1)
@@ -106,3 +108,19 @@ torch.library.register_autograd("lsr::block_moments", _moments_backward, setup_c
 torch.library.register_autograd(
     "lsr::label_super_resolution", _loss_backward, setup_context=_save_loss_context
 )
+
+
+class BlockMoments(torch.autograd.Function):
+    """The operator as torch.func needs it: its transforms do not see what is registered with an operator."""
+
+    forward = staticmethod(torch.ops.lsr.block_moments)
+    setup_context = staticmethod(_save_moments_context)
+    backward = staticmethod(_moments_backward)
+
+
+class LabelSuperResolution(torch.autograd.Function):
+    """As :class:`BlockMoments`, for the fused loss."""
+
+    forward = staticmethod(torch.ops.lsr.label_super_resolution)
+    setup_context = staticmethod(_save_loss_context)
+    backward = staticmethod(_loss_backward)

@@ -53,7 +53,7 @@ class LossOptions:
             raise ValueError(f"alpha must be positive and finite, got {self.alpha}")
         if self.floor is not None and not 0 <= self.floor < math.inf:
             raise ValueError(f"floor must be None or a finite number >= 0, got {self.floor}")
-        if not math.isfinite(self.sharpness):
+        if not -math.inf < self.sharpness < math.inf:
             raise ValueError(f"sharpness must be finite, got {self.sharpness}")
 
     @property

@@ -111,7 +111,7 @@ def table_loss(
         class_weights: (L,) weights of the classes in the mean.
     """
     cells = S.shape
-    labels = labels.long().reshape(len(labels), -1).expand(cells)
+    labels = _per_class(labels.long(), cells)
     known = (labels >= 0) & (n > 0)[:, None]
     z = labels.clamp(min=0)
     eta = mean.to(S.dtype).gather(0, z)
@@ -146,12 +146,17 @@ def table_loss(
     return loss
 
 
+def _per_class(table: Tensor, cells: torch.Size) -> Tensor:
+    """(K,) or (K, L) as (K, L)."""
+    return (table if table.ndim == 2 else table[:, None]).expand(cells)
+
+
 def _same_group(labels: Tensor, known: Tensor, group: Tensor | None) -> Tensor:
     """(K, K, L): whether blocks i and j are members of one group for class l."""
     same = (labels[:, None] == labels[None]) & known[:, None] & known[None]
     if group is None:
         return same
-    ids = group.reshape(len(group), -1).expand(labels.shape)
+    ids = _per_class(group, labels.shape)
     return same & (ids[:, None] == ids[None])
 
 

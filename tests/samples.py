@@ -1,0 +1,87 @@
+"""Random inputs of the loss, of every kind a user may have."""
+
+from dataclasses import dataclass, field
+
+import torch
+from hypothesis import strategies as st
+
+from lsr_ext.options import ACTIVATIONS, FORMS, MODES
+
+DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
+LAYOUTS = ("contiguous", "channels_last", "sliced", "expanded", "transposed")
+
+
+def lay_out(x, layout):
+    """The same values in another place: (N, L, H, W) with other strides."""
+    if layout == "channels_last":
+        return x.to(memory_format=torch.channels_last)
+    if layout == "sliced":
+        n, classes, height, width = x.shape
+        big = torch.full((n, classes + 1, height + 3, 2 * width), torch.nan, dtype=x.dtype)
+        view = big[:, 1:, 2 : 2 + height, ::2]
+        return view.copy_(x)
+    if layout == "expanded":
+        return x[:1].expand_as(x)
+    if layout == "transposed":
+        return x.transpose(2, 3).contiguous().transpose(2, 3)
+    return x.contiguous()
+
+
+@dataclass
+class Sample:
+    """Arguments of ``label_super_resolution_loss``."""
+
+    logits: torch.Tensor
+    labels: torch.Tensor
+    mean: torch.Tensor
+    std: torch.Tensor
+    options: dict = field(default_factory=dict)
+
+
+@st.composite
+def samples(draw, dtypes=DTYPES):
+    """Shapes, dtypes, layouts, masks, labels, groups, block ids, forms and modes, logits up to +-1e4."""
+    generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
+
+    def rand(*shape):
+        return torch.rand(shape, generator=generator, dtype=torch.float64)
+
+    activation = draw(st.sampled_from(ACTIVATIONS))
+    n = draw(st.integers(0, 6))
+    classes = draw(st.one_of(st.integers(2, 10), st.sampled_from([1, 64, 70])))
+    classes = max(classes, 2) if activation == "softmax" else classes
+    height, width = draw(st.integers(1, 40)), draw(st.integers(1, 40))
+    scale = draw(st.sampled_from([0.1, 1.0, 5.0, 30.0, 1e4]))
+    logits = (2 * rand(n, classes, height, width) - 1) * scale
+    logits = lay_out(logits.to(draw(st.sampled_from(dtypes))), draw(st.sampled_from(LAYOUTS)))
+
+    ids, blocks = None, n
+    if draw(st.integers(0, 3)) == 0:
+        blocks = draw(st.integers(1, 7))
+        cell = draw(st.integers(1, 9))
+        ids = torch.randint(-1, blocks, (n, height, width), generator=generator, dtype=torch.int32)
+        ids = ids[:, ::cell, ::cell].repeat_interleave(cell, 1).repeat_interleave(cell, 2)
+        ids = ids[:, :height, :width]
+    targets = draw(st.integers(1, 4))
+    shape = (blocks,) if draw(st.booleans()) else (blocks, classes)
+    group_shape = (blocks,) if draw(st.booleans()) else (blocks, classes)
+    options = {
+        "mode": draw(st.sampled_from(MODES)),
+        "form": draw(st.sampled_from(FORMS)),
+        "variance": draw(st.sampled_from(["independent", "printed", 7.5])),
+        "alpha": draw(st.sampled_from([1.0, 0.8])),
+        "floor": draw(st.sampled_from([None, None, 1e-3])),
+        "sharpness": draw(st.sampled_from([0.0, 0.5])),
+        "activation": activation,
+        "block_ids": ids,
+        "mask": rand(n, height, width) > 0.3 if draw(st.booleans()) else None,
+        "group": torch.randint(-2, 3, group_shape, generator=generator) if draw(st.booleans()) else None,
+        "class_weights": rand(classes) if draw(st.booleans()) else None,
+    }
+    return Sample(
+        logits,
+        torch.randint(-1, targets, shape, generator=generator),
+        rand(targets, classes),
+        0.02 + 0.3 * rand(targets, classes),
+        options,
+    )
