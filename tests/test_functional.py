@@ -155,7 +155,10 @@ VALIDATED = [
     ({"logits": NAN_BLOCK}, r"logits must be finite, got NaN or infinity in image\(s\) \[1\]"),
     ({"mask": EMPTY_BLOCK}, r"every block needs at least one valid pixel, block\(s\) \[1\] have none"),
     ({"block_ids": torch.zeros(2, 4, 4).int()}, r"at least one valid pixel, block\(s\) \[1\] have none"),
-    ({"block_ids": torch.full((2, 4, 4), 5).int()}, "block_ids must be below the 2 blocks with labels, got 5"),
+    (
+        {"block_ids": torch.full((2, 4, 4), 5).int()},
+        "block_ids must be below the 2 blocks with labels, got 5",
+    ),
     ({"labels": torch.tensor([0, 7])}, r"labels must lie in \[-1, 1\], got 7 for block 1"),
     ({"mean": torch.full((2, 3), 1.5)}, r"mean must lie in \[0, 1\], got values from 1.5 to 1.5"),
     ({"std": torch.full((2, 3), -0.1)}, "std must be >= 0, got -0.1"),

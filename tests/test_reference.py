@@ -30,7 +30,9 @@ CELLS = [(0.3, 0.25, 0.1), (0.9, 0.1, 0.02), (0.05, 0.6, 0.3), (0.5, 0.5, 0.13)]
 def test_kl_forms_equal_torch_distributions(p, eta, rho):
     p, eta, rho = torch.tensor([p, eta, rho], dtype=torch.float64)
     predicted, target = Normal(p, torch.sqrt(p * (1 - p) / N)), Normal(eta, rho)
-    assert one_cell(p, eta, rho, form="kl") == pytest.approx(kl_divergence(predicted, target).item(), rel=1e-6)
+    assert one_cell(p, eta, rho, form="kl") == pytest.approx(
+        kl_divergence(predicted, target).item(), rel=1e-6
+    )
     assert one_cell(p, eta, rho, form="reverse_kl") == pytest.approx(
         kl_divergence(target, predicted).item(), rel=1e-6
     )
@@ -174,7 +176,9 @@ def test_groups_by_brute_force(mode, per_class, grouped):
         group=None if group is None else torch.from_numpy(group),
         class_weights=torch.from_numpy(weights),
     )
-    assert loss.item() == pytest.approx(brute_force(logits, labels, mean, std, mode, group, weights), rel=1e-10)
+    assert loss.item() == pytest.approx(
+        brute_force(logits, labels, mean, std, mode, group, weights), rel=1e-10
+    )
 
 
 @pytest.mark.parametrize("form", ["paper", "marginal", "kl", "reverse_kl", "wasserstein", "legacy"])

@@ -1,0 +1,287 @@
+"""The operators as the dispatcher, the compiler and function transforms see them."""
+
+import copy
+import math
+import subprocess
+import sys
+import threading
+
+import pytest
+import torch
+from hypothesis import HealthCheck, assume, given, settings
+from samples import LAYOUTS, lay_out, samples
+
+import lsr_ext
+from lsr_ext.options import LossOptions
+
+CHECKS = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
+
+
+def loss_arguments(logits, labels, mean, std, options):
+    tensors = {name: options.get(name) for name in ("group", "mask", "block_ids", "class_weights")}
+    chosen = LossOptions(**{name: value for name, value in options.items() if name not in tensors})
+    return (
+        logits, labels, mean, std, *tensors.values(), chosen.mode, chosen.form, chosen.n_eff, chosen.alpha,
+        chosen.floor_rel, chosen.floor_abs, chosen.sharpness, chosen.activation,
+    )  # fmt: skip
+
+
+def batch(layout="contiguous", dtype=torch.float32):
+    torch.manual_seed(0)
+    logits = lay_out(torch.randn(6, 3, 5, 7).to(dtype), layout).requires_grad_()
+    return logits, torch.tensor([0, 0, 1, 1, 2, -1]), torch.rand(3, 3), torch.rand(3, 3) * 0.2 + 0.05
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_opcheck(layout, dtype):
+    logits, labels, mean, std = batch(layout, dtype)
+    mask = torch.rand(6, 5, 7) > 0.2
+    a, b = torch.rand(2, 6, 3, dtype=torch.float64)
+    calls = [
+        (torch.ops.lsr.label_super_resolution, loss_arguments(logits, labels, mean, std, {"mask": mask})),
+        (torch.ops.lsr.block_moments, (logits, mask, None, 6, "softmax")),
+        (torch.ops.lsr.pixel_gradient, (logits.detach(), mask, None, a, b, torch.tensor(2.0), "softmax")),
+    ]
+    for op, arguments in calls:
+        torch.library.opcheck(op, arguments, test_utils=CHECKS)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@given(samples(dtypes=(torch.float32,)))
+def test_opcheck_over_random_samples(sample):
+    assume(len(sample.logits))  # opcheck itself cannot clone an empty tensor
+    arguments = loss_arguments(
+        sample.logits.detach().requires_grad_(), sample.labels, sample.mean, sample.std, sample.options
+    )
+    torch.library.opcheck(torch.ops.lsr.label_super_resolution, arguments, test_utils=CHECKS[:3])
+
+
+class Step(torch.nn.Module):
+    """A network and its loss: what is compiled, exported and wrapped."""
+
+    def __init__(self, **options):
+        super().__init__()
+        torch.manual_seed(0)
+        self.network = torch.nn.Conv2d(3, 2, 3, padding=1)
+        self.loss = lsr_ext.LabelSuperResolutionLoss(lsr_ext.CountDistribution.paper("table1"), **options)
+
+    def forward(self, images, labels):
+        return self.loss(self.network(images), labels)
+
+
+def images_and_labels(count, size=16):
+    generator = torch.Generator().manual_seed(count)
+    images = torch.randn(count, 3, size, size, generator=generator)
+    return images, torch.randint(0, 10, (count,), generator=generator)
+
+
+def gradients(step, module, *batch):
+    module.zero_grad()
+    step(*batch).backward()
+    return [parameter.grad.clone() for parameter in module.parameters()]
+
+
+def test_compile_gives_the_eager_gradients_without_recompiling():
+    """fullgraph: no graph break. A second and a third batch size: no recompilation."""
+    torch._dynamo.reset()
+    module = Step(sharpness=0.1)
+    compiled = torch.compile(module, fullgraph=True, dynamic=True)
+    with torch._dynamo.config.patch(error_on_recompile=True):
+        for count in (6, 4, 9):
+            batch = images_and_labels(count)
+            for actual, expected in zip(
+                gradients(compiled, module, *batch), gradients(module, module, *batch), strict=True
+            ):
+                torch.testing.assert_close(actual, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_func_grad_equals_backward():
+    logits, labels, mean, std = batch()
+    value = lsr_ext.functional.label_super_resolution_loss(logits, labels, mean, std)
+    value.backward()
+    transformed = torch.func.grad(lsr_ext.functional.label_super_resolution_loss)(
+        logits.detach(), labels, mean, std
+    )
+    torch.testing.assert_close(transformed, logits.grad, rtol=0, atol=0)
+    n_s_q = torch.func.grad(lambda x: lsr_ext.functional.block_moments(x)[1].square().sum())(logits.detach())
+    assert n_s_q.any()
+
+
+def test_second_derivative_is_an_error():
+    logits, labels, mean, std = batch()
+    loss = lsr_ext.functional.label_super_resolution_loss(logits, labels, mean, std)
+    (gradient,) = torch.autograd.grad(loss, logits, create_graph=True)
+    with pytest.raises(RuntimeError, match="does not require grad"):
+        gradient.sum().backward()
+
+
+def test_export():
+    module = Step()
+    batch = images_and_labels(4)
+    exported = torch.export.export(module, batch)
+    torch.testing.assert_close(exported.module()(*batch), module(*batch))
+
+
+def test_inference_mode():
+    module = Step()
+    batch = images_and_labels(4)
+    with torch.inference_mode():
+        inferred = module(*batch)
+    torch.testing.assert_close(inferred, module(*batch))
+
+
+def test_autocast_keeps_statistics_in_float32():
+    module = Step()
+    images, labels = images_and_labels(4)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = module.network(images)
+        loss = module.loss(logits, labels)
+        reference = copy.copy(module.loss)
+        reference.backend = "reference"
+        expected = reference(logits, labels)
+    assert logits.dtype == torch.bfloat16
+    assert loss.dtype == torch.float32
+    torch.testing.assert_close(loss, expected)
+    loss.backward()
+    assert torch.isfinite(module.network.weight.grad).all()
+
+
+def test_deterministic_algorithms():
+    module = Step()
+    batch = images_and_labels(4)
+    torch.use_deterministic_algorithms(True)
+    try:
+        first, second = (gradients(module, module, *batch) for _ in range(2))
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert all(map(torch.equal, first, second))
+
+
+def large_batch():
+    torch.manual_seed(3)
+    logits = torch.randn(3, 5, 300, 311)
+    labels = torch.tensor([0, 0, 1])
+    return logits, labels, torch.rand(2, 5), torch.rand(2, 5) * 0.2 + 0.05
+
+
+def loss_and_gradient(logits, labels, mean, std):
+    logits = logits.clone().requires_grad_()
+    loss = lsr_ext.functional.label_super_resolution_loss(logits, labels, mean, std)
+    loss.backward()
+    return loss.detach(), logits.grad
+
+
+def test_bitwise_equal_for_any_number_of_threads():
+    threads = torch.get_num_threads()
+    results = []
+    try:
+        for count in (1, 2, 2, 5):
+            torch.set_num_threads(count)
+            results.append(loss_and_gradient(*large_batch()))
+    finally:
+        torch.set_num_threads(threads)
+    for loss, gradient in results[1:]:
+        assert torch.equal(loss, results[0][0])
+        assert torch.equal(gradient, results[0][1])
+
+
+def test_callers_on_many_threads():
+    batch = large_batch()
+    expected = loss_and_gradient(*batch)
+    results = [None] * 4
+
+    def work(i):
+        results[i] = loss_and_gradient(*batch)
+
+    workers = [threading.Thread(target=work, args=(i,)) for i in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    for loss, gradient in results:
+        assert torch.equal(loss, expected[0])
+        assert torch.equal(gradient, expected[1])
+
+
+DDP = """
+import os, sys, torch, torch.distributed as dist
+from test_ops import Step, images_and_labels, gradients
+rank = int(sys.argv[1])
+dist.init_process_group("gloo", init_method=f"file://{sys.argv[2]}", rank=rank, world_size=2)
+module = Step(mode="intra")
+wrapped = torch.nn.parallel.DistributedDataParallel(module)
+images, labels = images_and_labels(4)
+actual = gradients(wrapped, module, images[2 * rank : 2 * rank + 2], labels[2 * rank : 2 * rank + 2])
+expected = gradients(module, module, images, labels)
+for a, b in zip(actual, expected):
+    torch.testing.assert_close(a, b)
+print("same")
+"""
+
+
+def test_distributed_data_parallel(tmp_path):
+    """Two ranks with half a batch each give the gradients of the whole, for a loss that is a mean of blocks."""
+    command = [sys.executable, "-c", DDP]
+    ranks = [
+        subprocess.Popen(
+            [*command, str(rank), str(tmp_path / "store")], stdout=subprocess.PIPE, text=True, cwd="tests"
+        )
+        for rank in range(2)
+    ]
+    for process in ranks:
+        output, _ = process.communicate(timeout=120)
+        assert process.returncode == 0
+        assert "same" in output
+
+
+@pytest.mark.parametrize("build", ["portable", "avx2", "avx512"])
+def test_every_build_of_the_kernels(build):
+    """Each build gives the reference's result; one that this processor lacks falls back to another."""
+    script = (
+        "import torch, lsr_ext, test_ops as t; print(lsr_ext.build_info()['cpu']);"
+        "loss, gradient = t.loss_and_gradient(*t.large_batch());"
+        "x = t.large_batch()[0].double().requires_grad_();"
+        "r = lsr_ext.reference.label_super_resolution_loss(x, *t.large_batch()[1:]); r.backward();"
+        "torch.testing.assert_close(loss.double(), r.detach(), rtol=1e-6, atol=0);"
+        "assert (gradient - x.grad).abs().max() < 1e-5 * x.grad.abs().max()"
+    )
+    environment = {"LSR_CPU": build, "PATH": "/usr/bin"}
+    done = subprocess.run(
+        [sys.executable, "-c", script], env=environment, cwd="tests", capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() in (build, "portable")
+
+
+def test_operators_refuse_tables_of_the_wrong_shape():
+    """The operators are reachable without the Python checks, and must be safe by themselves."""
+    logits, labels, mean, std = (x.detach() for x in batch())
+    a = torch.rand(6, 3, dtype=torch.float64)
+    with pytest.raises(RuntimeError, match=r"a must be a contiguous float64 \(6, 3\) table"):
+        torch.ops.lsr.pixel_gradient(logits, None, None, a.float(), a, None, "softmax")
+    with pytest.raises(RuntimeError, match="expected 6 blocks, got 5"):
+        torch.ops.lsr.pixel_gradient(logits, None, None, a[:5], a[:5], None, "softmax")
+    with pytest.raises(RuntimeError, match=r"logits must have shape \(N, L, H, W\), got 3 dimensions"):
+        torch.ops.lsr.block_moments(logits[0], None, None, 3, "softmax")
+    with pytest.raises(RuntimeError, match="activation must be softmax or sigmoid, got tanh"):
+        torch.ops.lsr.block_moments(logits, None, None, 6, "tanh")
+    arguments = list(loss_arguments(logits, labels[:4], mean, std, {}))
+    with pytest.raises(RuntimeError, match="expected 6 blocks, got 4"):
+        torch.ops.lsr.label_super_resolution(*arguments)
+    arguments = list(loss_arguments(logits, labels, mean[:, :2], std, {}))
+    with pytest.raises(RuntimeError, match=r"mean and std must have shape \(Z, 3\)"):
+        torch.ops.lsr.label_super_resolution(*arguments)
+
+
+def test_build_info():
+    info = lsr_ext.build_info()
+    assert info["torch"] == torch.__version__
+    assert info["cpu"] in ("portable", "avx2", "avx512")
+
+
+def test_gradient_of_zero_upstream_is_zero():
+    logits, labels, mean, std = batch()
+    (0 * lsr_ext.functional.label_super_resolution_loss(logits, labels, mean, std)).backward()
+    assert not logits.grad.any()
+    assert math.isfinite(logits.grad.sum())
