@@ -30,9 +30,7 @@ def check_logits(logits: Tensor, mask: Tensor | None, block_ids: Tensor | None, 
         if tensor.dtype != dtype:
             raise TypeError(f"{name} must be {dtype}, got {tensor.dtype}")
         if tensor.shape != pixels:
-            raise ValueError(
-                f"{name} must have the logits' (N, H, W) = {tuple(pixels)}, got {_shape(tensor)}"
-            )
+            raise ValueError(f"{name} must have the logits' (N, H, W) = {tuple(pixels)}, got {_shape(tensor)}")
 
 
 def check_inputs(
@@ -113,9 +111,7 @@ def check_labels(labels: Tensor, count: int) -> None:
     outside = ((labels >= count) | (labels < -1)).nonzero().tolist()
     if outside:
         where = tuple(outside[0])
-        raise ValueError(
-            f"labels must lie in [-1, {count - 1}], got {int(labels[where])} for block {where[0]}"
-        )
+        raise ValueError(f"labels must lie in [-1, {count - 1}], got {int(labels[where])} for block {where[0]}")
 
 
 def check_distribution(mean: Tensor, std: Tensor, form: str) -> None:

@@ -150,12 +150,8 @@ class CountDistribution:
             blocks.setdefault(block, {})[name] = fraction
         for block, row in blocks.items():
             if missing := [name for name in classes if name not in row]:
-                raise ValueError(
-                    f"{source}: label {block[0]!r}, block {block[1]!r} has no fraction for {missing}"
-                )
-        fractions = torch.tensor(
-            [[row[name] for name in classes] for row in blocks.values()], dtype=torch.float64
-        )
+                raise ValueError(f"{source}: label {block[0]!r}, block {block[1]!r} has no fraction for {missing}")
+        fractions = torch.tensor([[row[name] for name in classes] for row in blocks.values()], dtype=torch.float64)
         labels = torch.tensor([label_names.index(label) for label, _ in blocks])
         if exclusive:
             _check_sums(fractions.sum(1), [f"{source}: label {z!r}, block {k!r}" for z, k in blocks])
@@ -227,9 +223,7 @@ class CountDistribution:
             raise ValueError(f"{path}: expected JSON, {error}") from error
         missing = {"labels", "classes", "mean", "std"} - set(content if isinstance(content, dict) else ())
         if missing:
-            raise ValueError(
-                f"{path}: expected the keys labels, classes, mean and std, missing {sorted(missing)}"
-            )
+            raise ValueError(f"{path}: expected the keys labels, classes, mean and std, missing {sorted(missing)}")
         try:
             return cls(**content)
         except (TypeError, ValueError) as error:
@@ -246,9 +240,7 @@ def _check_rows(table: Tensor, labels: Sequence[str], rule: str, holds: Tensor) 
 def _check_sums(sums: Tensor, names: Sequence[str]) -> None:
     bad = ((sums - 1).abs() > _SUM_TOLERANCE).nonzero().flatten().tolist()
     if bad:
-        raise ValueError(
-            f"fractions of exclusive classes must sum to 1, got {sums[bad[0]]:g} for {names[bad[0]]}"
-        )
+        raise ValueError(f"fractions of exclusive classes must sum to 1, got {sums[bad[0]]:g} for {names[bad[0]]}")
 
 
 def _class_fractions(mask: Tensor, classes: int, k: int) -> Tensor:

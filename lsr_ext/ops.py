@@ -105,9 +105,7 @@ def _loss_backward(ctx: FunctionCtx, grad: Tensor, *_: Tensor | None) -> tuple:
 
 
 torch.library.register_autograd("lsr::block_moments", _moments_backward, setup_context=_save_moments_context)
-torch.library.register_autograd(
-    "lsr::label_super_resolution", _loss_backward, setup_context=_save_loss_context
-)
+torch.library.register_autograd("lsr::label_super_resolution", _loss_backward, setup_context=_save_loss_context)
 
 
 class BlockMoments(torch.autograd.Function):

@@ -140,9 +140,7 @@ def test_bad_tables(arguments, message):
 
 
 def test_exclusive_means_must_sum_to_one():
-    with pytest.raises(
-        ValueError, match="fractions of exclusive classes must sum to 1, got 0.7 for label 'low'"
-    ):
+    with pytest.raises(ValueError, match="fractions of exclusive classes must sum to 1, got 0.7 for label 'low'"):
         CountDistribution([[0.5, 0.2]], [[0.1, 0.1]], ["low"], ["a", "b"], exclusive=True)
 
 

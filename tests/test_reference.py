@@ -30,9 +30,7 @@ CELLS = [(0.3, 0.25, 0.1), (0.9, 0.1, 0.02), (0.05, 0.6, 0.3), (0.5, 0.5, 0.13)]
 def test_kl_forms_equal_torch_distributions(p, eta, rho):
     p, eta, rho = torch.tensor([p, eta, rho], dtype=torch.float64)
     predicted, target = Normal(p, torch.sqrt(p * (1 - p) / N)), Normal(eta, rho)
-    assert one_cell(p, eta, rho, form="kl") == pytest.approx(
-        kl_divergence(predicted, target).item(), rel=1e-6
-    )
+    assert one_cell(p, eta, rho, form="kl") == pytest.approx(kl_divergence(predicted, target).item(), rel=1e-6)
     assert one_cell(p, eta, rho, form="reverse_kl") == pytest.approx(
         kl_divergence(target, predicted).item(), rel=1e-6
     )
@@ -70,9 +68,7 @@ def test_legacy_by_hand():
     assert one_cell(0.2, 0.5, 0.1, form="legacy", floor=None) == pytest.approx(expected, rel=1e-6)
     # A group of one has V = 0; within "intra+inter" its variance is the block's own.
     group = s * 0.09 / (s + 0.01 + 1e-6) ** 2 + math.log(s + 0.03)
-    assert one_cell(0.2, 0.5, 0.1, form="legacy", mode="intra+inter", floor=None) == pytest.approx(
-        group, rel=1e-6
-    )
+    assert one_cell(0.2, 0.5, 0.1, form="legacy", mode="intra+inter", floor=None) == pytest.approx(group, rel=1e-6)
 
 
 def marginal(d, s, r2):
@@ -176,9 +172,7 @@ def test_groups_by_brute_force(mode, per_class, grouped):
         group=None if group is None else torch.from_numpy(group),
         class_weights=torch.from_numpy(weights),
     )
-    assert loss.item() == pytest.approx(
-        brute_force(logits, labels, mean, std, mode, group, weights), rel=1e-10
-    )
+    assert loss.item() == pytest.approx(brute_force(logits, labels, mean, std, mode, group, weights), rel=1e-10)
 
 
 @pytest.mark.parametrize("form", ["paper", "marginal", "kl", "reverse_kl", "wasserstein", "legacy"])
@@ -190,8 +184,6 @@ def test_gradcheck(form, mode):
     labels = torch.tensor([0, 0, 1, -1])
 
     def loss(x):
-        return reference.label_super_resolution_loss(
-            x, labels, mean, std, form=form, mode=mode, sharpness=0.3
-        )
+        return reference.label_super_resolution_loss(x, labels, mean, std, form=form, mode=mode, sharpness=0.3)
 
     assert torch.autograd.gradcheck(loss, logits)

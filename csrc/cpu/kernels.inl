@@ -7,10 +7,11 @@
 
 #include <new>
 
+#include "vec.h"  // before anything that includes lsr/activation.h
+
 #include "half.h"
 #include "kernels.h"
 #include "runs.h"
-#include "vec.h"  // before anything that includes lsr/activation.h
 
 namespace lsr {
 namespace {

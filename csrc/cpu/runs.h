@@ -3,14 +3,14 @@
 
 #include <cstdint>
 
+#include "vec.h"  // before anything that includes lsr/activation.h
+
 #include "../lsr/activation.h"
-#include "vec.h"
 
 namespace lsr {
 namespace {  // each build of the kernels keeps its own code
 
-constexpr int kFlush = 32;         // single-precision additions a lane takes before it is widened
-constexpr int kStaticClasses = 8;  // up to here the classes of a pixel stay in registers
+constexpr int kFlush = 32;  // single-precision additions a lane takes before it is widened
 
 // Pixels 0 .. count of each class l at data + l * stride.
 template <class T>

@@ -1,0 +1,186 @@
+// The torch-free core against loops in long double, over shapes that cross every boundary: partial vectors,
+// runs, ranges and tiles, unaligned bases, strides, masks and block ids. Exits with the number of failures.
+#include <cmath>
+#include <cstdio>
+#include <random>
+#include <vector>
+
+#include "cpu/parallel.h"
+#include "cpu/table_loss.h"
+#include "threads.h"
+
+using namespace lsr;
+
+namespace {
+
+int failures = 0;
+
+void expect(bool holds, const char* what, int64_t height, int64_t width, int64_t classes) {
+  if (holds) return;
+  ++failures;
+  std::printf("FAILED %s at L=%ld H=%ld W=%ld\n", what, long(classes), long(height), long(width));
+}
+
+// Exact p of class l of one pixel.
+long double probability(const std::vector<long double>& x, int64_t l, Activation activation) {
+  if (activation == Activation::kSigmoid) return 1 / (1 + expl(-x[l]));
+  long double sum = 0;
+  for (const long double other : x) sum += expl(other - x[l]);
+  return 1 / sum;
+}
+
+struct Case {
+  int64_t images, classes, height, width;
+  Activation activation;
+  int layout;  // 0 contiguous from an unaligned base, 1 channels last, 2 every second pixel of wider rows
+  bool masked, by_id;
+};
+
+template <class T>
+struct Buffers {
+  explicit Buffers(const Case& c) {
+    const int64_t step = c.layout == 2 ? 2 : 1;
+    const int64_t area = c.height * c.width * step;
+    // Exactly as long as what is read, so that a sanitizer sees a read beyond the end.
+    data.resize(1 + c.images * c.classes * area - (step - 1));
+    if (c.layout == 1) {
+      array = {nullptr, scalar(), c.classes * area, 1, c.width * c.classes, c.classes};
+    } else {
+      array = {nullptr, scalar(), c.classes * area, area, c.width * step, step};
+    }
+    array.data = data.data() + 1;
+  }
+  static cpu::Scalar scalar() { return sizeof(T) == 8 ? cpu::Scalar::kFloat64 : cpu::Scalar::kFloat32; }
+  T& at(int64_t n, int64_t l, int64_t i, int64_t j) {
+    return static_cast<T*>(array.data)[n * array.image_stride + l * array.class_stride +
+                                       i * array.row_stride + j * array.pixel_stride];
+  }
+  std::vector<T> data;
+  cpu::Array array;
+};
+
+template <class T>
+void check(const Case& c, std::mt19937& random) {
+  std::normal_distribution<double> normal(0, 3);
+  std::uniform_int_distribution<int> coin(0, 3), block(-1, 4);
+  Buffers<T> logits(c), gradient(c);
+  std::vector<uint8_t> mask(c.images * c.height * c.width);
+  std::vector<int32_t> ids(mask.size());
+  for (T& x : logits.data) x = static_cast<T>(normal(random));
+  for (uint8_t& m : mask) m = coin(random) > 0;
+  for (int32_t& id : ids) id = block(random);
+  const int64_t blocks = c.by_id ? 5 : c.images;
+  const cpu::Pixels pixels{logits.array,
+                           c.images,
+                           c.classes,
+                           c.height,
+                           c.width,
+                           c.masked ? mask.data() : nullptr,
+                           c.by_id ? ids.data() : nullptr,
+                           c.activation};
+
+  // 1. Sums.
+  std::vector<double> n(blocks), S(blocks * c.classes), Q(S), a(S), b(S);
+  cpu::block_moments(pixels, blocks, n.data(), S.data(), Q.data(), thread_for);
+  // 2. A gradient from made-up coefficients.
+  for (double& x : a) x = normal(random);
+  for (double& x : b) x = normal(random);
+  cpu::pixel_gradient(pixels, {a.data(), b.data(), 0.5}, gradient.array, thread_for);
+  // 3. Both again by loops.
+  std::vector<long double> exact_n(blocks), exact_S(S.size()), exact_Q(S.size()), x(c.classes), p(c.classes);
+  long double worst = 0, largest = 1e-6L;
+  for (int64_t k = 0; k < c.images; ++k) {
+    for (int64_t i = 0; i < c.height; ++i) {
+      for (int64_t j = 0; j < c.width; ++j) {
+        const int64_t pixel = (k * c.height + i) * c.width + j;
+        const int64_t at = c.by_id ? ids[pixel] : k;
+        const bool valid = at >= 0 && (!c.masked || mask[pixel]);
+        for (int64_t l = 0; l < c.classes; ++l) x[l] = logits.at(k, l, i, j);
+        long double dot = 0;
+        for (int64_t l = 0; valid && l < c.classes; ++l) {
+          p[l] = probability(x, l, c.activation);
+          exact_S[at * c.classes + l] += p[l];
+          exact_Q[at * c.classes + l] += p[l] * (1 - p[l]);
+          dot += p[l] * (a[at * c.classes + l] + b[at * c.classes + l] * p[l]);
+        }
+        exact_n[valid ? at : 0] += valid;
+        for (int64_t l = 0; l < c.classes; ++l) {
+          long double expected = 0;
+          if (valid) {
+            const long double u = a[at * c.classes + l] + b[at * c.classes + l] * p[l];
+            expected = 0.5L * p[l] * (c.activation == Activation::kSoftmax ? u - dot : u * (1 - p[l]));
+          }
+          worst = std::max(worst, fabsl(gradient.at(k, l, i, j) - expected));
+          largest = std::max(largest, fabsl(expected));
+        }
+      }
+    }
+  }
+  const long double tolerance = sizeof(T) == 8 ? 1e-12L : 2e-6L;
+  expect(worst <= tolerance * largest, "gradient", c.height, c.width, c.classes);
+  for (int64_t k = 0; k < blocks; ++k) {
+    expect(n[k] == exact_n[k], "n", c.height, c.width, c.classes);
+    for (int64_t l = k * c.classes; l < (k + 1) * c.classes; ++l) {
+      expect(fabsl(S[l] - exact_S[l]) <= tolerance * (exact_S[l] + 1e-9L), "S", c.height, c.width, c.classes);
+      expect(fabsl(Q[l] - exact_Q[l]) <= tolerance * (exact_Q[l] + 1e-9L), "Q", c.height, c.width, c.classes);
+    }
+  }
+}
+
+// The coefficients of the table against differences of the loss.
+void check_table(std::mt19937& random) {
+  std::uniform_real_distribution<double> uniform(0.1, 0.9);
+  const int64_t blocks = 7, classes = 3;
+  const std::vector<int64_t> labels{0, 1, 0, -1, 1, 1, 2}, group{5, 5, 5, 5, 6, 5, 5};
+  for (int mode = 0; mode < 3; ++mode) {
+    for (int form = 0; form < 6; ++form) {
+      std::vector<double> n(blocks, 50.0), S(blocks * classes), Q(S), mean(9), std(9), a(S), b(S), unused(S);
+      for (double& x : S) x = 50 * uniform(random);
+      for (double& x : Q) x = 10 * uniform(random);
+      for (double& x : mean) x = uniform(random);
+      for (double& x : std) x = 0.3 * uniform(random);
+      const Table table{blocks, classes,      n.data(), S.data(),    Q.data(),   labels.data(),
+                        1,      group.data(), 1,        mean.data(), std.data(), nullptr};
+      const Options options{static_cast<Mode>(mode), static_cast<Form>(form), 20.0, 0.9, 0.1, 1e-4, 0.3};
+      cpu::table_loss(table, options, a.data(), b.data());
+      for (size_t i = 0; i < S.size(); ++i) {
+        const auto slope = [&](std::vector<double>& sums) {
+          const double step = 1e-4, before = sums[i];
+          sums[i] = before + step;
+          const double up = cpu::table_loss(table, options, unused.data(), unused.data());
+          sums[i] = before - step;
+          const double down = cpu::table_loss(table, options, unused.data(), unused.data());
+          sums[i] = before;
+          return (up - down) / (2 * step);
+        };
+        // d loss / d p = d_S + d_Q (1 - 2 p) = a + b p.
+        const double d_S = slope(S), d_Q = slope(Q), scale = 1e-6 * (1 + fabs(d_S) + fabs(d_Q));
+        expect(fabs(a[i] - (d_S + d_Q)) < scale && fabs(b[i] + 2 * d_Q) < scale, "coefficients", mode, form,
+               i);
+      }
+    }
+  }
+}
+
+}  // namespace
+
+int main() {
+  std::mt19937 random(0);
+  int64_t cases = 0;
+  for (const int64_t classes : {1, 2, 3, 6, 8, 9, 40}) {
+    for (const auto& [height, width] : {std::pair{1, 1}, {1, 15}, {3, 17}, {5, 64}, {7, 129}, {150, 150}}) {
+      if (classes == 40 && height > 7) continue;
+      for (const Activation activation : {Activation::kSoftmax, Activation::kSigmoid}) {
+        if (classes == 1 && activation == Activation::kSoftmax) continue;
+        const Case c{
+            2, classes, height, width, activation, int(cases % 3), cases / 3 % 2 == 0, cases / 6 % 2 == 0};
+        check<float>(c, random);
+        check<double>(c, random);
+        ++cases;
+      }
+    }
+  }
+  check_table(random);
+  std::printf("%s: %ld cases, %d failures\n", cpu::kernels().name, long(cases), failures);
+  return failures != 0;
+}

@@ -1,0 +1,78 @@
+"""The torch-free core by itself: its test program under the sanitizers, its NumPy module against the reference."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cmake
+import numpy as np
+import pytest
+import torch
+
+from lsr_ext import reference
+from lsr_ext.options import FORMS, MODES, LossOptions
+
+ROOT = Path(__file__).parents[2]
+CMAKE = Path(cmake.CMAKE_BIN_DIR)
+
+
+def build(name, *settings):
+    folder = ROOT / "build" / name
+    for command in (
+        [CMAKE / "cmake", "-S", ROOT, "-B", folder, f"-DPython_EXECUTABLE={sys.executable}", *settings],
+        [CMAKE / "cmake", "--build", folder, "--parallel", str(os.cpu_count())],
+    ):
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+    return folder
+
+
+@pytest.mark.parametrize("sanitizers", ["address,undefined", "thread"])
+def test_core_under_sanitizers(sanitizers):
+    """Every build of the kernels over shapes that cross every boundary; a report of a sanitizer is a failure."""
+    folder = build(f"core-{sanitizers.replace(',', '-')}", f"-DLSR_SANITIZE={sanitizers}", "-DLSR_NUMPY=OFF")
+    done = subprocess.run(
+        [CMAKE / "ctest", "--test-dir", folder, "--output-on-failure"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout
+    assert "100% tests passed" in done.stdout
+
+
+@pytest.fixture(scope="module")
+def core():
+    folder = build("core")
+    (path,) = folder.glob("lsr_core_numpy*.so")
+    spec = importlib.util.spec_from_file_location("lsr_core_numpy", path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("softmax", [True, False])
+@pytest.mark.parametrize("mode", range(len(MODES)))
+@pytest.mark.parametrize("form", range(len(FORMS)))
+def test_core_equals_reference(core, mode, form, softmax):
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(6, 3, 9, 11)).transpose(0, 1, 3, 2)
+    mask = rng.uniform(size=(6, 11, 9)) > 0.3
+    labels, mean, std = rng.integers(-1, 2, 6), rng.uniform(size=(2, 3)), rng.uniform(0.1, 0.3, (2, 3))
+    options = LossOptions(
+        mode=MODES[mode], form=FORMS[form], sharpness=0.2, activation="softmax" if softmax else "sigmoid"
+    )
+    sums = core.block_moments(logits, mask, None, 6, softmax)
+    loss, a, b = core.table_loss(
+        *sums, labels, mean, std, mode, form,
+        options.n_eff, options.floor_rel, options.floor_abs, options.sharpness,
+    )  # fmt: skip
+    gradient = core.pixel_gradient(logits, mask, None, a, b, softmax)
+
+    x = torch.from_numpy(logits).requires_grad_()
+    expected = reference.block_moments(x, torch.from_numpy(mask), options.activation)
+    for actual, table in zip(sums, expected, strict=True):
+        np.testing.assert_allclose(actual, table.detach(), rtol=1e-12)
+    value = reference.table_loss(*expected, *map(torch.from_numpy, (labels, mean, std)), options)
+    value.backward()
+    assert loss == pytest.approx(value.item(), rel=1e-12)
+    np.testing.assert_allclose(gradient, x.grad, atol=1e-12 * x.grad.abs().max().item())
