@@ -218,6 +218,11 @@ Tensor pixel_gradient(Tensor logits, OptionalTensor mask, OptionalTensor block_i
   return out;
 }
 
+void pixel_gradient_(Tensor logits, OptionalTensor mask, OptionalTensor block_ids, Tensor a, Tensor b,
+                     OptionalTensor grad, std::string activation) {
+  write_gradient(logits, mask, block_ids, a, b, grad, activation, logits);
+}
+
 // The name of the build of the kernels that this processor runs.
 std::string cpu_build() { return cpu::kernels().name; }
 
@@ -237,6 +242,9 @@ STABLE_TORCH_LIBRARY(lsr, m) {
   m.def(
       "pixel_gradient(Tensor logits, Tensor? mask, Tensor? block_ids, Tensor a, Tensor b, Tensor? grad, "
       "str activation) -> Tensor");
+  m.def(
+      "pixel_gradient_(Tensor(a!) logits, Tensor? mask, Tensor? block_ids, Tensor a, Tensor b, Tensor? grad, "
+      "str activation) -> ()");
   m.def("cpu_build() -> str");
 }
 
@@ -244,6 +252,7 @@ STABLE_TORCH_LIBRARY_IMPL(lsr, CPU, m) {
   m.impl("block_moments", TORCH_BOX(&lsr::block_moments));
   m.impl("label_super_resolution", TORCH_BOX(&lsr::label_super_resolution));
   m.impl("pixel_gradient", TORCH_BOX(&lsr::pixel_gradient));
+  m.impl("pixel_gradient_", TORCH_BOX(&lsr::pixel_gradient_));
 }
 
 STABLE_TORCH_LIBRARY_IMPL(lsr, CompositeExplicitAutograd, m) {

@@ -92,6 +92,7 @@ def label_super_resolution_loss(
     sharpness: float = 0.0,
     activation: str = "softmax",
     backend: str = "auto",
+    inplace_backward: bool = False,
     validate: bool = False,
 ) -> Tensor:
     r"""Match the class fractions a network predicts in blocks to what the blocks' labels say of them.
@@ -135,6 +136,9 @@ def label_super_resolution_loss(
         sharpness: adds sharpness * mean log(Q / n + 0.03), which rewards decided pixels.
         activation: "softmax" (exclusive classes) or "sigmoid" (independent classes).
         backend: "auto", "fused" (the kernels) or "reference" (plain PyTorch).
+        inplace_backward: the gradient overwrites the logits, which saves their size in memory. Only for logits
+            that a network computed and that nobody reads after the backward pass. Autograd raises where a second
+            backward pass, or another operation's, needs them; the reference and torch.compile ignore it.
         validate: also check the values (finite logits, labels in range, no empty block): reads all pixels
             and synchronises.
 
@@ -163,4 +167,4 @@ def label_super_resolution_loss(
     check_inputs(logits, labels, mean, std, *tensors.values(), options)
     if validate:
         check_values(logits, labels, mean, std, mask, block_ids, options)
-    return ops.fused_loss(logits, labels, mean, std, options, **tensors)
+    return ops.fused_loss(logits, labels, mean, std, options, **tensors, inplace_backward=inplace_backward)

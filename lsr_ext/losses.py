@@ -41,12 +41,14 @@ class LabelSuperResolutionLoss(nn.Module):
         activation: str = "softmax",
         class_weights: Sequence[float] | Tensor | None = None,
         backend: str = "auto",
+        inplace_backward: bool = False,
     ) -> None:
         super().__init__()
         self.options = LossOptions(mode, form, variance, alpha, floor, sharpness, activation)
         if backend not in BACKENDS:
             raise ValueError(f"backend must be one of {BACKENDS}, got {backend!r}")
         self.backend = backend
+        self.inplace_backward = inplace_backward
         check_distribution(distribution.mean, distribution.std, form)
         classes = distribution.mean.shape[1]
         weights = None if class_weights is None else torch.as_tensor(class_weights, dtype=torch.float32)
@@ -76,6 +78,7 @@ class LabelSuperResolutionLoss(nn.Module):
             block_ids=block_ids,
             class_weights=self.class_weights,
             backend=self.backend,
+            inplace_backward=self.inplace_backward,
             validate=validate,
             **asdict(self.options),
         )

@@ -33,9 +33,13 @@ def fused_loss(
     mask: Tensor | None,
     block_ids: Tensor | None,
     class_weights: Tensor | None,
+    inplace_backward: bool,
 ) -> Tensor:
     """The loss by the fused operator; arguments as :func:`lsr_ext.functional.label_super_resolution_loss`."""
+    if inplace_backward:
+        check_may_overwrite(logits)
     loss, _, _ = LabelSuperResolution.apply(
+        inplace_backward and not torch.compiler.is_compiling(),  # the compiler plans memory by itself
         logits,
         labels.long(),
         mean,
@@ -54,6 +58,16 @@ def fused_loss(
         options.activation,
     )
     return loss
+
+
+def check_may_overwrite(logits: Tensor) -> None:
+    """Raise where a gradient written over the logits would destroy a leaf, or overlap itself."""
+    if logits.is_leaf and logits.requires_grad:
+        raise ValueError(
+            "inplace_backward needs logits that a network computed, got a leaf: it would be overwritten"
+        )
+    if any(stride == 0 and size > 1 for stride, size in zip(logits.stride(), logits.shape, strict=True)):
+        raise ValueError(f"inplace_backward needs logits without overlap, got strides {logits.stride()}")
 
 
 @torch.library.register_fake("lsr::block_moments")
@@ -76,6 +90,11 @@ def _(logits: Tensor, *_: object) -> Tensor:
     return torch.empty_like(logits)
 
 
+@torch.library.register_fake("lsr::pixel_gradient_")
+def _(logits: Tensor, *_: object) -> None:
+    return None
+
+
 def _save_moments_context(ctx: FunctionCtx, inputs: tuple, output: tuple) -> None:
     logits, mask, block_ids, _, ctx.activation = inputs
     ctx.save_for_backward(logits, mask, block_ids)
@@ -93,7 +112,6 @@ def _save_loss_context(ctx: FunctionCtx, inputs: tuple, output: tuple) -> None:
     logits, mask, block_ids = inputs[0], inputs[5], inputs[6]
     _, a, b = output
     ctx.activation = inputs[-1]
-    ctx.inputs = len(inputs)
     ctx.mark_non_differentiable(a, b)
     ctx.save_for_backward(logits, mask, block_ids, a, b)
 
@@ -101,7 +119,7 @@ def _save_loss_context(ctx: FunctionCtx, inputs: tuple, output: tuple) -> None:
 @once_differentiable
 def _loss_backward(ctx: FunctionCtx, grad: Tensor, *_: Tensor | None) -> tuple:
     pixel_grad = torch.ops.lsr.pixel_gradient(*ctx.saved_tensors, grad, ctx.activation)
-    return pixel_grad, *[None] * (ctx.inputs - 1)
+    return pixel_grad, *[None] * 15
 
 
 torch.library.register_autograd("lsr::block_moments", _moments_backward, setup_context=_save_moments_context)
@@ -117,8 +135,24 @@ class BlockMoments(torch.autograd.Function):
 
 
 class LabelSuperResolution(torch.autograd.Function):
-    """As :class:`BlockMoments`, for the fused loss."""
+    """As :class:`BlockMoments`, for the fused loss; with `inplace` the gradient overwrites the logits."""
 
-    forward = staticmethod(torch.ops.lsr.label_super_resolution)
-    setup_context = staticmethod(_save_loss_context)
-    backward = staticmethod(_loss_backward)
+    @staticmethod
+    def forward(inplace: bool, *arguments: object) -> tuple[Tensor, Tensor, Tensor]:
+        return torch.ops.lsr.label_super_resolution(*arguments)
+
+    @staticmethod
+    def setup_context(ctx: FunctionCtx, inputs: tuple, output: tuple) -> None:
+        ctx.inplace, *arguments = inputs
+        _save_loss_context(ctx, arguments, output)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor, *_: Tensor | None) -> tuple:
+        logits, *tables = ctx.saved_tensors
+        if not ctx.inplace:
+            return None, torch.ops.lsr.pixel_gradient(logits, *tables, grad, ctx.activation), *[None] * 15
+        torch.ops.lsr.pixel_gradient_(logits, *tables, grad, ctx.activation)
+        # Whoever else saved the logits, this node included, is told by autograd that they are gone.
+        torch.autograd.graph.increment_version(logits)
+        return None, logits.detach(), *[None] * 15

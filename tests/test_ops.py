@@ -42,6 +42,7 @@ def test_opcheck(layout, dtype):
         (torch.ops.lsr.label_super_resolution, loss_arguments(logits, labels, mean, std, {"mask": mask})),
         (torch.ops.lsr.block_moments, (logits, mask, None, 6, "softmax")),
         (torch.ops.lsr.pixel_gradient, (logits.detach(), mask, None, a, b, torch.tensor(2.0), "softmax")),
+        (torch.ops.lsr.pixel_gradient_, (logits.detach().clone(), mask, None, a, b, None, "softmax")),
     ]
     for op, arguments in calls:
         torch.library.opcheck(op, arguments, test_utils=CHECKS)
@@ -68,6 +69,42 @@ class Step(torch.nn.Module):
 
     def forward(self, images, labels):
         return self.loss(self.network(images), labels)
+
+
+def test_inplace_backward_gives_the_same_gradient():
+    module, thrifty = Step(), Step(inplace_backward=True)
+    batch = images_and_labels(4)
+    for expected, actual in zip(
+        gradients(module, module, *batch), gradients(thrifty, thrifty, *batch), strict=True
+    ):
+        assert torch.equal(actual, expected)
+
+
+def test_inplace_backward_overwrites_the_logits():
+    logits, labels, mean, std = batch()
+    view = logits.view_as(logits)
+    loss = lsr_ext.functional.label_super_resolution_loss(view, labels, mean, std, inplace_backward=True)
+    (gradient,) = torch.autograd.grad(loss, view)
+    assert gradient.data_ptr() == logits.data_ptr()
+
+
+def test_inplace_backward_guards_against_misuse():
+    def loss(x, labels, mean, std):
+        return lsr_ext.functional.label_super_resolution_loss(x, labels, mean, std, inplace_backward=True)
+
+    logits, *rest = batch()
+    with pytest.raises(ValueError, match="needs logits that a network computed, got a leaf"):
+        loss(logits, *rest)
+    with pytest.raises(ValueError, match="needs logits without overlap, got strides"):
+        loss((logits * 1)[:1].expand(6, 3, 5, 7), *rest)
+    # A second backward pass, and another operation that needs the logits it saved, are told.
+    twice = loss(logits * 1, *rest)
+    twice.backward(retain_graph=True)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        twice.backward()
+    for needs_its_output in (torch.relu, torch.exp):
+        with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+            loss(needs_its_output(logits), *rest).backward()
 
 
 def images_and_labels(count, size=16):

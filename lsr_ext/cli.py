@@ -1,0 +1,90 @@
+"""The command line: train, evaluate, report, and a demonstration of the three."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import warnings
+from importlib.resources import as_file, files
+from pathlib import Path
+from typing import Annotated, Any
+
+try:
+    import typer
+    from rich.console import Console
+    from rich.table import Table
+
+    from lsr_ext import report, training
+except ModuleNotFoundError as error:
+    sys.exit(f"lsr: the module {error.name!r} is missing: pip install lsr_ext[train]")
+
+app = typer.Typer(help="Label super-resolution: pixel segmentation from block labels.", no_args_is_help=True)
+
+ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="Configuration in YAML.")]
+DataFolder = Annotated[Path | None, typer.Option("--data", help="Folder of the data, in place of data.root.")]
+OutputFolder = Annotated[Path | None, typer.Option("--output", help="Folder of the results, in place of output.")]
+Seed = Annotated[int | None, typer.Option("--seed", help="In place of seed.")]
+
+
+@app.command("train")
+def train_command(
+    config: ConfigPath, data: DataFolder = None, output: OutputFolder = None, seed: Seed = None
+) -> None:
+    """Train the methods of a configuration; run again, it resumes."""
+    training.train(_load(config, data, output, seed))
+
+
+@app.command("evaluate")
+def evaluate_command(
+    config: ConfigPath, data: DataFolder = None, output: OutputFolder = None, seed: Seed = None
+) -> None:
+    """Score the trained methods on held-out blocks: OUTPUT/metrics.json."""
+    _print_scores(training.evaluate(_load(config, data, output, seed)))
+
+
+@app.command("report")
+def report_command(
+    config: ConfigPath, data: DataFolder = None, output: OutputFolder = None, seed: Seed = None
+) -> None:
+    """Write scores, pictures and settings into one page: OUTPUT/report.html."""
+    print(report.write_report(_load(config, data, output, seed)))
+
+
+@app.command("demo")
+def demo_command(output: OutputFolder = None, seed: Seed = None) -> None:
+    """Train, evaluate and report on scikit-image's IHC image, in some minutes on two cores."""
+    with as_file(files("lsr_ext.training") / "demo.yaml") as path:
+        run = _load(path, None, output, seed)
+    training.train(run)
+    metrics = training.evaluate(run)
+    page = report.write_report(run)
+    _print_scores(metrics)
+    print(page)
+
+
+def main() -> None:
+    """Run the command line; what the user can mend is told in a line, with exit code 1."""
+    try:
+        app(prog_name="lsr")
+    except (OSError, ValueError) as error:
+        sys.exit(f"lsr: {error}")
+
+
+@app.callback()
+def _quieten() -> None:
+    # Lightning's advice is for those who write the loop, not for those who run it.
+    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
+    warnings.filterwarnings("ignore", module="lightning")
+
+
+def _load(config: Path, data: Path | None, output: Path | None, seed: int | None) -> training.RunConfig:
+    given: dict[str, Any] = {"data.root": data, "output": output, "seed": seed}
+    return training.load_config(config, {key: value for key, value in given.items() if value is not None})
+
+
+def _print_scores(metrics: dict[str, dict]) -> None:
+    names = ("iou", "dice", "masked_iou", "masked_dice")
+    table = Table("method", *(name.replace("_", " ") for name in names))
+    for method, scores in metrics.items():
+        table.add_row(method, *("–" if scores[name] is None else f"{scores[name]:.3f}" for name in names))
+    Console().print(table)
