@@ -5,13 +5,12 @@
 // cache. No header of the standard library that holds templates may be used here: the linker keeps one copy
 // of each, and it could be this build's.
 
-#include <new>
+#include <type_traits>
 
-#include "vec.h"  // before anything that includes lsr/activation.h
+#include "runs.h"  // before anything that includes lsr/activation.h
 
-#include "half.h"
 #include "kernels.h"
-#include "runs.h"
+#include "tile.h"
 
 namespace lsr {
 namespace {
@@ -21,31 +20,6 @@ using cpu::GradientSource;
 using cpu::MomentSink;
 using cpu::Pixels;
 using cpu::Range;
-
-class Buffer {
- public:
-  explicit Buffer(int64_t bytes) : data_(::operator new(static_cast<size_t>(bytes), kAlignment)) {}
-  ~Buffer() { ::operator delete(data_, kAlignment); }
-  Buffer(const Buffer&) = delete;
-  Buffer& operator=(const Buffer&) = delete;
-  char* data() const { return static_cast<char*>(data_); }
-
- private:
-  static constexpr std::align_val_t kAlignment{64};
-  void* data_;
-};
-
-template <class T>
-struct Compute {
-  using Type = float;
-};
-template <>
-struct Compute<double> {
-  using Type = double;
-};
-
-// Pixels of a tile: enough to amortise a run's ends, few enough to stay in the cache.
-constexpr int64_t tile_pixels(int64_t classes) { return classes <= 8 ? 512 : classes <= 32 ? 128 : 64; }
 
 int64_t element_offset(const Array& array, int64_t width, int64_t image, int64_t pixel) {
   return image * array.image_stride + pixel / width * array.row_stride + pixel % width * array.pixel_stride;
@@ -94,47 +68,12 @@ void with_classes(int classes, Call call) {
   }
 }
 
-// Copies `count` pixels from `from` on into the tile, one row a class.
-template <class S, class T>
-void load_tile(const S* from, const Array& array, int classes, int64_t count, Rows<T> tile) {
-  for (int l = 0; l < classes; ++l) {
-    const S* source = from + l * array.class_stride;
-    T* row = tile.data + l * tile.stride;
-    if (array.pixel_stride == 1) {
-      for (int64_t i = 0; i < count; ++i) row[i] = widen(source[i]);
-    } else {
-      for (int64_t i = 0; i < count; ++i) row[i] = widen(source[i * array.pixel_stride]);
-    }
-  }
-}
-
-template <class S, class T>
-void store_tile(Rows<const T> tile, int classes, int64_t count, S* to, const Array& array) {
-  for (int l = 0; l < classes; ++l) {
-    S* target = to + l * array.class_stride;
-    const T* row = tile.data + l * tile.stride;
-    if (array.pixel_stride == 1) {
-      for (int64_t i = 0; i < count; ++i) narrow(row[i], &target[i]);
-    } else {
-      for (int64_t i = 0; i < count; ++i) narrow(row[i], &target[i * array.pixel_stride]);
-    }
-  }
-}
-
-// Whether rows of S can be computed on where they lie.
-template <class S>
-constexpr bool kDirect = sizeof(S) == sizeof(typename Compute<S>::Type);
-
-// Walks a range run by run: visit(rows, pixel, count, block), rows as the computation's type.
-template <class S, class Visit>
-void for_each_run(const Pixels& pixels, const Range& range, Visit visit) {
-  using T = typename Compute<S>::Type;
+// Walks a range run by run: visit(rows, pixel, count, block), rows in place where `direct`, else as a tile.
+template <int Static, class S, class Visit>
+void for_each_run(const Pixels& pixels, const Range& range, bool direct, Visit visit) {
   const Array& logits = pixels.logits;
   const int classes = static_cast<int>(pixels.classes);
-  const bool direct = kDirect<S> && logits.pixel_stride == 1;
-  const int64_t tile_size = tile_pixels(classes);
-  Buffer buffer(direct ? 1 : tile_size * classes * sizeof(T));
-  const Rows<T> tile{reinterpret_cast<T*>(buffer.data()), tile_size};
+  const Tile<Compute<S>> tile(direct ? 0 : classes);
   const int64_t plane = range.image * pixels.height * pixels.width;
 
   for (int64_t pixel = range.begin; pixel < range.end;) {
@@ -147,11 +86,11 @@ void for_each_run(const Pixels& pixels, const Range& range, Visit visit) {
     const S* from =
         static_cast<const S*>(logits.data) + element_offset(logits, pixels.width, range.image, pixel);
     if (direct) {
-      visit(Rows<const T>{reinterpret_cast<const T*>(from), logits.class_stride}, pixel, count, block);
+      visit(Rows<const S>{from, logits.class_stride}, pixel, count, block);
     } else {
-      if (count > tile_size) count = tile_size;
-      load_tile(from, logits, classes, count, tile);
-      visit(Rows<const T>{tile.data, tile.stride}, pixel, count, block);
+      count = count < tile.pixels ? count : tile.pixels;
+      load_tile<Static>(from, logits, classes, count, tile);
+      visit(Rows<const Compute<S>>{tile.rows().data, tile.pixels}, pixel, count, block);
     }
     pixel += count;
   }
@@ -159,21 +98,23 @@ void for_each_run(const Pixels& pixels, const Range& range, Visit visit) {
 
 template <class S>
 void moments_of(const Pixels& pixels, const Range& range, MomentSink& sink) {
-  using T = typename Compute<S>::Type;
   const int classes = static_cast<int>(pixels.classes);
   const uint8_t* mask = pixels.mask ? pixels.mask + range.image * pixels.height * pixels.width : nullptr;
-  Buffer scratch(scratch_bytes<T>(classes));
+  Buffer scratch(scratch_bytes<Compute<S>>(classes));
   with_classes(classes, [&](auto instance) {
-    for_each_run<S>(pixels, range, [&](Rows<const T> rows, int64_t pixel, int64_t count, int64_t block) {
-      if (block < 0) return;
-      double* record = sink.record(block);
-      const uint8_t* valid = mask ? mask + pixel : nullptr;
-      int64_t pixels_valid = valid ? 0 : count;
-      for (int64_t i = 0; valid && i < count; ++i) pixels_valid += valid[i] != 0;
-      record[0] += static_cast<double>(pixels_valid);
-      moments_run<decltype(instance)::value, T>(rows, count, valid, pixels.activation, classes, record + 1,
-                                                record + 1 + classes, scratch.data());
-    });
+    constexpr int kStatic = decltype(instance)::value;
+    const bool direct = pixels.logits.pixel_stride == 1;
+    for_each_run<kStatic, S>(pixels, range, direct,
+                             [&](auto rows, int64_t pixel, int64_t count, int64_t block) {
+                               if (block < 0) return;
+                               double* record = sink.record(block);
+                               const uint8_t* valid = mask ? mask + pixel : nullptr;
+                               int64_t pixels_valid = valid ? 0 : count;
+                               for (int64_t i = 0; valid && i < count; ++i) pixels_valid += valid[i] != 0;
+                               record[0] += static_cast<double>(pixels_valid);
+                               moments_run<kStatic>(rows, count, valid, pixels.activation, classes,
+                                                    record + 1, record + 1 + classes, scratch.data());
+                             });
   });
 }
 
@@ -188,40 +129,48 @@ void load_coefficients(const GradientSource& source, int64_t block, int classes,
 
 template <class S>
 void gradient_of(const Pixels& pixels, const Range& range, const GradientSource& source, const Array& out) {
-  using T = typename Compute<S>::Type;
+  using T = Compute<S>;
   const int classes = static_cast<int>(pixels.classes);
   const uint8_t* mask = pixels.mask ? pixels.mask + range.image * pixels.height * pixels.width : nullptr;
-  const bool direct = kDirect<S> && out.pixel_stride == 1;
-  const int64_t tile_size = tile_pixels(classes);
-  Buffer scratch(scratch_bytes<T>(classes));
-  Buffer coefficients(2 * classes * sizeof(T));
-  Buffer buffer(direct ? 1 : tile_size * classes * sizeof(T));
+  const bool direct = pixels.logits.pixel_stride == 1 && out.pixel_stride == 1;
+  const Tile<T> tile(direct ? 0 : classes);
+  const Buffer scratch(scratch_bytes<T>(classes)), coefficients(2 * classes * sizeof(T));
   T* a = reinterpret_cast<T*>(coefficients.data());
   T* b = a + classes;
-  const Rows<T> tile{reinterpret_cast<T*>(buffer.data()), tile_size};
   int64_t loaded = -1;
 
   with_classes(classes, [&](auto instance) {
-    for_each_run<S>(pixels, range, [&](Rows<const T> rows, int64_t first, int64_t total, int64_t block) {
-      if (block >= 0 && block != loaded) load_coefficients(source, loaded = block, classes, a, b);
-      for (int64_t done = 0; done < total;) {
-        const int64_t pixel = first + done;
-        int64_t count = straight_pixels(out, pixels.width, pixel, total - done);
-        if (!direct && count > tile_size) count = tile_size;
-        S* to = static_cast<S*>(out.data) + element_offset(out, pixels.width, range.image, pixel);
-        const Rows<T> target = direct ? Rows<T>{reinterpret_cast<T*>(to), out.class_stride} : tile;
-        if (block < 0) {
-          for (int l = 0; l < classes; ++l)
-            std::memset(target.data + l * target.stride, 0, count * sizeof(T));
-        } else {
-          gradient_run<decltype(instance)::value, T>({rows.data + done, rows.stride}, count,
-                                                     mask ? mask + pixel : nullptr, pixels.activation,
-                                                     classes, a, b, target, scratch.data());
-        }
-        if (!direct) store_tile<S, T>({tile.data, tile.stride}, classes, count, to, out);
-        done += count;
-      }
-    });
+    constexpr int kStatic = decltype(instance)::value;
+    for_each_run<kStatic, S>(
+        pixels, range, direct, [&](auto rows, int64_t first, int64_t total, int64_t block) {
+          using R = std::remove_const_t<std::remove_pointer_t<decltype(rows.data)>>;
+          if (block >= 0 && block != loaded) load_coefficients(source, loaded = block, classes, a, b);
+          // The gradient of part of the run, as rows; zeros where there is no block.
+          const auto write = [&](Rows<R> to, int64_t done, int64_t count) {
+            if (block < 0) {
+              for (int l = 0; l < classes; ++l) std::memset(to.data + l * to.stride, 0, count * sizeof(R));
+              return;
+            }
+            const uint8_t* valid = mask ? mask + first + done : nullptr;
+            gradient_run<kStatic>(Rows<const R>{rows.data + done, rows.stride}, count, valid,
+                                  pixels.activation, classes, a, b, to, scratch.data());
+          };
+          for (int64_t done = 0; done < total;) {
+            int64_t count = straight_pixels(out, pixels.width, first + done, total - done);
+            S* to = static_cast<S*>(out.data) + element_offset(out, pixels.width, range.image, first + done);
+            if constexpr (std::is_same_v<R, S>) {
+              if (direct) write({to, out.class_stride}, done, count);
+            }
+            if constexpr (std::is_same_v<R, T>) {
+              if (!direct) {
+                count = count < tile.pixels ? count : tile.pixels;
+                write(tile.rows(), done, count);
+                store_tile<kStatic>(tile, classes, count, to, out);
+              }
+            }
+            done += count;
+          }
+        });
   });
 }
 

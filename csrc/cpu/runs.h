@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "transpose.h"
 #include "vec.h"  // before anything that includes lsr/activation.h
 
 #include "../lsr/activation.h"
@@ -12,6 +13,18 @@ namespace {  // each build of the kernels keeps its own code
 
 constexpr int kFlush = 32;  // single-precision additions a lane takes before it is widened
 
+// The type that a stored type is computed in.
+template <class S>
+struct ComputeType {
+  using Type = float;
+};
+template <>
+struct ComputeType<double> {
+  using Type = double;
+};
+template <class S>
+using Compute = typename ComputeType<S>::Type;
+
 // Pixels 0 .. count of each class l at data + l * stride.
 template <class T>
 struct Rows {
@@ -19,30 +32,29 @@ struct Rows {
   int64_t stride;
 };
 
-template <class T>
-using Lanes = typename Vec<T>::Lanes;
-
 // Which of the `count` lanes at a pixel are valid.
 template <class T>
 LSR_HD typename Vec<T>::Mask valid_lanes(const uint8_t* mask, int count) {
   typename Vec<T>::Bits valid[kLanes<T>];
   for (int i = 0; i < kLanes<T>; ++i) valid[i] = i < count && (!mask || mask[i]) ? -1 : 0;
-  return load_lanes<typename Vec<T>::Mask>(valid);
+  return load_bits<typename Vec<T>::Mask>(valid);
 }
 
 // A row's next lanes; of the last ones only `count`, and zeros.
-template <class T>
-LSR_HD Lanes<T> load_some(const T* from, int count) {
-  if (count >= kLanes<T>) return load_lanes<Lanes<T>>(from);
-  T some[kLanes<T>] = {};
+template <class S>
+LSR_HD auto load_some(const S* from, int count) {
+  constexpr int lanes = kLanes<Compute<S>>;
+  if (count >= lanes) return load_lanes(from);
+  S some[lanes] = {};
   for (int i = 0; i < count; ++i) some[i] = from[i];
-  return load_lanes<Lanes<T>>(some);
+  return load_lanes(some);
 }
 
-template <class T>
-LSR_HD void store_some(T* to, Lanes<T> lanes, int count) {
-  if (count >= kLanes<T>) return store_lanes(to, lanes);
-  T some[kLanes<T>];
+template <class S, class V>
+LSR_HD void store_some(S* to, V lanes, int count) {
+  constexpr int most = kLanes<Compute<S>>;
+  if (count >= most) return store_lanes(to, lanes);
+  S some[most];
   store_lanes(some, lanes);
   for (int i = 0; i < count; ++i) to[i] = some[i];
 }
@@ -76,50 +88,52 @@ struct LaneSums {
   }
 };
 
-// p and q of every class at one vector of pixels, handed to `take(l, p, q)`.
+// Numerators and weights of every class at one vector of pixels, handed to `take(l, p, q, weights)`.
 template <int Static, class V, class Load, class Take>
-LSR_HD void probabilities(Activation activation, int classes, Load load, V* e, Take take) {
+LSR_HD void moments_at(Activation activation, int classes, Load load, V* e, Take take) {
   const int count = Static ? Static : classes;
   if (activation == Activation::kSigmoid) {
     for (int l = 0; l < count; ++l) {
       const Logistic<V> one = logistic<V>(load(l));
-      take(l, one.p, one.q);
+      take(l, one.p, one.q, Weights<V>{one.inverse, one.inverse * one.inverse});
     }
   } else if (count == 2) {
     const Logistic<V> one = logistic<V>(load(1) - load(0));
-    take(0, one.complement, one.q);
-    take(1, one.p, one.q);
+    const Weights<V> weights{one.inverse, one.inverse * one.inverse};
+    take(0, one.complement, one.q, weights);
+    take(1, one.p, one.q, weights);
   } else {
-    const SoftmaxSum<V> terms = softmax_terms<Static, V>(classes, load, e);
-    for (int l = 0; l < count; ++l) take(l, e[l] * terms.inverse, softmax_q(terms, e[l]));
+    softmax_moments<Static, V>(classes, load, e, take);
   }
 }
 
 // d loss / d x of every class at one vector of pixels, handed to `store(l, value)`.
 template <int Static, class T, class V, class Load, class Store>
-LSR_HD void gradients(Activation activation, int classes, Load load, V* e, const T* a, const T* b,
-                      Store store) {
+LSR_HD void gradient_at(Activation activation, int classes, Load load, V* e, V* v, const T* a, const T* b,
+                        Store store) {
   const int count = Static ? Static : classes;
   if (activation == Activation::kSigmoid) {
     for (int l = 0; l < count; ++l) {
       const Logistic<V> one = logistic<V>(load(l));
-      store(l, (a[l] + b[l] * one.p) * one.q);
+      store(l, (a[l] + b[l] * (one.p * one.inverse)) * (one.q * one.inverse * one.inverse));
     }
   } else if (count == 2) {
     const Logistic<V> one = logistic<V>(load(1) - load(0));
-    const V slope = (a[1] - a[0] + b[1] * one.p - b[0] * one.complement) * one.q;
+    const V difference = a[1] - a[0] + (b[1] * one.p - b[0] * one.complement) * one.inverse;
+    const V slope = difference * (one.q * one.inverse * one.inverse);
     store(0, -slope);
     store(1, slope);
   } else {
-    const SoftmaxSum<V> terms = softmax_terms<Static, V>(classes, load, e);
-    softmax_gradient<Static>(classes, terms, e, a, b, store);
+    softmax_gradient<Static, T, V>(classes, load, e, v, a, b, store);
   }
 }
 
-// Adds the sums of p and p (1 - p) over a run to S and Q. `scratch` is scratch_bytes<T>(classes) long.
-template <int Static, class T>
-void moments_run(Rows<const T> rows, int64_t count, const uint8_t* mask, Activation activation, int classes,
-                 double* S, double* Q, void* scratch) {
+// Adds the sums of p and p (1 - p) over a run to sums_p and sums_q. `scratch` is scratch_bytes<T>(classes)
+// long.
+template <int Static, class S>
+void moments_run(Rows<const S> rows, int64_t count, const uint8_t* mask, Activation activation, int classes,
+                 double* sums_p, double* sums_q, void* scratch) {
+  using T = Compute<S>;
   using V = Lanes<T>;
   V local[3 * (Static ? Static : 1)] = {};
   double local_wide[2 * (Static ? Static : 1) * kLanes<T>] = {};
@@ -134,12 +148,12 @@ void moments_run(Rows<const T> rows, int64_t count, const uint8_t* mask, Activat
   for (int64_t i = 0; i < full;) {
     const int64_t stop = i + kFlush * kLanes<T> < full ? i + kFlush * kLanes<T> : full;
     for (; i < stop; i += kLanes<T>) {
-      probabilities<Static, V>(
-          activation, classes,
-          [&](int l) LSR_LAMBDA { return load_lanes<V>(rows.data + l * rows.stride + i); }, e,
-          [&](int l, V p, V q) LSR_LAMBDA {
-            sums.p[l] += p;
-            sums.q[l] += q;
+      moments_at<Static, V>(
+          activation, classes, [&](int l) LSR_LAMBDA { return load_lanes(rows.data + l * rows.stride + i); },
+          e,
+          [&](int l, V p, V q, Weights<V> weights) LSR_LAMBDA {
+            sums.p[l] += p * weights.p;
+            sums.q[l] += q * weights.q;
           });
     }
     sums.flush(classes);
@@ -149,41 +163,45 @@ void moments_run(Rows<const T> rows, int64_t count, const uint8_t* mask, Activat
     for (; i < stop; i += kLanes<T>) {
       const int some = static_cast<int>(count - i < kLanes<T> ? count - i : kLanes<T>);
       const auto valid = valid_lanes<T>(mask ? mask + i : nullptr, some);
-      probabilities<Static, V>(
+      moments_at<Static, V>(
           activation, classes,
-          [&](int l) LSR_LAMBDA { return load_some<T>(rows.data + l * rows.stride + i, some); }, e,
-          [&](int l, V p, V q) LSR_LAMBDA {
-            sums.p[l] += select(valid, p, V{});
-            sums.q[l] += select(valid, q, V{});
+          [&](int l)
+              LSR_LAMBDA { return select(valid, load_some(rows.data + l * rows.stride + i, some), V{}); },
+          e,
+          [&](int l, V p, V q, Weights<V> weights) LSR_LAMBDA {
+            sums.p[l] += p * select(valid, weights.p, V{});
+            sums.q[l] += q * select(valid, weights.q, V{});
           });
     }
     sums.flush(classes);
   }
-  sums.add_to(classes, S, Q);
+  sums.add_to(classes, sums_p, sums_q);
 }
 
 // Writes the gradient over a run; 0 where a pixel is not valid. `out` may be `rows`.
-template <int Static, class T>
-void gradient_run(Rows<const T> rows, int64_t count, const uint8_t* mask, Activation activation, int classes,
-                  const T* a, const T* b, Rows<T> out, void* scratch) {
+template <int Static, class S>
+void gradient_run(Rows<const S> rows, int64_t count, const uint8_t* mask, Activation activation, int classes,
+                  const Compute<S>* a, const Compute<S>* b, Rows<S> out, void* scratch) {
+  using T = Compute<S>;
   using V = Lanes<T>;
-  V local[Static ? Static : 1];
+  V local[2 * (Static ? Static : 1)];
   V* e = Static ? local : static_cast<V*>(scratch);
+  V* v = e + (Static ? Static : classes);
   const int64_t full = mask ? 0 : count / kLanes<T> * kLanes<T>;
   int64_t i = 0;
   for (; i < full; i += kLanes<T>) {
-    gradients<Static, T, V>(
-        activation, classes, [&](int l) LSR_LAMBDA { return load_lanes<V>(rows.data + l * rows.stride + i); },
-        e, a, b, [&](int l, V value) LSR_LAMBDA { store_lanes(out.data + l * out.stride + i, value); });
+    gradient_at<Static, T, V>(
+        activation, classes, [&](int l) LSR_LAMBDA { return load_lanes(rows.data + l * rows.stride + i); }, e,
+        v, a, b, [&](int l, V value) LSR_LAMBDA { store_lanes(out.data + l * out.stride + i, value); });
   }
   for (; i < count; i += kLanes<T>) {
     const int some = static_cast<int>(count - i < kLanes<T> ? count - i : kLanes<T>);
     const auto valid = valid_lanes<T>(mask ? mask + i : nullptr, some);
-    gradients<Static, T, V>(
+    gradient_at<Static, T, V>(
         activation, classes,
-        [&](int l) LSR_LAMBDA { return load_some<T>(rows.data + l * rows.stride + i, some); }, e, a, b,
+        [&](int l) LSR_LAMBDA { return load_some(rows.data + l * rows.stride + i, some); }, e, v, a, b,
         [&](int l, V value)
-            LSR_LAMBDA { store_some<T>(out.data + l * out.stride + i, select(valid, value, V{}), some); });
+            LSR_LAMBDA { store_some(out.data + l * out.stride + i, select(valid, value, V{}), some); });
   }
 }
 

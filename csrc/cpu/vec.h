@@ -16,6 +16,16 @@ typedef double Doubles __attribute__((vector_size(LSR_VECTOR_BYTES)));
 typedef int32_t FloatMask __attribute__((vector_size(LSR_VECTOR_BYTES)));
 typedef int64_t DoubleMask __attribute__((vector_size(LSR_VECTOR_BYTES)));
 
+typedef uint32_t FloatBits __attribute__((vector_size(LSR_VECTOR_BYTES)));
+typedef uint16_t HalfBits __attribute__((vector_size(LSR_VECTOR_BYTES / 2)));
+
+struct BFloat16 {
+  uint16_t bits;
+};
+struct Float16 {
+  uint16_t bits;
+};
+
 template <class T>
 struct Vec;
 template <>
@@ -36,33 +46,64 @@ constexpr int kLanes = LSR_VECTOR_BYTES / sizeof(T);
 LSR_HD Floats select(FloatMask mask, Floats a, Floats b) { return mask ? a : b; }
 LSR_HD Doubles select(DoubleMask mask, Doubles a, Doubles b) { return mask ? a : b; }
 
-template <class V, class T>
-LSR_HD V load_lanes(const T* from) {
+template <class V>
+LSR_HD V load_bits(const void* from) {
   V lanes;
   std::memcpy(&lanes, from, sizeof(V));
   return lanes;
 }
 
-template <class V, class T>
-LSR_HD void store_lanes(T* to, V lanes) {
-  std::memcpy(to, &lanes, sizeof(V));
+// Lanes from memory of any of the four types, and back.
+LSR_HD Floats load_lanes(const float* from) { return load_bits<Floats>(from); }
+LSR_HD Doubles load_lanes(const double* from) { return load_bits<Doubles>(from); }
+LSR_HD Floats load_lanes(const BFloat16* from) {
+  return (Floats)(__builtin_convertvector(load_bits<HalfBits>(from), FloatBits) << 16);
+}
+LSR_HD Floats load_lanes(const Float16* from) {
+  const FloatBits half = __builtin_convertvector(load_bits<HalfBits>(from), FloatBits);
+  // Moving the exponent by a product takes subnormal numbers along. Infinity and NaN come out at 65536 and
+  // above.
+  const Floats finite = (Floats)((half & 0x7fff) << 13) * 0x1p112f;
+  const FloatBits special = (FloatBits)(finite >= 65536.0f) & 0x7f800000;
+  return (Floats)((FloatBits)finite | special | (half & 0x8000) << 16);
+}
+
+LSR_HD void store_lanes(float* to, Floats lanes) { std::memcpy(to, &lanes, sizeof(lanes)); }
+LSR_HD void store_lanes(double* to, Doubles lanes) { std::memcpy(to, &lanes, sizeof(lanes)); }
+LSR_HD void store_lanes(BFloat16* to, Floats lanes) {
+  const FloatBits bits = (FloatBits)lanes;
+  const FloatBits rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;  // to nearest, ties to even
+  const HalfBits half = __builtin_convertvector(lanes == lanes ? rounded : (rounded | 0x40), HalfBits);
+  std::memcpy(to, &half, sizeof(half));
+}
+LSR_HD void store_lanes(Float16* to, Floats lanes) {
+  const FloatBits sign = (FloatBits)lanes >> 16 & 0x8000;
+  const FloatBits bits = (FloatBits)lanes & 0x7fffffff;
+  // Adding 0.5 aligns a subnormal's last bit with the float's; the addition itself rounds.
+  const FloatBits subnormal = (FloatBits)((Floats)bits + 0.5f) - (FloatBits)(Floats{} + 0.5f);
+  const FloatBits normal = (bits - (112u << 23) + 0xfff + (bits >> 13 & 1)) >> 13;
+  FloatBits half = bits < (113u << 23) ? subnormal : normal;
+  half = bits >= 0x477ff000u ? (FloatBits{} + 0x7c00u) : half;  // from 65520 up it rounds to infinity
+  half = bits > 0x7f800000u ? (FloatBits{} + 0x7e00u) : half;
+  const HalfBits narrow = __builtin_convertvector(half | sign, HalfBits);
+  std::memcpy(to, &narrow, sizeof(narrow));
 }
 
 // exp(x) for x <= 0, to about 1 ulp; below the smallest normal number it stays there. NaN stays NaN.
-//   1. x = n ln 2 + r, |r| <= ln 2 / 2, ln 2 in two parts (Cody and Waite). Adding `round` leaves n plus the
+//   1. x = n ln 2 + r, |r| <= ln 2 / 2, ln 2 in two parts (Cody and Waite). Adding kRound leaves n plus the
 //      exponent's bias in the low bits of the sum.
-//   2. exp(r) by a polynomial.  3. times 2^n.
+//   2. exp(r) by a polynomial of degree 6, fitted for the relative error.  3. times 2^n.
 LSR_HD Floats exp_of(Floats x) {
   constexpr float kRound = 12582912.0f + 127.0f;
-  x = select(x < -87.33f, Floats{} - 87.33f, x);
+  const Floats least = Floats{} - 87.33f;
+  x = select(least > x, least, x);
   const Floats shifted = x * 1.44269504f + kRound;
   const Floats n = shifted - kRound;
   const Floats r = x - n * 0.693359375f + n * 2.12194440e-4f;
-  Floats y = r * 1.9875691500e-4f + 1.3981999507e-3f;
-  y = y * r + 8.3334519073e-3f;
-  y = y * r + 4.1665795894e-2f;
-  y = y * r + 1.6666665459e-1f;
-  y = y * r + 5.0000001201e-1f;
+  Floats y = r * 1.3893407e-3f + 8.3702996e-3f;
+  y = y * r + 4.16670910e-2f;
+  y = y * r + 1.66665057e-1f;
+  y = y * r + 4.99999981e-1f;
   y = y * r + 1.0f;
   y = y * r + 1.0f;
   return y * (Floats)((FloatMask)shifted << 23);
@@ -73,7 +114,8 @@ LSR_HD Doubles exp_of(Doubles x) {
   constexpr double kTaylor[] = {
       1.0 / 6227020800, 1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040,
       1.0 / 720,        1.0 / 120,       1.0 / 24,       1.0 / 6,       0.5,          1.0,         1.0};
-  x = select(x < -708.0, Doubles{} - 708.0, x);
+  const Doubles least = Doubles{} - 708.0;
+  x = select(least > x, least, x);
   const Doubles shifted = x * 1.4426950408889634 + kRound;
   const Doubles n = shifted - kRound;
   const Doubles r = x - n * 6.93145751953125e-1 - n * 1.42860682030941723212e-6;

@@ -1,7 +1,7 @@
 // Probabilities of one pixel, their Bernoulli variances and the gradient back through them.
 //
 // V is a scalar or a vector of lanes, one pixel a lane; exp_of(V) and select(mask, V, V) are found by the
-// type. p (1 - p) is never formed by subtracting from one: for a decided pixel that would cancel.
+// type. 1 - p is never formed by subtracting from one: for a decided pixel that would cancel.
 #pragma once
 
 #include <cmath>
@@ -18,77 +18,86 @@ LSR_HD double select(bool mask, double a, double b) { return mask ? a : b; }
 LSR_HD float exp_of(float x) { return ::expf(x); }
 LSR_HD double exp_of(double x) { return ::exp(x); }
 
-// The logistic function of x and of -x, and the product of the two.
+// p and p (1 - p) of a class are kept as numerators over what all classes of a pixel share:
+// p = e / sum, p (1 - p) = e (sum - e) / sum^2.
+template <class V>
+struct Weights {
+  V p, q;  // 1 / sum and 1 / sum^2; 0 where a pixel does not count
+};
+
+// The logistic function as numerators: of p, of 1 - p, and of their product.
 template <class V>
 struct Logistic {
   V p, complement, q;
+  V inverse;
 };
 
 template <class V>
 LSR_HD Logistic<V> logistic(V x) {
   const V e = exp_of(select(x > V{}, -x, x));
-  const V larger = 1.0f / (1.0f + e);
-  const V smaller = e * larger;
+  const V one = V{} + 1.0f;
   const auto positive = x > V{};
-  return {select(positive, larger, smaller), select(positive, smaller, larger), smaller * larger};
+  return {select(positive, one, e), select(positive, e, one), e, one / (one + e)};
 }
 
-// What follows from e_l = exp(x_l - max) of all classes.
-template <class V>
-struct SoftmaxSum {
-  V sum, inverse;
-  V others;  // sum - 1, added up without the top class, so that it keeps its digits as it vanishes
-};
-
-// Fills e with exp(x_l - max); `load(l)` gives x_l. Static is the number of classes where it is known.
+// Fills e with x_l - max; `load(l)` gives x_l. Static is the number of classes where it is known.
 template <int Static, class V, class Load>
-LSR_HD SoftmaxSum<V> softmax_terms(int classes, Load load, V* e) {
+LSR_HD void subtract_top(int classes, Load load, V* e) {
   const int count = Static ? Static : classes;
-  // 1. The largest logit.
   V top = load(0);
   e[0] = top;
   for (int l = 1; l < count; ++l) {
     e[l] = load(l);
     top = select(e[l] > top, e[l], top);
   }
-  // 2. Exponentials. Each class at the top counts 1; all of them but one belong to the others.
-  V rest{}, at_top{};
-  const V one = V{} + 1.0f;
-  for (int l = 0; l < count; ++l) {
-    e[l] = exp_of(e[l] - top);
-    rest += select(e[l] == one, V{}, e[l]);
-    at_top += select(e[l] == one, one, V{});
-  }
-  const V others = rest + (at_top - one);
-  const V sum = one + others;
-  return {sum, one / sum, others};
+  for (int l = 0; l < count; ++l) e[l] = e[l] - top;
 }
 
-// p (1 - p) of a class with exponential e.
-template <class V>
-LSR_HD V softmax_q(const SoftmaxSum<V>& terms, V e) {
-  const V complement = select(e == V{} + 1.0f, terms.others, terms.sum - e);
-  return e * terms.inverse * (complement * terms.inverse);
-}
-
-// d loss / d x_l = p_l (u_l - sum_m p_m u_m) with u = a + b p, handed to `store(l, value)`.
-// All u are taken relative to the top class's, whose own term then vanishes instead of cancelling.
-template <int Static, class T, class V, class Store>
-LSR_HD void softmax_gradient(int classes, const SoftmaxSum<V>& terms, V* e, const T* a, const T* b,
-                             Store store) {
+// Takes numerators of p and of p (1 - p): take(l, e_l, e_l (sum - e_l), weights).
+template <int Static, class V, class Load, class Take>
+LSR_HD void softmax_moments(int classes, Load load, V* e, Take take) {
   const int count = Static ? Static : classes;
+  const V one = V{} + 1.0f;
+  subtract_top<Static>(classes, load, e);
+  V sum{}, rest{};
+  for (int l = 0; l < count; ++l) {
+    e[l] = exp_of(e[l]);
+    sum += e[l];
+    rest += select(e[l] == one, V{}, e[l]);
+  }
+  // The sum without one class at the top. Where several tie for it, nothing cancels in sum - 1.
+  const V others = select(sum - rest > one + 0.5f, sum - one, rest);
+  const V inverse = one / (one + others);
+  const Weights<V> weights{inverse, inverse * inverse};
+  for (int l = 0; l < count; ++l) {
+    take(l, e[l], e[l] * select(e[l] == one, others, sum - e[l]), weights);
+  }
+}
+
+// d loss / d x_l = p_l (u_l - sum_m p_m u_m) with u = a + b p, handed to `store(l, value)`; v is as long as
+// e. All u are taken relative to the top class's, whose own term then vanishes instead of cancelling.
+template <int Static, class T, class V, class Load, class Store>
+LSR_HD void softmax_gradient(int classes, Load load, V* e, V* v, const T* a, const T* b, Store store) {
+  const int count = Static ? Static : classes;
+  const V one = V{} + 1.0f;
+  subtract_top<Static>(classes, load, e);
+  V sum{};
+  for (int l = 0; l < count; ++l) {
+    e[l] = exp_of(e[l]);
+    sum += e[l];
+  }
+  const V inverse = one / sum;
   V pivot{};
   for (int l = 0; l < count; ++l) {
-    pivot = select(e[l] == V{} + 1.0f, a[l] + b[l] * terms.inverse, pivot);
+    pivot = select(e[l] == one, a[l] + b[l] * inverse, pivot);
   }
   V dot{};
   for (int l = 0; l < count; ++l) {
-    e[l] = e[l] * terms.inverse;
-    dot += e[l] * (a[l] + b[l] * e[l] - pivot);
+    e[l] = e[l] * inverse;
+    v[l] = a[l] + b[l] * e[l] - pivot;
+    dot += e[l] * v[l];
   }
-  for (int l = 0; l < count; ++l) {
-    store(l, e[l] * (a[l] + b[l] * e[l] - pivot - dot));
-  }
+  for (int l = 0; l < count; ++l) store(l, e[l] * (v[l] - dot));
 }
 
 }  // namespace lsr
