@@ -72,6 +72,8 @@ def main() -> None:
 
 @app.callback()
 def _quieten() -> None:
+    logging.basicConfig(format="%(message)s", stream=sys.stdout)
+    logging.getLogger("lsr_ext").setLevel(logging.INFO)
     # Lightning's advice is for those who write the loop, not for those who run it.
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module="lightning")

@@ -26,6 +26,6 @@ def test_block_labels_give_more_than_a_block_map(tmp_path, seed):
 @pytest.mark.slow
 @pytest.mark.skipif(not NUCLEI.is_dir(), reason="the nuclei set is not here")
 def test_nuclei_from_block_labels(tmp_path):
-    overrides = {"output": tmp_path, "data.root": NUCLEI, "methods": ["intra+inter"], "training.steps": 200}
+    overrides = {"output": tmp_path, "data.root": NUCLEI, "methods": ["intra+inter"], "training.steps": 300}
     scores = scores_of(load_config(ROOT / "examples" / "he_nuclei.yaml", overrides))
     assert scores["intra+inter"] > scores["low_resolution"]

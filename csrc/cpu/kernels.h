@@ -47,7 +47,9 @@ struct GradientSource {
 struct Kernels {
   const char* name;
   void (*moments)(const Pixels& pixels, const Range& range, MomentSink& sink);
-  void (*gradient)(const Pixels& pixels, const Range& range, const GradientSource& source, const Array& out);
+  // `stream`: out is not the logits and too large to stay in the caches, so it may pass them by.
+  void (*gradient)(const Pixels& pixels, const Range& range, const GradientSource& source, const Array& out,
+                   bool stream);
 };
 
 // The best build for this processor; the environment variable LSR_CPU names a lesser one.

@@ -128,7 +128,8 @@ void load_coefficients(const GradientSource& source, int64_t block, int classes,
 }
 
 template <class S>
-void gradient_of(const Pixels& pixels, const Range& range, const GradientSource& source, const Array& out) {
+void gradient_of(const Pixels& pixels, const Range& range, const GradientSource& source, const Array& out,
+                 bool stream) {
   using T = Compute<S>;
   const int classes = static_cast<int>(pixels.classes);
   const uint8_t* mask = pixels.mask ? pixels.mask + range.image * pixels.height * pixels.width : nullptr;
@@ -153,7 +154,7 @@ void gradient_of(const Pixels& pixels, const Range& range, const GradientSource&
             }
             const uint8_t* valid = mask ? mask + first + done : nullptr;
             gradient_run<kStatic>(Rows<const R>{rows.data + done, rows.stride}, count, valid,
-                                  pixels.activation, classes, a, b, to, scratch.data());
+                                  pixels.activation, classes, a, b, to, direct && stream, scratch.data());
           };
           for (int64_t done = 0; done < total;) {
             int64_t count = straight_pixels(out, pixels.width, first + done, total - done);
@@ -192,8 +193,10 @@ void moments(const Pixels& pixels, const Range& range, MomentSink& sink) {
   with_scalar(pixels.logits.scalar, [&](auto s) { moments_of<decltype(s)>(pixels, range, sink); });
 }
 
-void gradient(const Pixels& pixels, const Range& range, const GradientSource& source, const Array& out) {
-  with_scalar(pixels.logits.scalar, [&](auto s) { gradient_of<decltype(s)>(pixels, range, source, out); });
+void gradient(const Pixels& pixels, const Range& range, const GradientSource& source, const Array& out,
+              bool stream) {
+  with_scalar(pixels.logits.scalar,
+              [&](auto s) { gradient_of<decltype(s)>(pixels, range, source, out, stream); });
 }
 
 }  // namespace

@@ -10,7 +10,6 @@
 #pragma GCC target("avx2,fma")
 #endif
 #define LSR_VECTOR_BYTES 32
-#define LSR_LAMBDA __attribute__((always_inline))
 
 #include "kernels.inl"
 

@@ -11,7 +11,6 @@
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,fma")
 #endif
 #define LSR_VECTOR_BYTES 64
-#define LSR_LAMBDA __attribute__((always_inline))
 
 #include "kernels.inl"
 

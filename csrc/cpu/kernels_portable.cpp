@@ -1,6 +1,5 @@
 // The kernels for any processor: 16-byte vectors, which every 64-bit one has.
 #define LSR_VECTOR_BYTES 16
-#define LSR_LAMBDA __attribute__((always_inline))
 
 #include "kernels.inl"
 

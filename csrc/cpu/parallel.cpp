@@ -9,6 +9,7 @@ namespace {
 
 constexpr int64_t kRangePixels = 16384;     // large enough to hide a range's start, small enough to share out
 constexpr int64_t kMaxRanges = 256;         // bounds the partial sums
+constexpr int64_t kStreamBytes = 32 << 20;  // of a gradient that would push everything else out of the caches
 constexpr int64_t kThreadElements = 32768;  // a thread is not worth starting for less
 
 int64_t ranges_per_image(const Pixels& pixels) {
@@ -23,6 +24,10 @@ Range range_at(const Pixels& pixels, int64_t per_image, int64_t index) {
   const int64_t length = ((area + per_image - 1) / per_image + 63) / 64 * 64;
   const int64_t begin = std::min(area, index % per_image * length);
   return {index / per_image, begin, std::min(area, begin + length)};
+}
+
+int64_t bytes_of(Scalar scalar) {
+  return scalar == Scalar::kFloat64 ? 8 : scalar == Scalar::kFloat32 ? 4 : 2;
 }
 
 // The sums of one range, where an image is one block.
@@ -109,8 +114,11 @@ void block_moments(const Pixels& pixels, int64_t blocks, double* n, double* S, d
 void pixel_gradient(const Pixels& pixels, const GradientSource& source, const Array& out,
                     ParallelFor parallel) {
   const int64_t per_image = ranges_per_image(pixels);
-  for_each_range(parallel, pixels, per_image,
-                 [&](int64_t i) { kernels().gradient(pixels, range_at(pixels, per_image, i), source, out); });
+  const int64_t bytes = pixels.images * pixels.classes * pixels.height * pixels.width * bytes_of(out.scalar);
+  const bool stream = out.data != pixels.logits.data && bytes > kStreamBytes;
+  for_each_range(parallel, pixels, per_image, [&](int64_t i) {
+    kernels().gradient(pixels, range_at(pixels, per_image, i), source, out, stream);
+  });
 }
 
 }  // namespace lsr::cpu

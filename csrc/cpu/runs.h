@@ -77,137 +77,210 @@ struct LaneSums {
     }
   }
 
-  LSR_HD void add_to(int classes, double* S, double* Q) const {
+  LSR_HD void add_to(int classes, double* sums_p, double* sums_q) const {
     const int count = Static ? Static : classes;
     for (int l = 0; l < count; ++l) {
       for (int i = 0; i < kLanes<T>; ++i) {
-        S[l] += wide[l * kLanes<T> + i];
-        Q[l] += wide[(count + l) * kLanes<T> + i];
+        sums_p[l] += wide[l * kLanes<T> + i];
+        sums_q[l] += wide[(count + l) * kLanes<T> + i];
       }
     }
   }
 };
 
-// Numerators and weights of every class at one vector of pixels, handed to `take(l, p, q, weights)`.
-template <int Static, class V, class Load, class Take>
-LSR_HD void moments_at(Activation activation, int classes, Load load, V* e, Take take) {
-  const int count = Static ? Static : classes;
-  if (activation == Activation::kSigmoid) {
-    for (int l = 0; l < count; ++l) {
-      const Logistic<V> one = logistic<V>(load(l));
-      take(l, one.p, one.q, Weights<V>{one.inverse, one.inverse * one.inverse});
+// A part of a run: up to `vectors` vectors from pixel `first` on, of which the last may be partial. Several
+// classes pass through their exponentials for all of the part, then through what follows from them: two short
+// loops whose iterations overlap in the processor, where one long one would wait for each of its steps.
+constexpr int part_vectors(int classes) { return classes <= 8 ? kFlush : classes <= 64 ? 256 / classes : 2; }
+
+// Room for a part's exponentials, and for the sums or the gradient of a number of classes that is not Static.
+template <class T>
+constexpr int64_t scratch_bytes(int classes) {
+  return (part_vectors(classes) + 2) * classes * sizeof(Lanes<T>) + 2 * classes * kLanes<T> * sizeof(double);
+}
+
+// Zero for lanes that do not count, whatever they hold.
+template <class T, bool Whole>
+struct Valid {
+  typename Vec<T>::Mask mask;
+  LSR_HD Lanes<T> operator()(Lanes<T> lanes) const { return select(mask, lanes, Lanes<T>{}); }
+};
+template <class T>
+struct Valid<T, true> {
+  LSR_HD Lanes<T> operator()(Lanes<T> lanes) const { return lanes; }
+};
+
+template <class S>
+struct Part {
+  Rows<const S> rows;
+  const uint8_t* mask;
+  int64_t first;
+  int count;
+
+  static constexpr int kWidth = kLanes<Compute<S>>;
+  int vectors() const { return (count + kWidth - 1) / kWidth; }
+  // Whether every lane of every vector is a pixel that counts.
+  bool whole() const { return !mask && count % kWidth == 0; }
+  LSR_HD int some(int vector) const {
+    return count - vector * kWidth < kWidth ? count - vector * kWidth : kWidth;
+  }
+  // The lanes of a vector that are pixels that count; in a whole part, which has no others, nothing.
+  template <bool Whole>
+  LSR_HD Valid<Compute<S>, Whole> valid(int vector) const {
+    if constexpr (Whole) {
+      return {};
+    } else {
+      return {valid_lanes<Compute<S>>(mask ? mask + first + vector * kWidth : nullptr, some(vector))};
     }
-  } else if (count == 2) {
-    const Logistic<V> one = logistic<V>(load(1) - load(0));
-    const Weights<V> weights{one.inverse, one.inverse * one.inverse};
-    take(0, one.complement, one.q, weights);
-    take(1, one.p, one.q, weights);
-  } else {
-    softmax_moments<Static, V>(classes, load, e, take);
+  }
+  // The logits of class l.
+  template <bool Whole>
+  LSR_HD auto load(int vector, int l) const {
+    const S* from = rows.data + l * rows.stride + first + vector * kWidth;
+    if constexpr (Whole) {
+      return load_lanes(from);
+    } else {
+      return load_some(from, some(vector));
+    }
+  }
+};
+
+template <int Static, bool Whole, class S, class V>
+LSR_HD void part_exponentials(const Part<S>& part, int classes, V* e) {
+  for (int i = 0; i < part.vectors(); ++i, e += Static ? Static : classes) {
+    const auto valid = part.template valid<Whole>(i);
+    softmax_exponentials<Static, V>(
+        classes, [&](int l) LSR_LAMBDA { return valid(part.template load<Whole>(i, l)); }, e);
   }
 }
 
-// d loss / d x of every class at one vector of pixels, handed to `store(l, value)`.
-template <int Static, class T, class V, class Load, class Store>
-LSR_HD void gradient_at(Activation activation, int classes, Load load, V* e, V* v, const T* a, const T* b,
-                        Store store) {
+template <int Static, bool Whole, class S, class V>
+LSR_HD void part_moments(const Part<S>& part, Activation activation, int classes, V* e,
+                         LaneSums<Compute<S>, Static>& sums) {
   const int count = Static ? Static : classes;
-  if (activation == Activation::kSigmoid) {
-    for (int l = 0; l < count; ++l) {
-      const Logistic<V> one = logistic<V>(load(l));
-      store(l, (a[l] + b[l] * (one.p * one.inverse)) * (one.q * one.inverse * one.inverse));
+  const bool exclusive = Static != 1 && activation == Activation::kSoftmax;
+  if (exclusive && count > 2) part_exponentials<Static, Whole>(part, classes, e);
+  for (int i = 0; i < part.vectors(); ++i) {
+    const auto valid = part.template valid<Whole>(i);
+    const auto load = [&](int l) LSR_LAMBDA { return valid(part.template load<Whole>(i, l)); };
+    const auto take = [&](int l, V p, V q, const Weights<V>& weights) LSR_LAMBDA {
+      sums.p[l] += p * weights.p;
+      sums.q[l] += q * weights.q;
+    };
+    const auto weigh = [&](V inverse)
+                           LSR_LAMBDA { return Weights<V>{valid(inverse), valid(inverse * inverse)}; };
+    if (exclusive && count > 2) {
+      softmax_moments<Static, V>(classes, e + i * count,
+                                 [&](int l, V p, V q, const Weights<V>& w)
+                                     LSR_LAMBDA { take(l, p, q, {valid(w.p), valid(w.q)}); });
+    } else if (exclusive) {
+      const Logistic<V> one = logistic<V>(load(1) - load(0));
+      take(0, one.complement, one.q, weigh(one.inverse));
+      take(1, one.p, one.q, weigh(one.inverse));
+    } else {
+      for_classes<Static>(classes, [&](int l) LSR_LAMBDA {
+        const Logistic<V> one = logistic<V>(load(l));
+        take(l, one.p, one.q, weigh(one.inverse));
+      });
     }
-  } else if (count == 2) {
-    const Logistic<V> one = logistic<V>(load(1) - load(0));
-    const V difference = a[1] - a[0] + (b[1] * one.p - b[0] * one.complement) * one.inverse;
-    const V slope = difference * (one.q * one.inverse * one.inverse);
-    store(0, -slope);
-    store(1, slope);
-  } else {
-    softmax_gradient<Static, T, V>(classes, load, e, v, a, b, store);
   }
 }
 
-// Adds the sums of p and p (1 - p) over a run to sums_p and sums_q. `scratch` is scratch_bytes<T>(classes)
-// long.
+// Adds the sums of p and p (1 - p) over a run to sums_p and sums_q; `scratch` holds scratch_bytes.
 template <int Static, class S>
 void moments_run(Rows<const S> rows, int64_t count, const uint8_t* mask, Activation activation, int classes,
                  double* sums_p, double* sums_q, void* scratch) {
   using T = Compute<S>;
   using V = Lanes<T>;
-  V local[3 * (Static ? Static : 1)] = {};
-  double local_wide[2 * (Static ? Static : 1) * kLanes<T>] = {};
-  V* lanes = Static ? local : static_cast<V*>(scratch);
-  double* wide = Static ? local_wide : reinterpret_cast<double*>(lanes + 3 * classes);
-  if (!Static) std::memset(scratch, 0, 3 * classes * sizeof(V) + 2 * classes * kLanes<T> * sizeof(double));
-  V* e = lanes;
-  LaneSums<T, Static> sums{lanes + (Static ? Static : classes), lanes + 2 * (Static ? Static : classes),
-                           wide};
-
-  const int64_t full = mask ? 0 : count / kLanes<T> * kLanes<T>;
-  for (int64_t i = 0; i < full;) {
-    const int64_t stop = i + kFlush * kLanes<T> < full ? i + kFlush * kLanes<T> : full;
-    for (; i < stop; i += kLanes<T>) {
-      moments_at<Static, V>(
-          activation, classes, [&](int l) LSR_LAMBDA { return load_lanes(rows.data + l * rows.stride + i); },
-          e,
-          [&](int l, V p, V q, Weights<V> weights) LSR_LAMBDA {
-            sums.p[l] += p * weights.p;
-            sums.q[l] += q * weights.q;
-          });
-    }
-    sums.flush(classes);
+  constexpr int kSlots = Static ? Static : 1;
+  V* e = static_cast<V*>(scratch);
+  V local[2 * kSlots] = {};
+  double local_wide[2 * kSlots * kLanes<T>] = {};
+  V* lanes = Static ? local : e + part_vectors(classes) * classes;
+  double* wide = Static ? local_wide : reinterpret_cast<double*>(lanes + 2 * classes);
+  if (!Static) {
+    std::memset(lanes, 0, 2 * classes * sizeof(V));
+    std::memset(wide, 0, 2 * classes * kLanes<T> * sizeof(double));
   }
-  for (int64_t i = full; i < count;) {
-    const int64_t stop = i + kFlush * kLanes<T> < count ? i + kFlush * kLanes<T> : count;
-    for (; i < stop; i += kLanes<T>) {
-      const int some = static_cast<int>(count - i < kLanes<T> ? count - i : kLanes<T>);
-      const auto valid = valid_lanes<T>(mask ? mask + i : nullptr, some);
-      moments_at<Static, V>(
-          activation, classes,
-          [&](int l)
-              LSR_LAMBDA { return select(valid, load_some(rows.data + l * rows.stride + i, some), V{}); },
-          e,
-          [&](int l, V p, V q, Weights<V> weights) LSR_LAMBDA {
-            sums.p[l] += p * select(valid, weights.p, V{});
-            sums.q[l] += q * select(valid, weights.q, V{});
-          });
+  LaneSums<T, Static> sums{lanes, lanes + (Static ? Static : classes), wide};
+  const int64_t most = part_vectors(classes) * kLanes<T>;
+  int unflushed = 0;
+  for (int64_t first = 0; first < count; first += most) {
+    const Part<S> part{rows, mask, first, static_cast<int>(count - first < most ? count - first : most)};
+    if (part.whole()) {
+      part_moments<Static, true>(part, activation, classes, e, sums);
+    } else {
+      part_moments<Static, false>(part, activation, classes, e, sums);
     }
+    unflushed += part.vectors();
+    if (unflushed + part_vectors(classes) <= kFlush) continue;
     sums.flush(classes);
+    unflushed = 0;
   }
+  if (unflushed) sums.flush(classes);
   sums.add_to(classes, sums_p, sums_q);
 }
 
-// Writes the gradient over a run; 0 where a pixel is not valid. `out` may be `rows`.
-template <int Static, class S>
-void gradient_run(Rows<const S> rows, int64_t count, const uint8_t* mask, Activation activation, int classes,
-                  const Compute<S>* a, const Compute<S>* b, Rows<S> out, void* scratch) {
-  using T = Compute<S>;
-  using V = Lanes<T>;
+// Whether all rows of whole vectors start at multiples of the vectors' size.
+template <class S>
+bool is_aligned(Rows<S> rows, int classes) {
+  constexpr uintptr_t kBytes = kLanes<Compute<S>> * sizeof(S);
+  const auto start = reinterpret_cast<uintptr_t>(rows.data);
+  return start % kBytes == 0 && (classes == 1 || rows.stride * sizeof(S) % kBytes == 0);
+}
+
+template <int Static, bool Whole, class S, class T, class V>
+LSR_HD void part_gradient(const Part<S>& part, Activation activation, int classes, const T* a, const T* b,
+                          Rows<S> out, bool stream, V* e) {
+  const int count = Static ? Static : classes;
+  const bool exclusive = Static != 1 && activation == Activation::kSoftmax;
   V local[2 * (Static ? Static : 1)];
-  V* e = Static ? local : static_cast<V*>(scratch);
-  V* v = e + (Static ? Static : classes);
-  const int64_t full = mask ? 0 : count / kLanes<T> * kLanes<T>;
-  int64_t i = 0;
-  for (; i < full; i += kLanes<T>) {
-    gradient_at<Static, T, V>(
-        activation, classes, [&](int l) LSR_LAMBDA { return load_lanes(rows.data + l * rows.stride + i); }, e,
-        v, a, b, [&](int l, V value) LSR_LAMBDA { store_lanes(out.data + l * out.stride + i, value); });
-  }
-  for (; i < count; i += kLanes<T>) {
-    const int some = static_cast<int>(count - i < kLanes<T> ? count - i : kLanes<T>);
-    const auto valid = valid_lanes<T>(mask ? mask + i : nullptr, some);
-    gradient_at<Static, T, V>(
-        activation, classes,
-        [&](int l) LSR_LAMBDA { return load_some(rows.data + l * rows.stride + i, some); }, e, v, a, b,
-        [&](int l, V value)
-            LSR_LAMBDA { store_some(out.data + l * out.stride + i, select(valid, value, V{}), some); });
+  V* p = Static ? local : e + part_vectors(classes) * classes;
+  V* v = p + count;
+  if (exclusive && count > 2) part_exponentials<Static, Whole>(part, classes, e);
+  for (int i = 0; i < part.vectors(); ++i) {
+    const auto valid = part.template valid<Whole>(i);
+    const auto load = [&](int l) LSR_LAMBDA { return valid(part.template load<Whole>(i, l)); };
+    const auto store = [&](int l, V value) LSR_LAMBDA {
+      S* to = out.data + l * out.stride + part.first + i * kLanes<T>;
+      if constexpr (!Whole) return store_some(to, valid(value), part.some(i));
+      return stream ? stream_lanes(to, value) : store_lanes(to, value);
+    };
+    if (exclusive && count > 2) {
+      softmax_gradient<Static, T, V>(classes, e + i * count, p, v, a, b, store);
+    } else if (exclusive) {
+      const Logistic<V> one = logistic<V>(load(1) - load(0));
+      const V difference = a[1] - a[0] + (b[1] * one.p - b[0] * one.complement) * one.inverse;
+      const V slope = difference * (one.q * one.inverse * one.inverse);
+      store(0, -slope);
+      store(1, slope);
+    } else {
+      for_classes<Static>(classes, [&](int l) LSR_LAMBDA {
+        const Logistic<V> one = logistic<V>(load(l));
+        store(l, (a[l] + b[l] * (one.p * one.inverse)) * (one.q * one.inverse * one.inverse));
+      });
+    }
   }
 }
 
-template <class T>
-constexpr int64_t scratch_bytes(int classes) {
-  return 3 * classes * sizeof(Lanes<T>) + 2 * classes * kLanes<T> * sizeof(double);
+// Writes the gradient over a run; 0 where a pixel is not valid. `out` may be `rows`, but not if `stream`:
+// then it bypasses the caches.
+template <int Static, class S>
+void gradient_run(Rows<const S> rows, int64_t count, const uint8_t* mask, Activation activation, int classes,
+                  const Compute<S>* a, const Compute<S>* b, Rows<S> out, bool stream, void* scratch) {
+  using T = Compute<S>;
+  auto* e = static_cast<Lanes<T>*>(scratch);
+  stream = stream && is_aligned(out, classes);
+  const int64_t most = part_vectors(classes) * kLanes<T>;
+  for (int64_t first = 0; first < count; first += most) {
+    const Part<S> part{rows, mask, first, static_cast<int>(count - first < most ? count - first : most)};
+    if (part.whole()) {
+      part_gradient<Static, true>(part, activation, classes, a, b, out, stream, e);
+    } else {
+      part_gradient<Static, false>(part, activation, classes, a, b, out, false, e);
+    }
+  }
+  if (stream) end_streaming();
 }
 
 }  // namespace

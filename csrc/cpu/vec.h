@@ -6,6 +6,9 @@
 
 #include <cstdint>
 #include <cstring>
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #include "../lsr/macros.h"
 
@@ -88,6 +91,25 @@ LSR_HD void store_lanes(Float16* to, Floats lanes) {
   const HalfBits narrow = __builtin_convertvector(half | sign, HalfBits);
   std::memcpy(to, &narrow, sizeof(narrow));
 }
+
+// Stores that pass the caches by, for memory that nobody reads soon; `to` is aligned to the lanes' size. They
+// save the read of the line that an ordinary store begins with. Fenced by end_streaming.
+template <class S, class V>
+LSR_HD void stream_lanes(S* to, V lanes) {
+  store_lanes(to, lanes);
+}
+#if LSR_VECTOR_BYTES == 64
+constexpr bool kCanStream = true;
+LSR_HD void stream_lanes(float* to, Floats lanes) { _mm512_stream_ps(to, (__m512)lanes); }
+LSR_HD void end_streaming() { _mm_sfence(); }
+#elif LSR_VECTOR_BYTES == 32
+constexpr bool kCanStream = true;
+LSR_HD void stream_lanes(float* to, Floats lanes) { _mm256_stream_ps(to, (__m256)lanes); }
+LSR_HD void end_streaming() { _mm_sfence(); }
+#else
+constexpr bool kCanStream = false;
+LSR_HD void end_streaming() {}
+#endif
 
 // exp(x) for x <= 0, to about 1 ulp; below the smallest normal number it stays there. NaN stays NaN.
 //   1. x = n ln 2 + r, |r| <= ln 2 / 2, ln 2 in two parts (Cody and Waite). Adding kRound leaves n plus the

@@ -40,64 +40,52 @@ LSR_HD Logistic<V> logistic(V x) {
   return {select(positive, one, e), select(positive, e, one), e, one / (one + e)};
 }
 
-// Fills e with x_l - max; `load(l)` gives x_l. Static is the number of classes where it is known.
+// e_l = exp(x_l - max); `load(l)` gives x_l. Static is the number of classes where it is known.
 template <int Static, class V, class Load>
-LSR_HD void subtract_top(int classes, Load load, V* e) {
-  const int count = Static ? Static : classes;
+LSR_HD void softmax_exponentials(int classes, Load load, V* e) {
   V top = load(0);
-  e[0] = top;
-  for (int l = 1; l < count; ++l) {
+  for_classes<Static>(classes, [&](int l) LSR_LAMBDA {
     e[l] = load(l);
     top = select(e[l] > top, e[l], top);
-  }
-  for (int l = 0; l < count; ++l) e[l] = e[l] - top;
+  });
+  for_classes<Static>(classes, [&](int l) LSR_LAMBDA { e[l] = exp_of(e[l] - top); });
 }
 
-// Takes numerators of p and of p (1 - p): take(l, e_l, e_l (sum - e_l), weights).
-template <int Static, class V, class Load, class Take>
-LSR_HD void softmax_moments(int classes, Load load, V* e, Take take) {
-  const int count = Static ? Static : classes;
+// From the exponentials, numerators of p and of p (1 - p): take(l, e_l, e_l (sum - e_l), weights).
+template <int Static, class V, class Take>
+LSR_HD void softmax_moments(int classes, const V* e, Take take) {
   const V one = V{} + 1.0f;
-  subtract_top<Static>(classes, load, e);
   V sum{}, rest{};
-  for (int l = 0; l < count; ++l) {
-    e[l] = exp_of(e[l]);
+  for_classes<Static>(classes, [&](int l) LSR_LAMBDA {
     sum += e[l];
-    rest += select(e[l] == one, V{}, e[l]);
-  }
+    rest = select(e[l] == one, rest, rest + e[l]);
+  });
   // The sum without one class at the top. Where several tie for it, nothing cancels in sum - 1.
   const V others = select(sum - rest > one + 0.5f, sum - one, rest);
   const V inverse = one / (one + others);
   const Weights<V> weights{inverse, inverse * inverse};
-  for (int l = 0; l < count; ++l) {
+  for_classes<Static>(classes, [&](int l) LSR_LAMBDA {
     take(l, e[l], e[l] * select(e[l] == one, others, sum - e[l]), weights);
-  }
+  });
 }
 
-// d loss / d x_l = p_l (u_l - sum_m p_m u_m) with u = a + b p, handed to `store(l, value)`; v is as long as
-// e. All u are taken relative to the top class's, whose own term then vanishes instead of cancelling.
-template <int Static, class T, class V, class Load, class Store>
-LSR_HD void softmax_gradient(int classes, Load load, V* e, V* v, const T* a, const T* b, Store store) {
-  const int count = Static ? Static : classes;
+// From the exponentials, d loss / d x_l = p_l (u_l - sum_m p_m u_m) with u = a + b p, handed to `store(l,
+// value)`. All u are taken relative to the top class's, whose own term then vanishes instead of cancelling. p
+// and v are room for a value per class.
+template <int Static, class T, class V, class Store>
+LSR_HD void softmax_gradient(int classes, const V* e, V* p, V* v, const T* a, const T* b, Store store) {
   const V one = V{} + 1.0f;
-  subtract_top<Static>(classes, load, e);
-  V sum{};
-  for (int l = 0; l < count; ++l) {
-    e[l] = exp_of(e[l]);
-    sum += e[l];
-  }
+  V sum{}, pivot{}, dot{};
+  for_classes<Static>(classes, [&](int l) LSR_LAMBDA { sum += e[l]; });
   const V inverse = one / sum;
-  V pivot{};
-  for (int l = 0; l < count; ++l) {
-    pivot = select(e[l] == one, a[l] + b[l] * inverse, pivot);
-  }
-  V dot{};
-  for (int l = 0; l < count; ++l) {
-    e[l] = e[l] * inverse;
-    v[l] = a[l] + b[l] * e[l] - pivot;
-    dot += e[l] * v[l];
-  }
-  for (int l = 0; l < count; ++l) store(l, e[l] * (v[l] - dot));
+  for_classes<Static>(classes,
+                      [&](int l) LSR_LAMBDA { pivot = select(e[l] == one, a[l] + b[l] * inverse, pivot); });
+  for_classes<Static>(classes, [&](int l) LSR_LAMBDA {
+    p[l] = e[l] * inverse;
+    v[l] = a[l] + b[l] * p[l] - pivot;
+    dot += p[l] * v[l];
+  });
+  for_classes<Static>(classes, [&](int l) LSR_LAMBDA { store(l, p[l] * (v[l] - dot)); });
 }
 
 }  // namespace lsr

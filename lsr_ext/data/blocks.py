@@ -36,15 +36,11 @@ def cut_blocks(
     """
     stride_px = block_size_px if stride_px is None else stride_px
     if block_size_px < 1 or stride_px < 1:
-        raise ValueError(
-            f"expected a block size and a stride of at least 1 px, got {block_size_px}, {stride_px}"
-        )
+        raise ValueError(f"expected a block size and a stride of at least 1 px, got {block_size_px}, {stride_px}")
     blocks = []
     for image, (height, width) in enumerate(image_sizes):
         if min(height, width) < block_size_px:
-            raise ValueError(
-                f"image {image} is {height} x {width} px, smaller than a block of {block_size_px} px"
-            )
+            raise ValueError(f"image {image} is {height} x {width} px, smaller than a block of {block_size_px} px")
         blocks += [
             Block(image, x, y, block_size_px, block_size_px)
             for y in range(0, height - block_size_px + 1, stride_px)

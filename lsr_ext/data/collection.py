@@ -47,9 +47,7 @@ class BlockCollection:
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.images):
-            raise ValueError(
-                f"expected one name per image, got {len(self.names)} for {len(self.images)} images"
-            )
+            raise ValueError(f"expected one name per image, got {len(self.names)} for {len(self.images)} images")
         if self.labels.shape not in ((len(self.blocks),), (len(self.blocks), len(self.classes))):
             raise ValueError(
                 f"expected labels ({len(self.blocks)},) or ({len(self.blocks)}, {len(self.classes)}), "
@@ -107,9 +105,7 @@ class BlockCollection:
         labels = _labels_of_classes(table, list(classes), csv)
         images = [read_image(Path(folder) / name) for name in table.images]
         sizes = [image.shape[:2] for image in images]
-        blocks = (
-            _whole_images(sizes, table.images) if block_size_px is None else cut_blocks(sizes, block_size_px)
-        )
+        blocks = _whole_images(sizes, table.images) if block_size_px is None else cut_blocks(sizes, block_size_px)
         if label_names is None:
             label_names = [str(label) for label in range(labels.max() + 1)]
         block_labels = labels[[block.image for block in blocks]]

@@ -92,9 +92,7 @@ def _whole_cells(array: np.ndarray, factor: int) -> np.ndarray:
 def _find_pairs(image_folder: Path, mask_folder: Path, mask_suffix: str) -> list[tuple[Path, Path]]:
     same_folder = image_folder.resolve() == mask_folder.resolve()
     if same_folder and not mask_suffix:
-        raise ValueError(
-            f"{image_folder}: images and masks in one folder need a mask suffix to tell them apart"
-        )
+        raise ValueError(f"{image_folder}: images and masks in one folder need a mask suffix to tell them apart")
     if not mask_folder.is_dir():
         raise FileNotFoundError(f"expected a folder of masks, found none at {mask_folder}")
     images = list_images(image_folder)

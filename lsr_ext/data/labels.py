@@ -97,9 +97,7 @@ def read_label_table(path: str | Path) -> LabelTable:
     rows = _read_rows(path)
     columns = next(rows, (0, []))[1]
     if len(columns) < 2 or columns[0] != "image":
-        raise ValueError(
-            f"{path}: expected columns image,label or image,<class>,..., got {','.join(columns)!r}"
-        )
+        raise ValueError(f"{path}: expected columns image,label or image,<class>,..., got {','.join(columns)!r}")
     if len(set(columns)) < len(columns) or "" in columns:
         raise ValueError(f"{path}: expected distinct column names, got {','.join(columns)!r}")
     labels: dict[str, list[int]] = {}

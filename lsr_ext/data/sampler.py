@@ -158,9 +158,7 @@ def _members_by_label(labels: np.ndarray | torch.Tensor) -> dict[str, np.ndarray
         raise TypeError(f"expected integer labels, got {labels.dtype}")
     if labels.ndim not in (1, 2):
         raise ValueError(f"expected labels (N,) or (N, L), got shape {labels.shape}")
-    columns = (
-        {"": labels} if labels.ndim == 1 else {f"class {c} ": column for c, column in enumerate(labels.T)}
-    )
+    columns = {"": labels} if labels.ndim == 1 else {f"class {c} ": column for c, column in enumerate(labels.T)}
     members = {
         f"{prefix}label {label}": np.flatnonzero(column == label)
         for prefix, column in columns.items()

@@ -33,9 +33,7 @@ def split_by_image(
     order = np.random.default_rng(seed).permutation(len(distinct))
     held_out = {distinct[i] for i in order[: round(test_fraction * len(distinct))]}
     in_test = np.array([group in held_out for group in group_of], dtype=bool)
-    return _both_sides(
-        ~in_test, in_test, f"test_fraction={test_fraction} of {len(distinct)} images or groups"
-    )
+    return _both_sides(~in_test, in_test, f"test_fraction={test_fraction} of {len(distinct)} images or groups")
 
 
 def split_by_position(

@@ -63,9 +63,7 @@ def masked_scores(
     """
     pred, truth = _images(pred), _images(truth)
     if len(pred) != len(truth) or not truth:
-        raise ValueError(
-            f"expected as many predictions as truths, at least 1, got {len(pred)} and {len(truth)}"
-        )
+        raise ValueError(f"expected as many predictions as truths, at least 1, got {len(pred)} and {len(truth)}")
     scores = (
         overlap_scores(p, t, num_classes, valid=boundary_band(t, distance_px))
         for p, t in zip(pred, truth, strict=True)

@@ -51,9 +51,7 @@ def overlap_scores(
     """
     pred, truth = np.asarray(pred), np.asarray(truth)
     if pred.ndim not in (2, 3) or pred.shape != truth.shape:
-        raise ValueError(
-            f"expected two maps (H, W) or (N, H, W) of one shape, got {pred.shape} and {truth.shape}"
-        )
+        raise ValueError(f"expected two maps (H, W) or (N, H, W) of one shape, got {pred.shape} and {truth.shape}")
     if valid is None:
         valid = np.ones(truth.shape, dtype=bool)
     if valid.shape != truth.shape:

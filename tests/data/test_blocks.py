@@ -61,8 +61,7 @@ def test_fractions_by_brute_force():
     masks = [rng.integers(0, 4, (11, 13)), rng.integers(0, 4, (9, 8)).astype(np.uint8)]
     blocks = [Block(1, 2, 3, 5, 4), Block(0, 0, 0, 13, 11), Block(0, 12, 10, 1, 1)]
     expected = [
-        [np.mean(masks[b.image][b.y : b.y + b.height, b.x : b.x + b.width] == k) for k in range(4)]
-        for b in blocks
+        [np.mean(masks[b.image][b.y : b.y + b.height, b.x : b.x + b.width] == k) for k in range(4)] for b in blocks
     ]
     np.testing.assert_allclose(block_fractions(masks, blocks, 4), expected, rtol=1e-15)
 

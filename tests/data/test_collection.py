@@ -56,9 +56,7 @@ def test_bins_are_equally_full():
 def test_noise_changes_labels_by_seed_only(images, masks):
     noisy = [make(images, masks, noise_std=0.5, seed=seed).labels.tolist() for seed in (0, 0, 1)]
     assert noisy[0] == noisy[1] != noisy[2]
-    np.testing.assert_array_equal(
-        make(images, masks, noise_std=0.5).fractions(), make(images, masks).fractions()
-    )
+    np.testing.assert_array_equal(make(images, masks, noise_std=0.5).fractions(), make(images, masks).fractions())
 
 
 def test_stride(images, masks):
@@ -160,9 +158,7 @@ def test_table_per_class_is_put_in_the_order_of_the_classes(folder):
 
 def test_table_names_an_unknown_class(folder):
     csv = write_table(folder, "image,CD8\na.png,0\n")
-    with pytest.raises(
-        ValueError, match=r"labels\.csv: column 'CD8' is none of the classes background, nucleus"
-    ):
+    with pytest.raises(ValueError, match=r"labels\.csv: column 'CD8' is none of the classes background, nucleus"):
         BlockCollection.from_label_table(folder, csv, CLASSES)
 
 

@@ -125,9 +125,7 @@ def test_resize_list(tmp_path):
     path.write_text("a.png 1\nwith space.png 2\n\n")
     assert read_resize_list(path) == {"a.png": 1, "with space.png": 2}
     path.write_text("a.png 1\nb.png x\n")
-    with pytest.raises(
-        ValueError, match=r"list\.txt, line 2: expected '<file name> <factor>', got 'b\.png x'"
-    ):
+    with pytest.raises(ValueError, match=r"list\.txt, line 2: expected '<file name> <factor>', got 'b\.png x'"):
         read_resize_list(path)
 
 

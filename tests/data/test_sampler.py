@@ -114,9 +114,7 @@ def test_unknown_blocks_are_never_drawn():
 
 def test_small_label_warns_with_its_count_and_repeats_blocks():
     labels = np.array([0] * 10 + [7] * 3)
-    with pytest.warns(
-        UserWarning, match="fewer blocks than group_size=5, so groups repeat them: label 7: 3$"
-    ):
+    with pytest.warns(UserWarning, match="fewer blocks than group_size=5, so groups repeat them: label 7: 3$"):
         sampler = GroupedBatchSampler(labels, 5, 1)
     small = [group for group in groups_of(sampler, 5) if labels[group[0]] == 7]
     assert [set(group) for group in small] == [{10, 11, 12}]

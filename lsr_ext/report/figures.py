@@ -1,0 +1,203 @@
+"""The figures of the report: contours on tissue, training curves, calibration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+METHOD_COLOURS = {
+    "low_resolution": "#6b7280",
+    "intra": "#d55e00",
+    "inter": "#009e73",
+    "intra+inter": "#0072b2",
+    "supervised": "#444444",
+}
+METHOD_TITLES = {
+    "low_resolution": "low-resolution labels",
+    "intra": "intra-instance",
+    "inter": "inter-instance",
+    "intra+inter": "intra+inter-instance",
+    "supervised": "full pixel supervision",
+}
+_PREDICTED, _TRUE = "#ffe119", "#00d5ff"
+_CLASS_COLOURS = ("#ffe119", "#f032e6", "#3cb44b", "#4363d8", "#f58231", "#e6194b", "#46f0f0", "#911eb4")
+_PAGE_WIDTH_IN = 12.6
+
+
+def draw_overlays(
+    image: np.ndarray,
+    truth: np.ndarray | None,
+    maps: Mapping[str, np.ndarray],
+    classes: Sequence[int],
+    scores: Mapping[str, float | None],
+    grid_px: int,
+) -> Figure:
+    """One held-out region as in the paper's Figures 3 and 4: its truth, then each method's contours.
+
+    Args:
+        image: uint8 (H, W, 3).
+        truth: integer (H, W) class ids, or None.
+        maps: method -> predicted class ids (H, W); "low_resolution" is drawn as shaded blocks.
+        classes: the classes whose contours are drawn; one: prediction yellow and truth cyan.
+        scores: method -> IoU on this region, for the titles.
+        grid_px: the side of a block.
+    """
+    height, width = image.shape[:2]
+    panels = len(maps) + 1
+    # Tall regions stand side by side in one row, others in rows of three.
+    figure, axes = _panels(panels, panels if height > 1.5 * width else 3, height / width, 0.7)
+    for ax in axes:
+        ax.set_axis_off()
+        ax.imshow(image, interpolation="nearest")
+    axes[0].set_title("held-out image" + ("" if truth is None else "\nand truth"), fontsize=10)
+    if truth is not None:
+        _draw_contours(axes[0], truth, classes, _TRUE, 1.4)
+    for ax, (method, predicted) in zip(axes[1:], maps.items(), strict=True):
+        score = scores.get(method)
+        title = METHOD_TITLES[method] + ("" if score is None else f"\nIoU {score:.2f}")
+        ax.set_title(title, fontsize=10, color=METHOD_COLOURS[method])
+        if method == "low_resolution":
+            _draw_blocks(ax, predicted, classes, grid_px)
+        if truth is not None:
+            _draw_contours(ax, truth, classes, _TRUE, 0.9)
+        if method != "low_resolution":
+            _draw_contours(ax, predicted, classes, _PREDICTED, 1.3)
+    figure.legend(handles=_overlay_legend(truth is not None), loc="outside lower center", ncols=3, frameon=False)
+    return figure
+
+
+def draw_curves(curves: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
+    """The loss of every method on its own scale, and the fraction error of all on one.
+
+    Args:
+        curves: method -> name -> (K, 2) steps and values, as `read_curves` gives them.
+    """
+    figure, axes = _panels(len(curves) + 1, 3, 0.65, 0.3)
+    for ax, (method, scalars) in zip(axes[:-1], curves.items(), strict=True):
+        steps, loss = scalars["loss"].T
+        ax.plot(steps, loss, color=METHOD_COLOURS[method], alpha=0.3, linewidth=1)
+        ax.plot(steps, _smooth(loss), color=METHOD_COLOURS[method], linewidth=1.8)
+        if method != "supervised":
+            # Early losses are orders of magnitude above the rest, which end below zero.
+            ax.set_yscale("symlog", linthresh=1)
+        _finish(ax, f"loss, {METHOD_TITLES[method]}", "step", None)
+    shared = axes[-1]
+    for method, scalars in curves.items():
+        steps, error = _mean_fraction_error(scalars)
+        shared.plot(
+            steps, _smooth(error), color=METHOD_COLOURS[method], linewidth=1.8, label=METHOD_TITLES[method]
+        )
+    shared.set_ylim(bottom=0)
+    shared.legend(frameon=False, fontsize=8)
+    _finish(shared, "fraction error in training, mean over labels", "step", None)
+    return figure
+
+
+def draw_calibration(
+    fractions: Mapping[str, np.ndarray],
+    labels: np.ndarray,
+    mean: np.ndarray,
+    std: np.ndarray,
+    classes: Mapping[int, str],
+) -> Figure:
+    """Per label, the fraction predicted in held-out blocks against the one its label stands for.
+
+    Args:
+        fractions: method -> (N, L) predicted.
+        labels: (N,) or (N, L), -1 = unknown.
+        mean, std: (Z, L) of the count distribution.
+        classes: index -> name of the classes to draw.
+    """
+    labels = np.broadcast_to(labels.reshape(len(labels), -1), (len(labels), mean.shape[1]))
+    figure, axes = _panels(len(fractions), 4, 0.95, 0.15)
+    for ax, (method, predicted) in zip(axes, fractions.items(), strict=True):
+        ax.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=1, zorder=0)
+        for order, (c, name) in enumerate(classes.items()):
+            known = [z for z in range(len(mean)) if np.any(labels[:, c] == z)]
+            members = [predicted[labels[:, c] == z, c] for z in known]
+            ax.errorbar(
+                mean[known, c],
+                [values.mean() for values in members],
+                xerr=std[known, c],
+                yerr=[values.std() for values in members],
+                fmt="o",
+                markersize=5,
+                elinewidth=1,
+                color=METHOD_COLOURS[method] if len(classes) == 1 else f"C{order}",
+                label=name,
+            )
+        ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
+        _finish(ax, METHOD_TITLES[method], "expected fraction", "predicted fraction")
+        if len(classes) > 1:
+            ax.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def _panels(count: int, columns: int, aspect: float, title_in: float) -> tuple[Figure, list[Axes]]:
+    """A figure of the page's width with `count` panels of height / width = `aspect`, row by row."""
+    rows = -(-count // columns)
+    height_in = rows * (_PAGE_WIDTH_IN / columns * aspect + title_in) + 0.3
+    figure = Figure(figsize=(_PAGE_WIDTH_IN, height_in), layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.08)
+    axes = figure.subplots(rows, columns, squeeze=False).ravel()
+    for ax in axes[count:]:
+        ax.remove()
+    return figure, list(axes[:count])
+
+
+def _draw_contours(ax: Axes, ids: np.ndarray, classes: Sequence[int], colour: str, width: float) -> None:
+    for order, c in enumerate(classes):
+        line = colour if len(classes) == 1 else _CLASS_COLOURS[order % len(_CLASS_COLOURS)]
+        if np.any(ids == c) and np.any(ids != c):
+            # A dark edge under the line keeps it readable on light and dark tissue.
+            ax.contour(ids == c, levels=[0.5], colors="black", linewidths=width + 0.8, alpha=0.5)
+            ax.contour(ids == c, levels=[0.5], colors=line, linewidths=width)
+
+
+def _draw_blocks(ax: Axes, ids: np.ndarray, classes: Sequence[int], grid_px: int) -> None:
+    for order, c in enumerate(classes):
+        shade = np.zeros((*ids.shape, 4))
+        colour = _CLASS_COLOURS[order % len(_CLASS_COLOURS)]
+        shade[ids == c] = [*(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)), 0.45]
+        ax.imshow(shade, interpolation="nearest")
+    for position in range(grid_px, ids.shape[0], grid_px):
+        ax.axhline(position - 0.5, color="white", linewidth=0.6)
+    for position in range(grid_px, ids.shape[1], grid_px):
+        ax.axvline(position - 0.5, color="white", linewidth=0.6)
+
+
+def _overlay_legend(with_truth: bool) -> list[Line2D | Patch]:
+    handles = [
+        Line2D([], [], color=_PREDICTED, linewidth=2.5, label="predicted boundary"),
+        Patch(color=_PREDICTED, alpha=0.45, label="foreground block by its label"),
+    ]
+    truth = Line2D([], [], color=_TRUE, linewidth=2.5, label="true boundary")
+    return [truth, *handles] if with_truth else handles
+
+
+def _mean_fraction_error(scalars: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean over the labels seen at each logged step."""
+    curves = [curve for name, curve in scalars.items() if name.startswith("fraction_error/")]
+    steps, errors = np.concatenate(curves).T
+    distinct, position = np.unique(steps, return_inverse=True)
+    return distinct, np.bincount(position, errors) / np.bincount(position)
+
+
+def _smooth(values: np.ndarray) -> np.ndarray:
+    """The mean over a window of a tenth of the curve, narrower at the ends."""
+    window = np.ones(max(1, len(values) // 10))
+    return np.convolve(values, window, "same") / np.convolve(np.ones(len(values)), window, "same")
+
+
+def _finish(ax: Axes, title: str, xlabel: str, ylabel: str | None) -> None:
+    ax.set_title(title, fontsize=10, loc="left")
+    ax.set_xlabel(xlabel, fontsize=9)
+    if ylabel:
+        ax.set_ylabel(ylabel, fontsize=9)
+    ax.tick_params(labelsize=8)
+    ax.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,135 @@
+"""The report of a run: one HTML file with all in it."""
+
+from __future__ import annotations
+
+import base64
+import io
+import platform
+from datetime import datetime, timezone
+from importlib.metadata import version
+from pathlib import Path
+
+import numpy as np
+import orjson
+import yaml
+from jinja2 import Environment, PackageLoader
+from matplotlib.figure import Figure
+
+import lsr_ext
+from lsr_ext.metrics import overlap_scores
+from lsr_ext.report.curves import read_curves
+from lsr_ext.report.figures import METHOD_TITLES, draw_calibration, draw_curves, draw_overlays
+from lsr_ext.training.config import RunConfig
+from lsr_ext.training.evaluation import (
+    LOW_RESOLUTION,
+    cut_blocks_of,
+    load_prediction,
+    low_resolution_maps,
+    stitch,
+)
+from lsr_ext.training.files import write_atomically
+from lsr_ext.training.run import method_folder
+from lsr_ext.training.sources import PreparedData, prepare_data
+
+_MAX_REGIONS = 4
+
+
+def write_report(config: RunConfig) -> Path:
+    """Write `<output>/report.html` from what `train` and `evaluate` left in the output folder.
+
+    Returns:
+        Its path.
+
+    Raises:
+        FileNotFoundError: the run has not been evaluated.
+    """
+    metrics_path = config.output / "metrics.json"
+    if not metrics_path.is_file():
+        raise FileNotFoundError(f"expected the scores of a run, found none at {metrics_path}: evaluate first")
+    data = prepare_data(config)
+    predictions = {method: load_prediction(config, method) for method in config.methods}
+    maps = {LOW_RESOLUTION: low_resolution_maps(data)} | {name: maps for name, (maps, _) in predictions.items()}
+    curves = {method: read_curves(method_folder(config, method)) for method in config.methods}
+    calibration = draw_calibration(
+        {name: fractions for name, (_, fractions) in predictions.items()},
+        data.test.labels,
+        data.distribution.mean.numpy(),
+        data.distribution.std.numpy(),
+        {c: data.test.classes[c] for c in _drawn_classes(data)},
+    )
+    metrics = orjson.loads(metrics_path.read_bytes())
+    environment = Environment(loader=PackageLoader("lsr_ext.report", "."), autoescape=True)
+    page = environment.get_template("report.html.j2").render(
+        rows=[(method, METHOD_TITLES[method], metrics[method]) for method in maps],
+        best=_best_scores(metrics),
+        data=data,
+        config=config,
+        overlays=[_embed(figure) for figure in _draw_regions(data, maps)],
+        curves=_embed(draw_curves(curves)),
+        calibration=_embed(calibration),
+        configuration=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
+        versions=_versions(),
+        date=datetime.now(timezone.utc).strftime("%d %B %Y, %H:%M UTC"),
+    )
+    path = config.output / "report.html"
+    write_atomically(path, page.encode())
+    return path
+
+
+def _drawn_classes(data: PreparedData) -> list[int]:
+    return [data.foreground] if len(data.test.classes) == 2 else list(range(len(data.test.classes)))
+
+
+def _draw_regions(data: PreparedData, maps: dict[str, np.ndarray]) -> list[Figure]:
+    """An overlay for each of a few held-out images, evenly spaced in the order of the folder."""
+    blocks = data.test.blocks
+    images = stitch(blocks, cut_blocks_of(data.test, data.test.images))
+    truths = {} if data.test.masks is None else stitch(blocks, cut_blocks_of(data.test, data.test.masks))
+    stitched = {method: stitch(blocks, predicted) for method, predicted in maps.items()}
+    keys = list(images)
+    chosen = [
+        keys[i] for i in np.unique(np.linspace(0, len(keys) - 1, min(_MAX_REGIONS, len(keys))).round().astype(int))
+    ]
+    return [
+        draw_overlays(
+            images[key],
+            truths.get(key),
+            regions := {method: stitched[method][key] for method in maps},
+            _drawn_classes(data),
+            _region_scores(regions, truths.get(key), data),
+            blocks[0].height,
+        )
+        for key in chosen
+    ]
+
+
+def _region_scores(
+    regions: dict[str, np.ndarray], truth: np.ndarray | None, data: PreparedData
+) -> dict[str, float | None]:
+    if truth is None:
+        return dict.fromkeys(regions)
+    scores = {}
+    for method, predicted in regions.items():
+        iou = overlap_scores(predicted, truth, len(data.test.classes)).iou[_drawn_classes(data)]
+        scores[method] = None if np.isnan(iou).all() else float(np.nanmean(iou))
+    return scores
+
+
+def _best_scores(metrics: dict[str, dict]) -> dict[str, float]:
+    """The highest value of each score among the methods that saw no pixel label."""
+    best = {}
+    for name in ("iou", "dice", "masked_iou", "masked_dice"):
+        values = [scores[name] for method, scores in metrics.items() if method != "supervised"]
+        best[name] = max((value for value in values if value is not None), default=None)
+    return best
+
+
+def _embed(figure: Figure) -> str:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=130)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+
+
+def _versions() -> dict[str, str]:
+    packages = {name: version(name) for name in ("lightning", "monai", "numpy")}
+    return lsr_ext.build_info() | packages | {"python": platform.python_version()}

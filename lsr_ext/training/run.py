@@ -1,0 +1,152 @@
+"""Train every method of a configuration; the same call again resumes or skips what was done."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import lightning
+import torch
+import yaml
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import nn
+
+from lsr_ext.losses import LabelSuperResolutionLoss
+from lsr_ext.training.config import RunConfig, TrainingConfig
+from lsr_ext.training.datamodule import BlockDataModule
+from lsr_ext.training.files import write_atomically
+from lsr_ext.training.module import SegmentationModule
+from lsr_ext.training.network import SegmentationUNet
+from lsr_ext.training.sources import PreparedData, prepare_data
+
+CHECKPOINT_NAME = "last.ckpt"
+_GROUPED = ("inter", "intra+inter")
+_logger = logging.getLogger(__name__)
+
+
+def train(config: RunConfig) -> None:
+    """Train each method, into `<output>/<method>/last.ckpt` and TensorBoard events beside it.
+
+    A method cut short goes on from its last checkpoint to the weights an uncut run would have; a finished one
+    is left as it is.
+
+    Raises:
+        FileNotFoundError, ValueError: faulty data, or an output folder that holds another configuration's run.
+    """
+    check_output(config)
+    write_atomically(_settings_path(config), yaml.safe_dump(_settings(config), sort_keys=False).encode())
+    data = prepare_data(config)
+    for method in config.methods:
+        _train_method(config, method, data)
+
+
+def check_output(config: RunConfig) -> None:
+    """Refuse to mix two runs in one folder.
+
+    Raises:
+        ValueError: the output folder holds a run with other settings.
+    """
+    path = _settings_path(config)
+    if path.exists() and yaml.safe_load(path.read_text(encoding="utf-8")) != _settings(config):
+        raise ValueError(f"{path} is of a run with another configuration: choose another output folder")
+
+
+def method_folder(config: RunConfig, method: str) -> Path:
+    """Where a method's checkpoint, events and predictions lie."""
+    return config.output / method
+
+
+def build_module(config: RunConfig, method: str, data: PreparedData) -> SegmentationModule:
+    """The method's network, loss and optimizer, with the initial weights that the seed gives."""
+    lightning.seed_everything(config.seed, verbose=False)
+    training = config.training
+    loss = None
+    if method != "supervised":
+        loss = LabelSuperResolutionLoss(data.distribution, mode=method, **config.loss.model_dump())
+    return SegmentationModule(
+        _build_network(training, len(data.train.classes)),
+        data.distribution,
+        loss,
+        training.optimizer.build,
+        group_size=training.group_size if method in _GROUPED else None,
+        decay_steps=training.steps if training.schedule == "cosine" else None,
+        seed=config.seed,
+    )
+
+
+def build_datamodule(config: RunConfig, method: str, data: PreparedData) -> BlockDataModule:
+    """The method's batches; pixel masks are in them for "supervised" alone."""
+    training = config.training
+    group_size, groups_per_batch = training.group_size, training.groups_per_batch
+    if method not in _GROUPED:
+        group_size, groups_per_batch = 1, training.ungrouped_batch_size or group_size * groups_per_batch
+    return BlockDataModule(
+        data.train,
+        data.test,
+        training.steps,
+        group_size,
+        groups_per_batch,
+        with_masks=method == "supervised",
+        augment=training.augment,
+        seed=config.seed,
+    )
+
+
+def _build_network(training: TrainingConfig, num_classes: int) -> nn.Module:
+    return SegmentationUNet(num_classes, **training.network.model_dump())
+
+
+def _train_method(config: RunConfig, method: str, data: PreparedData) -> None:
+    folder = method_folder(config, method)
+    checkpoint = folder / CHECKPOINT_NAME
+    training = config.training
+    done = _steps_done(checkpoint)
+    if done >= training.steps:
+        _logger.info("%s: already trained", method)
+        return
+    _logger.info("%s: training from step %d to %d", method, done, training.steps)
+    trainer = lightning.Trainer(
+        accelerator=training.accelerator,
+        devices=training.devices,
+        max_epochs=1,
+        gradient_clip_val=training.gradient_clip_norm,
+        log_every_n_steps=training.log_every_steps,
+        use_distributed_sampler=False,
+        deterministic="warn",
+        default_root_dir=folder,
+        logger=TensorBoardLogger(folder, name="", version=""),
+        callbacks=[_checkpoints(folder, training.checkpoint_every_steps), RichProgressBar()],
+        enable_model_summary=False,
+    )
+    trainer.fit(
+        build_module(config, method, data),
+        datamodule=build_datamodule(config, method, data),
+        ckpt_path=checkpoint if done else None,
+        weights_only=True,
+    )
+    trainer.save_checkpoint(checkpoint)
+
+
+def _checkpoints(folder: Path, every_steps: int) -> ModelCheckpoint:
+    return ModelCheckpoint(
+        folder,
+        filename=Path(CHECKPOINT_NAME).stem,
+        every_n_train_steps=every_steps,
+        enable_version_counter=False,
+    )
+
+
+def _steps_done(checkpoint: Path) -> int:
+    if not checkpoint.exists():
+        return 0
+    return torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"]
+
+
+def _settings_path(config: RunConfig) -> Path:
+    return config.output / "config.yaml"
+
+
+def _settings(config: RunConfig) -> dict:
+    """What the weights depend on: a run may be moved, given more methods or scored otherwise."""
+    return config.model_dump(mode="json", exclude={"output", "methods", "evaluation"})

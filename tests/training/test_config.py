@@ -1,0 +1,89 @@
+import pytest
+from tiny_runs import write_labels_run, write_masks_run
+
+from lsr_ext.training import load_config
+
+
+def test_defaults_follow_what_trains(tmp_path):
+    config = load_config(write_masks_run(tmp_path))
+    assert config.loss.form == "marginal"
+    assert config.data.root == tmp_path
+    assert config.training.optimizer.params == {"lr": 1e-3, "alpha": 0.9}
+
+
+@pytest.mark.parametrize(
+    ("sections", "message"),
+    [
+        ({"trainign": {}}, r"run\.yaml: trainign: Extra inputs"),
+        ({"data": {"block_size": 3}}, r"run\.yaml: data\.block_size: Extra inputs"),
+        ({"data": {"block_size_px": 0}}, r"data\.block_size_px: .*greater than or equal to 1, got 0"),
+        ({"data": {"edges": [0.5]}}, "either edges or bins, got both"),
+        ({"data": {"bins": None, "edges": [0.5, 0.2]}}, "edges must increase"),
+        ({"data": {"source": "tiles"}}, "data: .*'tiles'"),
+        ({"loss": {"form": "exact"}}, "loss: .*form must be one of"),
+        ({"methods": ["intra", "intra"]}, "each method may be named once"),
+        ({"methods": ["semi"]}, r"methods\.0: .*got 'semi'"),
+        ({"training": {"optimizer": {"name": "RMSpop"}}}, r"training\.optimizer: .*RMSpop"),
+        ({"training": {"optimizer": {"name": "SGD", "params": {"rate": 1}}}}, r"training\.optimizer: .*rate"),
+        ({"training": {"network": {"features": [9] * 6}}}, "multiple of norm_groups"),
+    ],
+)
+def test_faults_are_told_with_file_and_key(tmp_path, sections, message):
+    with pytest.raises(ValueError, match=message):
+        load_config(write_masks_run(tmp_path, **sections))
+
+
+def test_supervision_needs_pixel_truth(tmp_path):
+    with pytest.raises(ValueError, match="'supervised' needs pixel truth"):
+        load_config(write_labels_run(tmp_path, methods=["supervised"]))
+
+
+def test_missing_and_unreadable_files(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"none\.yaml"):
+        load_config(tmp_path / "none.yaml")
+    for text, message in (
+        ("a: [", "not readable YAML"),
+        ("- 1", "expected a mapping"),
+        ("!!python/none x", "YAML"),
+    ):
+        path = tmp_path / "bad.yaml"
+        path.write_text(text)
+        with pytest.raises(ValueError, match=message):
+            load_config(path)
+
+
+def test_overrides_replace_what_the_file_says(tmp_path):
+    config = load_config(write_masks_run(tmp_path), {"seed": 7, "data.bins": 3, "output": "elsewhere"})
+    assert (config.seed, config.data.bins, str(config.output)) == (7, 3, "elsewhere")
+
+
+def test_preset_ihc_is_section_3_1_5(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("preset: ihc\noutput: x\ndata: {source: labels, labels: l.csv, distribution: d.json}\n")
+    config = load_config(path)
+    training = config.training
+    assert config.data.block_size_px == 400
+    assert (training.group_size, training.groups_per_batch, training.ungrouped_batch_size) == (10, 2, 10)
+    assert (training.optimizer.name, training.optimizer.params["alpha"]) == ("RMSprop", 0.9)
+
+
+def test_preset_brca_is_section_3_2_3(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text("preset: brca\noutput: x\ndata: {source: labels, labels: l.csv}\n")
+    config = load_config(path)
+    training = config.training
+    assert (config.data.block_size_px, config.data.distribution) == (240, "table1")
+    assert (training.group_size, training.groups_per_batch, training.ungrouped_batch_size) == (15, 2, 30)
+    assert config.evaluation.boundary_distance_px == 240
+
+
+def test_the_file_goes_before_its_preset(tmp_path):
+    path = tmp_path / "run.yaml"
+    path.write_text(
+        "preset: brca\noutput: x\ndata: {source: labels, labels: l.csv, block_size_px: 120}\n"
+        "training: {optimizer: {name: SGD, params: {lr: 0.1}}}\n"
+    )
+    config = load_config(path)
+    assert config.data.block_size_px == 120
+    assert config.training.optimizer.params == {"lr": 0.1}
+    assert config.training.group_size == 15

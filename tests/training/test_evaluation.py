@@ -1,0 +1,82 @@
+from dataclasses import replace
+
+import numpy as np
+import orjson
+import pytest
+import torch
+from tiny_runs import write_labels_run, write_masks_run
+
+from lsr_ext import CountDistribution
+from lsr_ext.data import Block
+from lsr_ext.training import evaluate, load_config, prepare_data, train
+from lsr_ext.training.evaluation import expected_fractions, low_resolution_maps, score_maps, stitch
+
+SCORES = {"iou", "dice", "masked_iou", "masked_dice"}
+
+
+@pytest.fixture
+def data(tmp_path):
+    return prepare_data(load_config(write_masks_run(tmp_path)))
+
+
+def test_metrics_are_written_for_every_method_and_the_yardstick(tmp_path):
+    config = load_config(write_masks_run(tmp_path, methods=["intra", "supervised"]))
+    train(config)
+    metrics = evaluate(config)
+    assert orjson.loads((config.output / "metrics.json").read_bytes()) == metrics
+    assert set(metrics) == {"low_resolution", "intra", "supervised"}
+    assert all(set(scores) == SCORES for scores in metrics.values())
+    assert all(0 <= value <= 1 for scores in metrics.values() for value in scores.values())
+
+
+def test_without_pixel_truth_there_are_no_scores(tmp_path):
+    config = load_config(write_labels_run(tmp_path))
+    train(config)
+    assert evaluate(config)["intra"] == dict.fromkeys(SCORES)
+
+
+def test_evaluation_before_training_says_what_to_do(tmp_path):
+    with pytest.raises(FileNotFoundError, match="checkpoint of method 'intra\\+inter'.*train first"):
+        evaluate(load_config(write_masks_run(tmp_path)))
+
+
+def test_the_truth_scores_one(data):
+    truth = np.stack([block.cut(data.test.masks[block.image]) for block in data.test.blocks])
+    assert set(score_maps(truth, data, 3).values()) == {1.0}
+    assert score_maps(1 - truth, data, 3)["iou"] == 0.0
+
+
+def test_more_classes_have_scores_each(data):
+    masks = [mask * 2 for mask in data.test.masks]
+    test = replace(data.test, masks=masks, classes=["a", "b", "c"])
+    truth = np.stack([block.cut(masks[block.image]) for block in test.blocks])
+    scores = score_maps(truth, replace(data, test=test), 3)
+    assert scores["iou"] == 1.0
+    assert scores["per_class"]["a"]["iou"] == 1.0
+    assert scores["per_class"]["b"]["iou"] is None  # occurs nowhere
+
+
+def test_low_resolution_foreground_has_the_expected_area(data):
+    # Six blocks of each label; expected area 12 * (0.1 + 0.4) / 2 = 3 blocks: none at all, or the label of 0.4.
+    for means, foreground in (([0.2, 0.4], [1]), ([0.05, 0.3], []), ([0.6, 0.9], [0, 1]), ([0.9, 0.3], [0])):
+        mean = torch.tensor(means)
+        distribution = CountDistribution(torch.stack([1 - mean, mean], 1), torch.zeros(2, 2))
+        maps = low_resolution_maps(replace(data, distribution=distribution))
+        assert maps.shape == (8, 20, 20)
+        assert np.array_equal(maps[:, 0, 0], np.isin(data.test.labels, foreground))
+
+
+def test_unknown_labels_share_what_the_known_leave(data):
+    distribution = CountDistribution([[0.1, 0.2, 0.0], [0.3, 0.4, 0.0]], torch.zeros(2, 3))
+    labels = np.array([[0, 1, -1], [-1, 1, -1]])
+    test = replace(data.test.subset([0, 1]), labels=labels, classes=["a", "b", "c"])
+    fractions = expected_fractions(replace(data, test=test, distribution=distribution))
+    np.testing.assert_allclose(fractions, [[0.1, 0.4, 0.5], [0.3, 0.4, 0.3]])
+
+
+def test_stitch_puts_blocks_in_place():
+    blocks = [Block(2, 4, 6, 2, 2), Block(2, 6, 6, 2, 2), Block(0, 0, 0, 2, 2)]
+    maps = np.arange(12).reshape(3, 2, 2)
+    stitched = stitch(blocks, maps)
+    assert stitched[2].tolist() == [[0, 1, 4, 5], [2, 3, 6, 7]]
+    assert stitched[0].tolist() == [[8, 9], [10, 11]]

@@ -1,0 +1,69 @@
+import pytest
+import torch
+from tiny_runs import write_masks_run
+
+from lsr_ext.training import SegmentationModule, load_config, train
+
+
+def weights(config, method="intra+inter"):
+    return torch.load(config.output / method / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def test_every_method_trains(tmp_path):
+    methods = ["intra", "inter", "intra+inter", "supervised"]
+    config = load_config(write_masks_run(tmp_path, methods=methods))
+    train(config)
+    trained = [weights(config, method) for method in methods]
+    assert not any(torch.equal(trained[0][name], trained[3][name]) for name in trained[0] if "conv" in name)
+
+
+def test_the_seed_decides_the_weights(tmp_path):
+    path = write_masks_run(tmp_path)
+    settings = enumerate((0, 0, 1))
+    runs = [load_config(path, {"output": tmp_path / f"run{i}", "seed": seed}) for i, seed in settings]
+    for config in runs:
+        train(config)
+    first, same, other = map(weights, runs)
+    assert all(torch.equal(first[name], same[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_a_cut_run_goes_on_to_the_weights_of_an_uncut_one(tmp_path, monkeypatch):
+    path = write_masks_run(tmp_path, training={"steps": 7})
+    uncut, cut = (load_config(path, {"output": tmp_path / name}) for name in ("uncut", "cut"))
+    train(uncut)
+
+    original = SegmentationModule.training_step
+
+    def fails_at_step_5(self, batch, batch_idx):
+        if self.global_step == 5:
+            raise RuntimeError("power cut")
+        return original(self, batch, batch_idx)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SegmentationModule, "training_step", fails_at_step_5)
+        with pytest.raises(RuntimeError, match="power cut"):
+            train(cut)
+    assert torch.load(cut.output / "intra+inter" / "last.ckpt", weights_only=True)["global_step"] == 4
+
+    train(cut)
+    first, second = weights(uncut), weights(cut)
+    assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_finished_method_is_left_as_it_is(tmp_path):
+    config = load_config(write_masks_run(tmp_path))
+    train(config)
+    checkpoint = config.output / "intra+inter" / "last.ckpt"
+    written = checkpoint.stat().st_mtime_ns
+    train(config)
+    assert checkpoint.stat().st_mtime_ns == written
+    assert not list(config.output.rglob("*-v1.ckpt"))
+
+
+def test_an_output_holds_one_configuration(tmp_path):
+    path = write_masks_run(tmp_path)
+    train(load_config(path))
+    train(load_config(path, {"methods": ["intra"], "evaluation.boundary_distance_px": 2}))
+    with pytest.raises(ValueError, match=r"config\.yaml is of a run with another configuration"):
+        train(load_config(path, {"seed": 1}))

@@ -1,0 +1,61 @@
+import pytest
+import torch
+from tiny_runs import write_masks_run
+from torch import nn
+
+from lsr_ext import CountDistribution, LabelSuperResolutionLoss
+from lsr_ext.training import BlockDataModule, SegmentationModule, load_config, prepare_data
+from lsr_ext.training.module import fraction_errors
+
+DISTRIBUTION = CountDistribution([[0.9, 0.1], [0.4, 0.6]], [[0.1, 0.1], [0.1, 0.1]])
+
+
+def module(**options):
+    loss = LabelSuperResolutionLoss(DISTRIBUTION, mode="intra+inter")
+    return SegmentationModule(nn.Conv2d(3, 2, 1), DISTRIBUTION, loss, torch.optim.SGD, **options)
+
+
+def test_groups_lie_one_after_the_other(tmp_path):
+    images, labels = torch.rand(4, 3, 8, 8), torch.tensor([1, 1, 1, 1])
+    grouped = module(group_size=2)
+    expected = grouped.loss(grouped(images), labels, torch.tensor([0, 0, 1, 1]))
+    assert grouped._loss(grouped(images), {"label": labels}) == expected
+
+
+def test_any_network_trains(tmp_path):
+    lightning = pytest.importorskip("lightning")
+    data = prepare_data(load_config(write_masks_run(tmp_path)))
+    network = nn.Conv2d(3, 2, 3, padding=1)
+    before = network.weight.detach().clone()
+    loss = LabelSuperResolutionLoss(data.distribution)
+    model = SegmentationModule(network, data.distribution, loss, lambda p: torch.optim.SGD(p, lr=0.1))
+    trainer = lightning.Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
+    trainer.fit(model, datamodule=BlockDataModule(data.train, data.test, 3, 2, 2))
+    assert trainer.global_step == 3
+    assert not torch.equal(network.weight, before)
+
+
+def test_pixel_masks_stay_out_of_reach_of_block_label_training(tmp_path):
+    data = prepare_data(load_config(write_masks_run(tmp_path)))
+    blind = BlockDataModule(data.train, data.test, 3, 2, 2)
+    assert data.train.masks is not None
+    assert blind.train_set.collection.masks is None
+    assert "mask" not in blind.train_set[0]
+    assert "mask" not in blind.test_set[0]
+    assert "mask" in BlockDataModule(data.train, data.test, 3, 2, 2, with_masks=True).train_set[0]
+
+
+def test_fraction_errors_are_per_known_label():
+    fractions = torch.tensor([[0.8, 0.2], [0.6, 0.4], [0.5, 0.5]])
+    errors = fraction_errors(fractions, torch.tensor([0, 0, -1]), DISTRIBUTION.mean.float())
+    assert list(errors) == [0]
+    torch.testing.assert_close(errors[0], torch.tensor(0.2))
+
+
+def test_fraction_errors_with_labels_per_class():
+    fractions = torch.tensor([[0.8, 0.2], [0.6, 0.4]])
+    errors = fraction_errors(fractions, torch.tensor([[0, -1], [-1, 1]]), DISTRIBUTION.mean.float())
+    torch.testing.assert_close(errors[0], torch.tensor(0.1))
+    torch.testing.assert_close(errors[1], torch.tensor(0.2))
