@@ -114,7 +114,7 @@ template <class S>
 struct Part {
   Rows<const S> rows;
   const uint8_t* mask;
-  int64_t first;
+  int64_t first, end;
   int count;
 
   static constexpr int kWidth = kLanes<Compute<S>>;
@@ -132,6 +132,11 @@ struct Part {
     } else {
       return {valid_lanes<Compute<S>>(mask ? mask + first + vector * kWidth : nullptr, some(vector))};
     }
+  }
+  // Asks for the logits of class l that the next part will read at this vector, if the run goes on that far.
+  LSR_HD void prefetch_next(int vector, int l) const {
+    const int64_t pixel = first + count + vector * kWidth;
+    if (pixel < end) __builtin_prefetch(rows.data + l * rows.stride + pixel);
   }
   // The logits of class l.
   template <bool Whole>
@@ -170,6 +175,7 @@ LSR_HD void part_moments(const Part<S>& part, Activation activation, int classes
     const auto weigh = [&](V inverse)
                            LSR_LAMBDA { return Weights<V>{valid(inverse), valid(inverse * inverse)}; };
     if (exclusive && count > 2) {
+      for_classes<Static>(classes, [&](int l) LSR_LAMBDA { part.prefetch_next(i, l); });
       softmax_moments<Static, V>(classes, e + i * count,
                                  [&](int l, V p, V q, const Weights<V>& w)
                                      LSR_LAMBDA { take(l, p, q, {valid(w.p), valid(w.q)}); });
@@ -206,7 +212,7 @@ void moments_run(Rows<const S> rows, int64_t count, const uint8_t* mask, Activat
   const int64_t most = part_vectors(classes) * kLanes<T>;
   int unflushed = 0;
   for (int64_t first = 0; first < count; first += most) {
-    const Part<S> part{rows, mask, first, static_cast<int>(count - first < most ? count - first : most)};
+    const Part<S> part{rows, mask, first, count, static_cast<int>(count - first < most ? count - first : most)};
     if (part.whole()) {
       part_moments<Static, true>(part, activation, classes, e, sums);
     } else {
@@ -247,6 +253,7 @@ LSR_HD void part_gradient(const Part<S>& part, Activation activation, int classe
       return stream ? stream_lanes(to, value) : store_lanes(to, value);
     };
     if (exclusive && count > 2) {
+      for_classes<Static>(classes, [&](int l) LSR_LAMBDA { part.prefetch_next(i, l); });
       softmax_gradient<Static, T, V>(classes, e + i * count, p, v, a, b, store);
     } else if (exclusive) {
       const Logistic<V> one = logistic<V>(load(1) - load(0));
@@ -273,7 +280,7 @@ void gradient_run(Rows<const S> rows, int64_t count, const uint8_t* mask, Activa
   stream = stream && is_aligned(out, classes);
   const int64_t most = part_vectors(classes) * kLanes<T>;
   for (int64_t first = 0; first < count; first += most) {
-    const Part<S> part{rows, mask, first, static_cast<int>(count - first < most ? count - first : most)};
+    const Part<S> part{rows, mask, first, count, static_cast<int>(count - first < most ? count - first : most)};
     if (part.whole()) {
       part_gradient<Static, true>(part, activation, classes, a, b, out, stream, e);
     } else {
