@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.library import register_autograd, register_fake
 
 from lsr_ext.options import LossOptions
 from lsr_ext.reference import table_dtype
@@ -70,7 +71,7 @@ def check_may_overwrite(logits: Tensor) -> None:
         raise ValueError(f"inplace_backward needs logits without overlap, got strides {logits.stride()}")
 
 
-@torch.library.register_fake("lsr::block_moments")
+@register_fake("lsr::block_moments")
 def _(
     logits: Tensor, mask: Tensor | None, block_ids: Tensor | None, blocks: int, activation: str
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -78,19 +79,19 @@ def _(
     return table.new_empty((blocks,)), table, torch.empty_like(table)
 
 
-@torch.library.register_fake("lsr::label_super_resolution")
+@register_fake("lsr::label_super_resolution")
 def _(logits: Tensor, labels: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor]:
     table = logits.new_empty((labels.shape[0], logits.shape[1]), dtype=table_dtype(logits))
     loss = logits.new_empty((), dtype=torch.promote_types(logits.dtype, torch.float32))
     return loss, table, torch.empty_like(table)
 
 
-@torch.library.register_fake("lsr::pixel_gradient")
+@register_fake("lsr::pixel_gradient")
 def _(logits: Tensor, *_: object) -> Tensor:
     return torch.empty_like(logits)
 
 
-@torch.library.register_fake("lsr::pixel_gradient_")
+@register_fake("lsr::pixel_gradient_")
 def _(logits: Tensor, *_: object) -> None:
     return None
 
@@ -122,8 +123,8 @@ def _loss_backward(ctx: FunctionCtx, grad: Tensor, *_: Tensor | None) -> tuple:
     return pixel_grad, *[None] * 15
 
 
-torch.library.register_autograd("lsr::block_moments", _moments_backward, setup_context=_save_moments_context)
-torch.library.register_autograd("lsr::label_super_resolution", _loss_backward, setup_context=_save_loss_context)
+register_autograd("lsr::block_moments", _moments_backward, setup_context=_save_moments_context)
+register_autograd("lsr::label_super_resolution", _loss_backward, setup_context=_save_loss_context)
 
 
 class BlockMoments(torch.autograd.Function):

@@ -88,9 +88,7 @@ struct LaneSums {
   }
 };
 
-// A part of a run: up to `vectors` vectors from pixel `first` on, of which the last may be partial. Several
-// classes pass through their exponentials for all of the part, then through what follows from them: two short
-// loops whose iterations overlap in the processor, where one long one would wait for each of its steps.
+// Vectors of pixels in a part of a run: their exponentials stay in the first-level cache.
 constexpr int part_vectors(int classes) { return classes <= 8 ? kFlush : classes <= 64 ? 256 / classes : 2; }
 
 // Room for a part's exponentials, and for the sums or the gradient of a number of classes that is not Static.
@@ -110,6 +108,9 @@ struct Valid<T, true> {
   LSR_HD Lanes<T> operator()(Lanes<T> lanes) const { return lanes; }
 };
 
+// Part of a run: `count` pixels from `first` on, of a run that goes on to `end`. Three classes and more pass
+// through their exponentials for all of the part, then through what follows from them: two short loops whose
+// iterations overlap in the processor, where one long loop would wait at each of its steps.
 template <class S>
 struct Part {
   Rows<const S> rows;
@@ -212,7 +213,8 @@ void moments_run(Rows<const S> rows, int64_t count, const uint8_t* mask, Activat
   const int64_t most = part_vectors(classes) * kLanes<T>;
   int unflushed = 0;
   for (int64_t first = 0; first < count; first += most) {
-    const Part<S> part{rows, mask, first, count, static_cast<int>(count - first < most ? count - first : most)};
+    const Part<S> part{rows, mask, first, count,
+                       static_cast<int>(count - first < most ? count - first : most)};
     if (part.whole()) {
       part_moments<Static, true>(part, activation, classes, e, sums);
     } else {
@@ -280,7 +282,8 @@ void gradient_run(Rows<const S> rows, int64_t count, const uint8_t* mask, Activa
   stream = stream && is_aligned(out, classes);
   const int64_t most = part_vectors(classes) * kLanes<T>;
   for (int64_t first = 0; first < count; first += most) {
-    const Part<S> part{rows, mask, first, count, static_cast<int>(count - first < most ? count - first : most)};
+    const Part<S> part{rows, mask, first, count,
+                       static_cast<int>(count - first < most ? count - first : most)};
     if (part.whole()) {
       part_gradient<Static, true>(part, activation, classes, a, b, out, stream, e);
     } else {
