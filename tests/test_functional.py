@@ -77,6 +77,14 @@ def test_decided_pixels_keep_their_variance():
         assert Q[0, 1].item() == pytest.approx(expected, rel=1e-6)
 
 
+def test_probabilities_of_single_pixels_keep_their_digits():
+    """Blocks of one pixel, whose sums are the probabilities themselves: an exp good to about an ulp."""
+    logits = torch.linspace(-85, 20, 5000).reshape(-1, 1, 1, 1)
+    expected = torch.sigmoid(logits.double()).flatten()
+    _, S, _ = functional.block_moments(logits, activation="sigmoid")
+    torch.testing.assert_close(S.flatten(), expected, rtol=3e-7, atol=0)
+
+
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])
 @pytest.mark.parametrize("layout", ["contiguous", "channels_last", "sliced"])
 def test_gradcheck(layout, activation):

@@ -202,20 +202,27 @@ def large_batch():
     return logits, labels, torch.rand(2, 5), torch.rand(2, 5) * 0.2 + 0.05
 
 
-def loss_and_gradient(logits, labels, mean, std):
+def loss_and_gradient(logits, labels, mean, std, **options):
     logits = logits.clone().requires_grad_()
-    loss = lsr_ext.functional.label_super_resolution_loss(logits, labels, mean, std)
+    loss = lsr_ext.functional.label_super_resolution_loss(logits, labels, mean, std, **options)
     loss.backward()
     return loss.detach(), logits.grad
 
 
-def test_bitwise_equal_for_any_number_of_threads():
+@pytest.mark.parametrize("by_id", [False, True])
+def test_bitwise_equal_for_any_number_of_threads(by_id):
     threads = torch.get_num_threads()
+    logits, labels, mean, std = large_batch()
+    options = {}
+    if by_id:
+        ids = torch.arange(30, dtype=torch.int32).reshape(3, 10).repeat_interleave(30, 1)
+        options["block_ids"] = ids[:, :, None].expand(3, 300, 311)
+        labels = torch.arange(30) % 2
     results = []
     try:
         for count in (1, 2, 2, 5):
             torch.set_num_threads(count)
-            results.append(loss_and_gradient(*large_batch()))
+            results.append(loss_and_gradient(logits, labels, mean, std, **options))
     finally:
         torch.set_num_threads(threads)
     for loss, gradient in results[1:]:

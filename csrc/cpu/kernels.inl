@@ -1,16 +1,14 @@
 // One build of the kernels: included once by each translation unit, after its target pragma.
 //
-// A range of pixels is cut into runs: consecutive pixels that lie at one stride and belong to one block. Rows
-// of float32 or float64 are read where they are; anything else passes through a tile in the first-level
-// cache. No header of the standard library that holds templates may be used here: the linker keeps one copy
-// of each, and it could be this build's.
+// A range of pixels is cut into runs: consecutive pixels that lie at one stride and belong to one block. They
+// are read and written where they are, whatever the strides. No header of the standard library that holds
+// templates with code may be used here: the linker keeps one copy of each, and it could be this build's.
 
-#include <type_traits>
+#include <new>
 
 #include "runs.h"  // before anything that includes lsr/activation.h
 
 #include "kernels.h"
-#include "tile.h"
 
 namespace lsr {
 namespace {
@@ -21,9 +19,18 @@ using cpu::MomentSink;
 using cpu::Pixels;
 using cpu::Range;
 
-int64_t element_offset(const Array& array, int64_t width, int64_t image, int64_t pixel) {
-  return image * array.image_stride + pixel / width * array.row_stride + pixel % width * array.pixel_stride;
-}
+class Buffer {
+ public:
+  explicit Buffer(int64_t bytes) : data_(::operator new(static_cast<size_t>(bytes), kAlignment)) {}
+  ~Buffer() { ::operator delete(data_, kAlignment); }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  char* data() const { return static_cast<char*>(data_); }
+
+ private:
+  static constexpr std::align_val_t kAlignment{64};
+  void* data_;
+};
 
 // How many of `count` pixels lie at one stride: all where rows join, else those to the end of the row.
 int64_t straight_pixels(const Array& array, int64_t width, int64_t pixel, int64_t count) {
@@ -68,53 +75,50 @@ void with_classes(int classes, Call call) {
   }
 }
 
-// Walks a range run by run: visit(rows, pixel, count, block), rows in place where `direct`, else as a tile.
-template <int Static, class S, class Visit>
-void for_each_run(const Pixels& pixels, const Range& range, bool direct, Visit visit) {
-  const Array& logits = pixels.logits;
-  const int classes = static_cast<int>(pixels.classes);
-  const Tile<Compute<S>> tile(direct ? 0 : classes);
-  const int64_t plane = range.image * pixels.height * pixels.width;
+template <class S>
+Pointer<S> pointer_at(const Array& array, int64_t width, int64_t image, int64_t pixel) {
+  const int64_t offset =
+      image * array.image_stride + pixel / width * array.row_stride + pixel % width * array.pixel_stride;
+  return {static_cast<S*>(array.data) + offset, array.class_stride, array.pixel_stride};
+}
 
+// Walks a range run by run: visit(pixel, count, block), every run at one stride in each of the arrays.
+template <class Visit>
+void for_each_run(const Pixels& pixels, const Range& range, const Array& other, Visit visit) {
+  const int64_t plane = range.image * pixels.height * pixels.width;
   for (int64_t pixel = range.begin; pixel < range.end;) {
-    int64_t count = straight_pixels(logits, pixels.width, pixel, range.end - pixel);
+    int64_t count = straight_pixels(pixels.logits, pixels.width, pixel, range.end - pixel);
+    count = straight_pixels(other, pixels.width, pixel, count);
     int64_t block = range.image;
     if (pixels.block_ids) {
       block = pixels.block_ids[plane + pixel];
       count = same_block(pixels.block_ids + plane + pixel, count);
     }
-    const S* from =
-        static_cast<const S*>(logits.data) + element_offset(logits, pixels.width, range.image, pixel);
-    if (direct) {
-      visit(Rows<const S>{from, logits.class_stride}, pixel, count, block);
-    } else {
-      count = count < tile.pixels ? count : tile.pixels;
-      load_tile<Static>(from, logits, classes, count, tile);
-      visit(Rows<const Compute<S>>{tile.rows().data, tile.pixels}, pixel, count, block);
-    }
+    visit(pixel, count, block);
     pixel += count;
   }
+}
+
+const uint8_t* mask_of(const Pixels& pixels, int64_t image, int64_t pixel) {
+  return pixels.mask ? pixels.mask + image * pixels.height * pixels.width + pixel : nullptr;
 }
 
 template <class S>
 void moments_of(const Pixels& pixels, const Range& range, MomentSink& sink) {
   const int classes = static_cast<int>(pixels.classes);
-  const uint8_t* mask = pixels.mask ? pixels.mask + range.image * pixels.height * pixels.width : nullptr;
-  Buffer scratch(scratch_bytes<Compute<S>>(classes));
+  const Buffer scratch(scratch_bytes<Compute<S>>(classes));
   with_classes(classes, [&](auto instance) {
-    constexpr int kStatic = decltype(instance)::value;
-    const bool direct = pixels.logits.pixel_stride == 1;
-    for_each_run<kStatic, S>(pixels, range, direct,
-                             [&](auto rows, int64_t pixel, int64_t count, int64_t block) {
-                               if (block < 0) return;
-                               double* record = sink.record(block);
-                               const uint8_t* valid = mask ? mask + pixel : nullptr;
-                               int64_t pixels_valid = valid ? 0 : count;
-                               for (int64_t i = 0; valid && i < count; ++i) pixels_valid += valid[i] != 0;
-                               record[0] += static_cast<double>(pixels_valid);
-                               moments_run<kStatic>(rows, count, valid, pixels.activation, classes,
-                                                    record + 1, record + 1 + classes, scratch.data());
-                             });
+    for_each_run(pixels, range, pixels.logits, [&](int64_t pixel, int64_t count, int64_t block) {
+      if (block < 0) return;
+      double* record = sink.record(block);
+      const uint8_t* mask = mask_of(pixels, range.image, pixel);
+      int64_t valid = mask ? 0 : count;
+      for (int64_t i = 0; mask && i < count; ++i) valid += mask[i] != 0;
+      record[0] += static_cast<double>(valid);
+      moments_run<decltype(instance)::value, S>(
+          pointer_at<const S>(pixels.logits, pixels.width, range.image, pixel), count, mask,
+          pixels.activation, classes, record + 1, record + 1 + classes, scratch.data());
+    });
   });
 }
 
@@ -128,50 +132,30 @@ void load_coefficients(const GradientSource& source, int64_t block, int classes,
 }
 
 template <class S>
+void store_zeros(Pointer<S> to, int classes, int64_t count) {
+  for (int l = 0; l < classes; ++l) {
+    for (int64_t i = 0; i < count; ++i) to.data[l * to.class_stride + i * to.pixel_stride] = S{};
+  }
+}
+
+template <class S>
 void gradient_of(const Pixels& pixels, const Range& range, const GradientSource& source, const Array& out,
                  bool stream) {
   using T = Compute<S>;
   const int classes = static_cast<int>(pixels.classes);
-  const uint8_t* mask = pixels.mask ? pixels.mask + range.image * pixels.height * pixels.width : nullptr;
-  const bool direct = pixels.logits.pixel_stride == 1 && out.pixel_stride == 1;
-  const Tile<T> tile(direct ? 0 : classes);
   const Buffer scratch(scratch_bytes<T>(classes)), coefficients(2 * classes * sizeof(T));
   T* a = reinterpret_cast<T*>(coefficients.data());
   T* b = a + classes;
   int64_t loaded = -1;
-
   with_classes(classes, [&](auto instance) {
-    constexpr int kStatic = decltype(instance)::value;
-    for_each_run<kStatic, S>(
-        pixels, range, direct, [&](auto rows, int64_t first, int64_t total, int64_t block) {
-          using R = std::remove_const_t<std::remove_pointer_t<decltype(rows.data)>>;
-          if (block >= 0 && block != loaded) load_coefficients(source, loaded = block, classes, a, b);
-          // The gradient of part of the run, as rows; zeros where there is no block.
-          const auto write = [&](Rows<R> to, int64_t done, int64_t count) {
-            if (block < 0) {
-              for (int l = 0; l < classes; ++l) std::memset(to.data + l * to.stride, 0, count * sizeof(R));
-              return;
-            }
-            const uint8_t* valid = mask ? mask + first + done : nullptr;
-            gradient_run<kStatic>(Rows<const R>{rows.data + done, rows.stride}, count, valid,
-                                  pixels.activation, classes, a, b, to, direct && stream, scratch.data());
-          };
-          for (int64_t done = 0; done < total;) {
-            int64_t count = straight_pixels(out, pixels.width, first + done, total - done);
-            S* to = static_cast<S*>(out.data) + element_offset(out, pixels.width, range.image, first + done);
-            if constexpr (std::is_same_v<R, S>) {
-              if (direct) write({to, out.class_stride}, done, count);
-            }
-            if constexpr (std::is_same_v<R, T>) {
-              if (!direct) {
-                count = count < tile.pixels ? count : tile.pixels;
-                write(tile.rows(), done, count);
-                store_tile<kStatic>(tile, classes, count, to, out);
-              }
-            }
-            done += count;
-          }
-        });
+    for_each_run(pixels, range, out, [&](int64_t pixel, int64_t count, int64_t block) {
+      const Pointer<S> to = pointer_at<S>(out, pixels.width, range.image, pixel);
+      if (block < 0) return store_zeros(to, classes, count);
+      if (block != loaded) load_coefficients(source, loaded = block, classes, a, b);
+      gradient_run<decltype(instance)::value, S>(
+          pointer_at<const S>(pixels.logits, pixels.width, range.image, pixel), count,
+          mask_of(pixels, range.image, pixel), pixels.activation, classes, a, b, to, stream, scratch.data());
+    });
   });
 }
 

@@ -25,11 +25,18 @@ struct ComputeType<double> {
 template <class S>
 using Compute = typename ComputeType<S>::Type;
 
-// Pixels 0 .. count of each class l at data + l * stride.
-template <class T>
-struct Rows {
-  T* data;
-  int64_t stride;
+// Where the pixels of a run lie: pixel i of class l at data + l * class_stride + i * pixel_stride.
+template <class S>
+struct Pointer {
+  S* data;
+  int64_t class_stride, pixel_stride;
+
+  LSR_HD Pointer at(int64_t pixel) const { return {data + pixel * pixel_stride, class_stride, pixel_stride}; }
+  // Whether the classes of a pixel lie side by side, as many as a build for Static classes can sort out.
+  template <int Static>
+  LSR_HD bool interleaved() const {
+    return Static > 1 && class_stride == 1 && pixel_stride == Static;
+  }
 };
 
 // Which of the `count` lanes at a pixel are valid.
@@ -40,23 +47,63 @@ LSR_HD typename Vec<T>::Mask valid_lanes(const uint8_t* mask, int count) {
   return load_bits<typename Vec<T>::Mask>(valid);
 }
 
-// A row's next lanes; of the last ones only `count`, and zeros.
+// Some lanes that lie `stride` apart, and zeros.
 template <class S>
-LSR_HD auto load_some(const S* from, int count) {
-  constexpr int lanes = kLanes<Compute<S>>;
-  if (count >= lanes) return load_lanes(from);
-  S some[lanes] = {};
-  for (int i = 0; i < count; ++i) some[i] = from[i];
+LSR_HD auto load_apart(const S* from, int64_t stride, int count) {
+  S some[kLanes<Compute<S>>] = {};
+  for (int i = 0; i < count; ++i) some[i] = from[i * stride];
   return load_lanes(some);
 }
 
 template <class S, class V>
-LSR_HD void store_some(S* to, V lanes, int count) {
-  constexpr int most = kLanes<Compute<S>>;
-  if (count >= most) return store_lanes(to, lanes);
-  S some[most];
+LSR_HD void store_apart(S* to, int64_t stride, V lanes, int count) {
+  S some[kLanes<Compute<S>>];
   store_lanes(some, lanes);
-  for (int i = 0; i < count; ++i) to[i] = some[i];
+  for (int i = 0; i < count; ++i) to[i * stride] = some[i];
+}
+
+// All classes of the `count` pixels from `from` on, one vector each.
+template <int Static, class S, class V>
+LSR_HD void load_pixels(Pointer<const S> from, int classes, int count, V* x) {
+  constexpr int kWidth = kLanes<Compute<S>>;
+  if (from.pixel_stride == 1 && count == kWidth) {
+    for_classes<Static>(classes,
+                        [&](int l) LSR_LAMBDA { x[l] = load_lanes(from.data + l * from.class_stride); });
+    return;
+  }
+  if constexpr (Static > 1) {
+    if (from.template interleaved<Static>() && count == kWidth) {
+      V in[Static];
+      for_classes<Static>(classes, [&](int j) LSR_LAMBDA { in[j] = load_lanes(from.data + j * kWidth); });
+      return to_rows<Compute<S>, Static>(in, x, std::make_integer_sequence<int, Static>{});
+    }
+  }
+  for (int l = 0; l < classes; ++l) {
+    x[l] = load_apart(from.data + l * from.class_stride, from.pixel_stride, count);
+  }
+}
+
+// And back; `stream` bypasses the caches and needs aligned addresses.
+template <int Static, class S, class V>
+LSR_HD void store_pixels(Pointer<S> to, int classes, int count, const V* x, bool stream) {
+  constexpr int kWidth = kLanes<Compute<S>>;
+  const auto store = [&](S* at, V lanes)
+                         LSR_LAMBDA { return stream ? stream_lanes(at, lanes) : store_lanes(at, lanes); };
+  if (to.pixel_stride == 1 && count == kWidth) {
+    for_classes<Static>(classes, [&](int l) LSR_LAMBDA { store(to.data + l * to.class_stride, x[l]); });
+    return;
+  }
+  if constexpr (Static > 1) {
+    if (to.template interleaved<Static>() && count == kWidth) {
+      V out[Static];
+      from_rows<Compute<S>, Static>(x, out, std::make_integer_sequence<int, Static>{});
+      for_classes<Static>(classes, [&](int j) LSR_LAMBDA { store(to.data + j * kWidth, out[j]); });
+      return;
+    }
+  }
+  for (int l = 0; l < classes; ++l) {
+    store_apart(to.data + l * to.class_stride, to.pixel_stride, x[l], count);
+  }
 }
 
 // Sums of p and q per class: single-precision lanes, emptied into double ones before they lose digits.
@@ -108,12 +155,12 @@ struct Valid<T, true> {
   LSR_HD Lanes<T> operator()(Lanes<T> lanes) const { return lanes; }
 };
 
-// Part of a run: `count` pixels from `first` on, of a run that goes on to `end`. Three classes and more pass
-// through their exponentials for all of the part, then through what follows from them: two short loops whose
+// Part of a run: `count` pixels from `first` on, of a run that goes on to `end`. The classes pass through
+// their exponentials for all of the part, then through what follows from them: two short loops whose
 // iterations overlap in the processor, where one long loop would wait at each of its steps.
 template <class S>
 struct Part {
-  Rows<const S> rows;
+  Pointer<const S> logits;
   const uint8_t* mask;
   int64_t first, end;
   int count;
@@ -122,8 +169,9 @@ struct Part {
   int vectors() const { return (count + kWidth - 1) / kWidth; }
   // Whether every lane of every vector is a pixel that counts.
   bool whole() const { return !mask && count % kWidth == 0; }
+  template <bool Whole>
   LSR_HD int some(int vector) const {
-    return count - vector * kWidth < kWidth ? count - vector * kWidth : kWidth;
+    return Whole || count - vector * kWidth > kWidth ? kWidth : count - vector * kWidth;
   }
   // The lanes of a vector that are pixels that count; in a whole part, which has no others, nothing.
   template <bool Whole>
@@ -131,165 +179,170 @@ struct Part {
     if constexpr (Whole) {
       return {};
     } else {
-      return {valid_lanes<Compute<S>>(mask ? mask + first + vector * kWidth : nullptr, some(vector))};
+      return {valid_lanes<Compute<S>>(mask ? mask + first + vector * kWidth : nullptr, some<Whole>(vector))};
     }
   }
-  // Asks for the logits of class l that the next part will read at this vector, if the run goes on that far.
-  LSR_HD void prefetch_next(int vector, int l) const {
+  // The logits of all classes, zeros in lanes that do not count.
+  template <int Static, bool Whole>
+  LSR_HD void load(int vector, int classes, Lanes<Compute<S>>* x) const {
+    load_pixels<Static, S>(logits.at(first + vector * kWidth), classes, some<Whole>(vector), x);
+    const auto counted = valid<Whole>(vector);
+    for_classes<Static>(classes, [&](int l) LSR_LAMBDA { x[l] = counted(x[l]); });
+  }
+  // Asks for what the next part will read at this vector, if the run goes on that far.
+  template <int Static>
+  LSR_HD void prefetch_next(int vector, int classes) const {
     const int64_t pixel = first + count + vector * kWidth;
-    if (pixel < end) __builtin_prefetch(rows.data + l * rows.stride + pixel);
-  }
-  // The logits of class l.
-  template <bool Whole>
-  LSR_HD auto load(int vector, int l) const {
-    const S* from = rows.data + l * rows.stride + first + vector * kWidth;
-    if constexpr (Whole) {
-      return load_lanes(from);
-    } else {
-      return load_some(from, some(vector));
-    }
+    if (pixel >= end) return;
+    const S* next = logits.at(pixel).data;
+    const int64_t stride = logits.pixel_stride == 1 ? logits.class_stride : kWidth;
+    for_classes<Static>(classes, [&](int l) LSR_LAMBDA { __builtin_prefetch(next + l * stride); });
   }
 };
 
+// The part's logits, or of more than two exclusive classes their exponentials, vector by vector.
 template <int Static, bool Whole, class S, class V>
-LSR_HD void part_exponentials(const Part<S>& part, int classes, V* e) {
-  for (int i = 0; i < part.vectors(); ++i, e += Static ? Static : classes) {
-    const auto valid = part.template valid<Whole>(i);
-    softmax_exponentials<Static, V>(
-        classes, [&](int l) LSR_LAMBDA { return valid(part.template load<Whole>(i, l)); }, e);
+LSR_HD void load_part(const Part<S>& part, bool exclusive, int classes, V* x) {
+  const int count = Static ? Static : classes;
+  for (int i = 0; i < part.vectors(); ++i, x += count) {
+    part.template load<Static, Whole>(i, classes, x);
+    if (exclusive && count > 2) softmax_exponentials<Static, V>(classes, x);
   }
 }
 
 template <int Static, bool Whole, class S, class V>
-LSR_HD void part_moments(const Part<S>& part, Activation activation, int classes, V* e,
+LSR_HD void part_moments(const Part<S>& part, bool exclusive, int classes, V* x,
                          LaneSums<Compute<S>, Static>& sums) {
   const int count = Static ? Static : classes;
-  const bool exclusive = Static != 1 && activation == Activation::kSoftmax;
-  if (exclusive && count > 2) part_exponentials<Static, Whole>(part, classes, e);
-  for (int i = 0; i < part.vectors(); ++i) {
+  load_part<Static, Whole>(part, exclusive, classes, x);
+  for (int i = 0; i < part.vectors(); ++i, x += count) {
+    part.template prefetch_next<Static>(i, classes);
     const auto valid = part.template valid<Whole>(i);
-    const auto load = [&](int l) LSR_LAMBDA { return valid(part.template load<Whole>(i, l)); };
     const auto take = [&](int l, V p, V q, const Weights<V>& weights) LSR_LAMBDA {
-      sums.p[l] += p * weights.p;
-      sums.q[l] += q * weights.q;
+      sums.p[l] += p * valid(weights.p);
+      sums.q[l] += q * valid(weights.q);
     };
-    const auto weigh = [&](V inverse)
-                           LSR_LAMBDA { return Weights<V>{valid(inverse), valid(inverse * inverse)}; };
-    if (exclusive && count > 2) {
-      for_classes<Static>(classes, [&](int l) LSR_LAMBDA { part.prefetch_next(i, l); });
-      softmax_moments<Static, V>(classes, e + i * count,
-                                 [&](int l, V p, V q, const Weights<V>& w)
-                                     LSR_LAMBDA { take(l, p, q, {valid(w.p), valid(w.q)}); });
-    } else if (exclusive) {
-      const Logistic<V> one = logistic<V>(load(1) - load(0));
-      take(0, one.complement, one.q, weigh(one.inverse));
-      take(1, one.p, one.q, weigh(one.inverse));
-    } else {
+    if (!exclusive) {
       for_classes<Static>(classes, [&](int l) LSR_LAMBDA {
-        const Logistic<V> one = logistic<V>(load(l));
-        take(l, one.p, one.q, weigh(one.inverse));
+        const Logistic<V> one = logistic<V>(x[l]);
+        take(l, one.p, one.q, {one.inverse, one.inverse * one.inverse});
       });
+    } else if (count == 2) {
+      const Logistic<V> one = logistic<V>(x[1] - x[0]);
+      take(0, one.complement, one.q, {one.inverse, one.inverse * one.inverse});
+      take(1, one.p, one.q, {one.inverse, one.inverse * one.inverse});
+    } else {
+      softmax_moments<Static, V>(classes, x, take);
     }
+  }
+}
+
+// Calls part by part, `whole` or `other` as the part is.
+template <class S, class CallWhole, class CallOther>
+void for_each_part(Pointer<const S> logits, int64_t count, const uint8_t* mask, int classes, CallWhole whole,
+                   CallOther other) {
+  const int64_t most = part_vectors(classes) * kLanes<Compute<S>>;
+  for (int64_t first = 0; first < count; first += most) {
+    const int some = static_cast<int>(count - first < most ? count - first : most);
+    const Part<S> part{logits, mask, first, count, some};
+    part.whole() ? whole(part) : other(part);
   }
 }
 
 // Adds the sums of p and p (1 - p) over a run to sums_p and sums_q; `scratch` holds scratch_bytes.
 template <int Static, class S>
-void moments_run(Rows<const S> rows, int64_t count, const uint8_t* mask, Activation activation, int classes,
-                 double* sums_p, double* sums_q, void* scratch) {
+void moments_run(Pointer<const S> logits, int64_t count, const uint8_t* mask, Activation activation,
+                 int classes, double* sums_p, double* sums_q, void* scratch) {
   using T = Compute<S>;
   using V = Lanes<T>;
   constexpr int kSlots = Static ? Static : 1;
-  V* e = static_cast<V*>(scratch);
+  V* x = static_cast<V*>(scratch);
   V local[2 * kSlots] = {};
   double local_wide[2 * kSlots * kLanes<T>] = {};
-  V* lanes = Static ? local : e + part_vectors(classes) * classes;
+  V* lanes = Static ? local : x + part_vectors(classes) * classes;
   double* wide = Static ? local_wide : reinterpret_cast<double*>(lanes + 2 * classes);
   if (!Static) {
     std::memset(lanes, 0, 2 * classes * sizeof(V));
     std::memset(wide, 0, 2 * classes * kLanes<T> * sizeof(double));
   }
+  const bool exclusive = Static != 1 && activation == Activation::kSoftmax;
   LaneSums<T, Static> sums{lanes, lanes + (Static ? Static : classes), wide};
-  const int64_t most = part_vectors(classes) * kLanes<T>;
   int unflushed = 0;
-  for (int64_t first = 0; first < count; first += most) {
-    const Part<S> part{rows, mask, first, count,
-                       static_cast<int>(count - first < most ? count - first : most)};
-    if (part.whole()) {
-      part_moments<Static, true>(part, activation, classes, e, sums);
-    } else {
-      part_moments<Static, false>(part, activation, classes, e, sums);
-    }
+  const auto flush_after = [&](const Part<S>& part) {
     unflushed += part.vectors();
-    if (unflushed + part_vectors(classes) <= kFlush) continue;
+    if (unflushed + part_vectors(classes) <= kFlush && part.first + part.count < part.end) return;
     sums.flush(classes);
     unflushed = 0;
-  }
-  if (unflushed) sums.flush(classes);
+  };
+  for_each_part<S>(
+      logits, count, mask, classes,
+      [&](const Part<S>& part) {
+        part_moments<Static, true>(part, exclusive, classes, x, sums);
+        flush_after(part);
+      },
+      [&](const Part<S>& part) {
+        part_moments<Static, false>(part, exclusive, classes, x, sums);
+        flush_after(part);
+      });
   sums.add_to(classes, sums_p, sums_q);
 }
 
-// Whether all rows of whole vectors start at multiples of the vectors' size.
-template <class S>
-bool is_aligned(Rows<S> rows, int classes) {
+// Whether all vectors of whole rows, or of whole interleaved pixels, start at multiples of their size.
+template <int Static, class S>
+bool is_aligned(Pointer<S> out, int classes) {
   constexpr uintptr_t kBytes = kLanes<Compute<S>> * sizeof(S);
-  const auto start = reinterpret_cast<uintptr_t>(rows.data);
-  return start % kBytes == 0 && (classes == 1 || rows.stride * sizeof(S) % kBytes == 0);
+  if (reinterpret_cast<uintptr_t>(out.data) % kBytes) return false;
+  if (out.template interleaved<Static>()) return true;
+  return out.pixel_stride == 1 && (classes == 1 || out.class_stride * sizeof(S) % kBytes == 0);
 }
 
 template <int Static, bool Whole, class S, class T, class V>
-LSR_HD void part_gradient(const Part<S>& part, Activation activation, int classes, const T* a, const T* b,
-                          Rows<S> out, bool stream, V* e) {
+LSR_HD void part_gradient(const Part<S>& part, bool exclusive, int classes, const T* a, const T* b,
+                          Pointer<S> out, bool stream, V* x) {
   const int count = Static ? Static : classes;
-  const bool exclusive = Static != 1 && activation == Activation::kSoftmax;
   V local[2 * (Static ? Static : 1)];
-  V* p = Static ? local : e + part_vectors(classes) * classes;
-  V* v = p + count;
-  if (exclusive && count > 2) part_exponentials<Static, Whole>(part, classes, e);
-  for (int i = 0; i < part.vectors(); ++i) {
-    const auto valid = part.template valid<Whole>(i);
-    const auto load = [&](int l) LSR_LAMBDA { return valid(part.template load<Whole>(i, l)); };
-    const auto store = [&](int l, V value) LSR_LAMBDA {
-      S* to = out.data + l * out.stride + part.first + i * kLanes<T>;
-      if constexpr (!Whole) return store_some(to, valid(value), part.some(i));
-      return stream ? stream_lanes(to, value) : store_lanes(to, value);
-    };
-    if (exclusive && count > 2) {
-      for_classes<Static>(classes, [&](int l) LSR_LAMBDA { part.prefetch_next(i, l); });
-      softmax_gradient<Static, T, V>(classes, e + i * count, p, v, a, b, store);
-    } else if (exclusive) {
-      const Logistic<V> one = logistic<V>(load(1) - load(0));
-      const V difference = a[1] - a[0] + (b[1] * one.p - b[0] * one.complement) * one.inverse;
-      const V slope = difference * (one.q * one.inverse * one.inverse);
-      store(0, -slope);
-      store(1, slope);
-    } else {
+  V* p = Static ? local : x + part_vectors(classes) * classes;
+  V* g = p + count;
+  load_part<Static, Whole>(part, exclusive, classes, x);
+  for (int i = 0; i < part.vectors(); ++i, x += count) {
+    part.template prefetch_next<Static>(i, classes);
+    if (!exclusive) {
       for_classes<Static>(classes, [&](int l) LSR_LAMBDA {
-        const Logistic<V> one = logistic<V>(load(l));
-        store(l, (a[l] + b[l] * (one.p * one.inverse)) * (one.q * one.inverse * one.inverse));
+        const Logistic<V> one = logistic<V>(x[l]);
+        g[l] = (a[l] + b[l] * (one.p * one.inverse)) * (one.q * one.inverse * one.inverse);
       });
+    } else if (count == 2) {
+      const Logistic<V> one = logistic<V>(x[1] - x[0]);
+      const V difference = a[1] - a[0] + (b[1] * one.p - b[0] * one.complement) * one.inverse;
+      g[1] = difference * (one.q * one.inverse * one.inverse);
+      g[0] = -g[1];
+    } else {
+      softmax_gradient<Static, T, V>(classes, x, p, g, a, b);
     }
+    const auto valid = part.template valid<Whole>(i);
+    for_classes<Static>(classes, [&](int l) LSR_LAMBDA { g[l] = valid(g[l]); });
+    store_pixels<Static, S>(out.at(part.first + i * Part<S>::kWidth), classes, part.template some<Whole>(i),
+                            g, stream);
   }
 }
 
-// Writes the gradient over a run; 0 where a pixel is not valid. `out` may be `rows`, but not if `stream`:
+// Writes the gradient over a run; 0 where a pixel is not valid. `out` may be the logits, but not if `stream`:
 // then it bypasses the caches.
 template <int Static, class S>
-void gradient_run(Rows<const S> rows, int64_t count, const uint8_t* mask, Activation activation, int classes,
-                  const Compute<S>* a, const Compute<S>* b, Rows<S> out, bool stream, void* scratch) {
-  using T = Compute<S>;
-  auto* e = static_cast<Lanes<T>*>(scratch);
-  stream = stream && is_aligned(out, classes);
-  const int64_t most = part_vectors(classes) * kLanes<T>;
-  for (int64_t first = 0; first < count; first += most) {
-    const Part<S> part{rows, mask, first, count,
-                       static_cast<int>(count - first < most ? count - first : most)};
-    if (part.whole()) {
-      part_gradient<Static, true>(part, activation, classes, a, b, out, stream, e);
-    } else {
-      part_gradient<Static, false>(part, activation, classes, a, b, out, false, e);
-    }
-  }
+void gradient_run(Pointer<const S> logits, int64_t count, const uint8_t* mask, Activation activation,
+                  int classes, const Compute<S>* a, const Compute<S>* b, Pointer<S> out, bool stream,
+                  void* scratch) {
+  auto* x = static_cast<Lanes<Compute<S>>*>(scratch);
+  const bool exclusive = Static != 1 && activation == Activation::kSoftmax;
+  stream = stream && is_aligned<Static>(out, classes);
+  for_each_part<S>(
+      logits, count, mask, classes,
+      [&](const Part<S>& part) {
+        part_gradient<Static, true>(part, exclusive, classes, a, b, out, stream, x);
+      },
+      [&](const Part<S>& part) {
+        part_gradient<Static, false>(part, exclusive, classes, a, b, out, false, x);
+      });
   if (stream) end_streaming();
 }
 

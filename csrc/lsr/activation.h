@@ -40,15 +40,12 @@ LSR_HD Logistic<V> logistic(V x) {
   return {select(positive, one, e), select(positive, e, one), e, one / (one + e)};
 }
 
-// e_l = exp(x_l - max); `load(l)` gives x_l. Static is the number of classes where it is known.
-template <int Static, class V, class Load>
-LSR_HD void softmax_exponentials(int classes, Load load, V* e) {
-  V top = load(0);
-  for_classes<Static>(classes, [&](int l) LSR_LAMBDA {
-    e[l] = load(l);
-    top = select(e[l] > top, e[l], top);
-  });
-  for_classes<Static>(classes, [&](int l) LSR_LAMBDA { e[l] = exp_of(e[l] - top); });
+// Turns the logits x of all classes into exp(x_l - max). Static is the number of classes where it is known.
+template <int Static, class V>
+LSR_HD void softmax_exponentials(int classes, V* x) {
+  V top = x[0];
+  for_classes<Static>(classes, [&](int l) LSR_LAMBDA { top = select(x[l] > top, x[l], top); });
+  for_classes<Static>(classes, [&](int l) LSR_LAMBDA { x[l] = exp_of(x[l] - top); });
 }
 
 // From the exponentials, numerators of p and of p (1 - p): take(l, e_l, e_l (sum - e_l), weights).
@@ -69,11 +66,11 @@ LSR_HD void softmax_moments(int classes, const V* e, Take take) {
   });
 }
 
-// From the exponentials, d loss / d x_l = p_l (u_l - sum_m p_m u_m) with u = a + b p, handed to `store(l,
-// value)`. All u are taken relative to the top class's, whose own term then vanishes instead of cancelling. p
-// and v are room for a value per class.
-template <int Static, class T, class V, class Store>
-LSR_HD void softmax_gradient(int classes, const V* e, V* p, V* v, const T* a, const T* b, Store store) {
+// From the exponentials, d loss / d x_l = p_l (u_l - sum_m p_m u_m) with u = a + b p, written to g.
+// All u are taken relative to the top class's, whose own term then vanishes instead of cancelling. p is room
+// for a value per class.
+template <int Static, class T, class V>
+LSR_HD void softmax_gradient(int classes, const V* e, V* p, V* g, const T* a, const T* b) {
   const V one = V{} + 1.0f;
   V sum{}, pivot{}, dot{};
   for_classes<Static>(classes, [&](int l) LSR_LAMBDA { sum += e[l]; });
@@ -82,10 +79,10 @@ LSR_HD void softmax_gradient(int classes, const V* e, V* p, V* v, const T* a, co
                       [&](int l) LSR_LAMBDA { pivot = select(e[l] == one, a[l] + b[l] * inverse, pivot); });
   for_classes<Static>(classes, [&](int l) LSR_LAMBDA {
     p[l] = e[l] * inverse;
-    v[l] = a[l] + b[l] * p[l] - pivot;
-    dot += p[l] * v[l];
+    g[l] = a[l] + b[l] * p[l] - pivot;
+    dot += p[l] * g[l];
   });
-  for_classes<Static>(classes, [&](int l) LSR_LAMBDA { store(l, p[l] * (v[l] - dot)); });
+  for_classes<Static>(classes, [&](int l) LSR_LAMBDA { g[l] = p[l] * (g[l] - dot); });
 }
 
 }  // namespace lsr
