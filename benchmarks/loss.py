@@ -84,6 +84,17 @@ def make_candidates(source: torch.Tensor, losses: dict, stage: str) -> dict[str,
     return candidates
 
 
+def extra_bytes(source: torch.Tensor, losses: dict, device: str) -> dict[str, int]:
+    """Peak memory of forward and backward beyond the logits and the gradient."""
+    gradient = source.numel() * source.element_size()
+    candidates = make_candidates(source, losses, "both")
+    del candidates["copy"]
+    return {
+        name: peak_extra_bytes(*pair, device) - (0 if name == "fused in place" else gradient)
+        for name, pair in candidates.items()
+    }
+
+
 def measure(size: str, dtype: str, layout: str, threads: int, args: argparse.Namespace) -> dict:
     """All stages of one configuration."""
     torch.set_num_threads(threads)
@@ -100,13 +111,8 @@ def measure(size: str, dtype: str, layout: str, threads: int, args: argparse.Nam
         row[stage]["floor"] = {
             name: value * REREAD[stage] / 2 if name.endswith("_ms") else value for name, value in floor.items()
         }
-    gradient_bytes = source.numel() * source.element_size()
-    candidates = make_candidates(source, losses, "both")
-    candidates.pop("copy")
-    row["extra_bytes"] = {
-        name: peak_extra_bytes(*pair, args.device) - (0 if name == "fused in place" else gradient_bytes)
-        for name, pair in candidates.items()
-    }
+    if args.allocator == "default":
+        row["extra_bytes"] = extra_bytes(source, losses, args.device)
     return row
 
 
@@ -136,11 +142,12 @@ def print_table(rows: list[dict]) -> None:
     for row in rows:
         for stage in (name for name in STAGES if name in row):
             times = {name: value["median_ms"] for name, value in row[stage].items()}
-            fused = times["fused in place" if row["allocator"] == "default, in place" else "fused"]
+            fused = times["fused"]
             cells = [row["allocator"], row["size"], row["dtype"], row["layout"], str(row["threads"]), stage]
             cells += [f"{times[name]:.2f}" if name in times else "-" for name in ("floor", *METHODS)]
             cells += [f"{times[name] / fused:.1f}" if name in times else "-" for name in ("eager", "compile")]
-            cells += [f"{100 * times['floor'] / fused:.0f}", f"{row['extra_bytes']['fused'] / 2**20:.2f}"]
+            cells += [f"{100 * times['floor'] / fused:.0f}"]
+            cells += [f"{row['extra_bytes']['fused'] / 2**20:.2f}" if "extra_bytes" in row else "-"]
             table.add_row(*cells)
     Console(width=190).print(table)
 
@@ -187,7 +194,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=8.0, help="of one stage, after five rounds")
     parser.add_argument("--device", default="cuda" if gpu else "cpu")
     parser.add_argument("--json", type=Path, default=Path("build/benchmarks/loss.json"))
-    parser.add_argument("--plot", type=Path)
+    parser.add_argument("--plot", help="a PNG file to draw into")
     return parser.parse_args()
 
 
@@ -199,7 +206,7 @@ def measure_in_processes(args: argparse.Namespace) -> list[dict]:
     for allocator in ("reuse", "default"):
         with tempfile.TemporaryDirectory() as folder:
             part = Path(folder) / "rows.json"
-            command = [sys.executable, *sys.argv, "--allocator", allocator, "--json", str(part)]
+            command = [sys.executable, *sys.argv, "--allocator", allocator, "--json", str(part), "--plot", ""]
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             rows += json.loads(part.read_text())["rows"]
     return rows
@@ -212,7 +219,7 @@ def main() -> None:
     write_json(args.json, {"environment": environment(), "rows": rows})
     print_table(rows)
     if args.plot:
-        plot(rows, args.plot)
+        plot(rows, Path(args.plot))
 
 
 if __name__ == "__main__":
