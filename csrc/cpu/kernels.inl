@@ -45,33 +45,23 @@ int64_t same_block(const int32_t* ids, int64_t count) {
   return i;
 }
 
+// Up to so many classes of a pixel stay in registers, in code of their own.
+#if !defined(LSR_MAX_STATIC)
+#define LSR_MAX_STATIC 8
+#endif
+
 // The number of classes where it is known to the compiler, 0 where it is not.
 template <int N>
 struct Classes {
   static constexpr int value = N;
 };
 
-template <class Call>
+template <int N = LSR_MAX_STATIC, class Call>
 void with_classes(int classes, Call call) {
-  switch (classes) {
-    case 1:
-      return call(Classes<1>{});
-    case 2:
-      return call(Classes<2>{});
-    case 3:
-      return call(Classes<3>{});
-    case 4:
-      return call(Classes<4>{});
-    case 5:
-      return call(Classes<5>{});
-    case 6:
-      return call(Classes<6>{});
-    case 7:
-      return call(Classes<7>{});
-    case 8:
-      return call(Classes<8>{});
-    default:
-      return call(Classes<0>{});
+  if constexpr (N == 0) {
+    call(Classes<0>{});
+  } else {
+    classes == N ? call(Classes<N>{}) : with_classes<N - 1>(classes, call);
   }
 }
 

@@ -200,40 +200,62 @@ struct Part {
   }
 };
 
-// The part's logits, or of more than two exclusive classes their exponentials, vector by vector.
+// One or two classes, whose logits go from memory to registers at once.
+template <int Static>
+constexpr bool kFew = Static == 1 || Static == 2;
+
+// Of more than two exclusive classes, the part's exponentials are made first, in x; the rest is read as it is
+// needed.
+template <int Static>
+LSR_HD bool is_staged(bool exclusive, int classes) {
+  return !kFew<Static> && exclusive && classes > 2;
+}
+
 template <int Static, bool Whole, class S, class V>
-LSR_HD void load_part(const Part<S>& part, bool exclusive, int classes, V* x) {
-  const int count = Static ? Static : classes;
-  for (int i = 0; i < part.vectors(); ++i, x += count) {
+LSR_HD void part_exponentials(const Part<S>& part, int classes, V* x) {
+  for (int i = 0; i < part.vectors(); ++i, x += Static ? Static : classes) {
     part.template load<Static, Whole>(i, classes, x);
-    if (exclusive && count > 2) softmax_exponentials<Static, V>(classes, x);
+    softmax_exponentials<Static, V>(classes, x);
   }
 }
 
 template <int Static, bool Whole, class S, class V>
 LSR_HD void part_moments(const Part<S>& part, bool exclusive, int classes, V* x,
                          LaneSums<Compute<S>, Static>& sums) {
-  const int count = Static ? Static : classes;
-  load_part<Static, Whole>(part, exclusive, classes, x);
-  for (int i = 0; i < part.vectors(); ++i, x += count) {
+  // The part's own sums: in registers, where Static gives their number.
+  V local[2 * (Static ? Static : 1)] = {};
+  V* sum_p = Static ? local : sums.p;
+  V* sum_q = Static ? local + Static : sums.q;
+  const bool staged = is_staged<Static>(exclusive, classes);
+  if (staged) part_exponentials<Static, Whole>(part, classes, x);
+  for (int i = 0; i < part.vectors(); ++i, x += staged ? classes : 0) {
     part.template prefetch_next<Static>(i, classes);
+    V few[2] = {};
+    V* at = kFew<Static> ? few : x;
+    if (!staged) part.template load<Static, Whole>(i, classes, at);
     const auto valid = part.template valid<Whole>(i);
     const auto take = [&](int l, V p, V q, const Weights<V>& weights) LSR_LAMBDA {
-      sums.p[l] += p * valid(weights.p);
-      sums.q[l] += q * valid(weights.q);
+      sum_p[l] += p * valid(weights.p);
+      sum_q[l] += q * valid(weights.q);
     };
     if (!exclusive) {
       for_classes<Static>(classes, [&](int l) LSR_LAMBDA {
-        const Logistic<V> one = logistic<V>(x[l]);
+        const Logistic<V> one = logistic<V>(at[l]);
         take(l, one.p, one.q, {one.inverse, one.inverse * one.inverse});
       });
-    } else if (count == 2) {
-      const Logistic<V> one = logistic<V>(x[1] - x[0]);
+    } else if (!staged) {
+      const Logistic<V> one = logistic<V>(at[1] - at[0]);
       take(0, one.complement, one.q, {one.inverse, one.inverse * one.inverse});
       take(1, one.p, one.q, {one.inverse, one.inverse * one.inverse});
     } else {
-      softmax_moments<Static, V>(classes, x, take);
+      softmax_moments<Static, V>(classes, at, take);
     }
+  }
+  if constexpr (Static > 0) {
+    for_classes<Static>(classes, [&](int l) LSR_LAMBDA {
+      sums.p[l] += sum_p[l];
+      sums.q[l] += sum_q[l];
+    });
   }
 }
 
@@ -303,21 +325,25 @@ LSR_HD void part_gradient(const Part<S>& part, bool exclusive, int classes, cons
   V local[2 * (Static ? Static : 1)];
   V* p = Static ? local : x + part_vectors(classes) * classes;
   V* g = p + count;
-  load_part<Static, Whole>(part, exclusive, classes, x);
-  for (int i = 0; i < part.vectors(); ++i, x += count) {
+  const bool staged = is_staged<Static>(exclusive, classes);
+  if (staged) part_exponentials<Static, Whole>(part, classes, x);
+  for (int i = 0; i < part.vectors(); ++i, x += staged ? classes : 0) {
     part.template prefetch_next<Static>(i, classes);
+    V few[2] = {};
+    V* at = kFew<Static> ? few : x;
+    if (!staged) part.template load<Static, Whole>(i, classes, at);
     if (!exclusive) {
       for_classes<Static>(classes, [&](int l) LSR_LAMBDA {
-        const Logistic<V> one = logistic<V>(x[l]);
+        const Logistic<V> one = logistic<V>(at[l]);
         g[l] = (a[l] + b[l] * (one.p * one.inverse)) * (one.q * one.inverse * one.inverse);
       });
-    } else if (count == 2) {
-      const Logistic<V> one = logistic<V>(x[1] - x[0]);
+    } else if (!staged) {
+      const Logistic<V> one = logistic<V>(at[1] - at[0]);
       const V difference = a[1] - a[0] + (b[1] * one.p - b[0] * one.complement) * one.inverse;
       g[1] = difference * (one.q * one.inverse * one.inverse);
       g[0] = -g[1];
     } else {
-      softmax_gradient<Static, T, V>(classes, x, p, g, a, b);
+      softmax_gradient<Static, T, V>(classes, at, p, g, a, b);
     }
     const auto valid = part.template valid<Whole>(i);
     for_classes<Static>(classes, [&](int l) LSR_LAMBDA { g[l] = valid(g[l]); });
