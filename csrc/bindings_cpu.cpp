@@ -64,6 +64,8 @@ struct Input {
               mask ? static_cast<const uint8_t*>(mask->const_data_ptr()) : nullptr,
               ids ? static_cast<const int32_t*>(ids->const_data_ptr()) : nullptr,
               activation_named(activation)};
+    STD_TORCH_CHECK(pixels.activation == Activation::kSigmoid || pixels.classes >= 2,
+                    "softmax needs at least 2 classes, got ", pixels.classes);
     if (ids) check_ids(blocks);
   }
 

@@ -308,6 +308,8 @@ def test_operators_refuse_tables_of_the_wrong_shape():
         torch.ops.lsr.pixel_gradient(logits, None, None, a[:5], a[:5], None, "softmax")
     with pytest.raises(RuntimeError, match=r"logits must have shape \(N, L, H, W\), got 3 dimensions"):
         torch.ops.lsr.block_moments(logits[0], None, None, 3, "softmax")
+    with pytest.raises(RuntimeError, match="softmax needs at least 2 classes, got 1"):
+        torch.ops.lsr.block_moments(logits[:, :1], None, None, 6, "softmax")
     with pytest.raises(RuntimeError, match="activation must be softmax or sigmoid, got tanh"):
         torch.ops.lsr.block_moments(logits, None, None, 6, "tanh")
     arguments = list(loss_arguments(logits, labels[:4], mean, std, {}))
