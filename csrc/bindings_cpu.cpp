@@ -132,7 +132,6 @@ struct Integers {
     columns = in.dim() == 2 ? in.size(1) : 1;
     const bool fits = (in.dim() == 1 || (in.dim() == 2 && columns == classes)) && in.size(0) == blocks;
     STD_TORCH_CHECK(fits, name, " must have shape (", blocks, ",) or (", blocks, ", ", classes, ")");
-    // One class makes (K, 1) the same as (K).
     data = static_cast<const int64_t*>(dense.const_data_ptr());
   }
 
