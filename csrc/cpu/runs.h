@@ -62,47 +62,61 @@ LSR_HD void store_apart(S* to, int64_t stride, V lanes, int count) {
   for (int i = 0; i < count; ++i) to[i * stride] = some[i];
 }
 
+// What the vectors of a part of a run are filled with: consecutive pixels' values of one class, or consecutive
+// values of pixels whose classes lie side by side. Both of pixels that all count, unlike mixed ones.
+enum class Shape { kRows, kPixels, kMixed };
+
+template <int Static, class S>
+LSR_HD Shape shape_of(Pointer<S> array) {
+  return array.pixel_stride == 1 ? Shape::kRows
+         : array.template interleaved<Static>() ? Shape::kPixels
+                                                : Shape::kMixed;
+}
+
 // All classes of the `count` pixels from `from` on, one vector each.
-template <int Static, class S, class V>
+template <int Static, Shape kShape, class S, class V>
 LSR_HD void load_pixels(Pointer<const S> from, int classes, int count, V* x) {
   constexpr int kWidth = kLanes<Compute<S>>;
-  if (from.pixel_stride == 1 && count == kWidth) {
+  if constexpr (kShape == Shape::kRows) {
     for_classes<Static>(classes,
                         [&](int l) LSR_LAMBDA { x[l] = load_lanes(from.data + l * from.class_stride); });
-    return;
-  }
-  if constexpr (Static > 1) {
-    if (from.template interleaved<Static>() && count == kWidth) {
-      V in[Static];
-      for_classes<Static>(classes, [&](int j) LSR_LAMBDA { in[j] = load_lanes(from.data + j * kWidth); });
-      return to_rows<Compute<S>, Static>(in, x, std::make_integer_sequence<int, Static>{});
+  } else if constexpr (kShape == Shape::kPixels && Static > 1) {
+    V in[Static];
+    for_classes<Static>(classes, [&](int j) LSR_LAMBDA { in[j] = load_lanes(from.data + j * kWidth); });
+    to_rows<Compute<S>, Static>(in, x, std::make_integer_sequence<int, Static>{});
+  } else {
+    const Shape shape = count == kWidth ? shape_of<Static>(from) : Shape::kMixed;
+    if (shape == Shape::kRows) return load_pixels<Static, Shape::kRows, S>(from, classes, count, x);
+    if (Static > 1 && shape == Shape::kPixels) {
+      return load_pixels<Static, Shape::kPixels, S>(from, classes, count, x);
     }
-  }
-  for (int l = 0; l < classes; ++l) {
-    x[l] = load_apart(from.data + l * from.class_stride, from.pixel_stride, count);
+    for (int l = 0; l < classes; ++l) {
+      x[l] = load_apart(from.data + l * from.class_stride, from.pixel_stride, count);
+    }
   }
 }
 
 // And back; `stream` bypasses the caches and needs aligned addresses.
-template <int Static, class S, class V>
+template <int Static, Shape kShape, class S, class V>
 LSR_HD void store_pixels(Pointer<S> to, int classes, int count, const V* x, bool stream) {
   constexpr int kWidth = kLanes<Compute<S>>;
   const auto store = [&](S* at, V lanes)
                          LSR_LAMBDA { return stream ? stream_lanes(at, lanes) : store_lanes(at, lanes); };
-  if (to.pixel_stride == 1 && count == kWidth) {
+  if constexpr (kShape == Shape::kRows) {
     for_classes<Static>(classes, [&](int l) LSR_LAMBDA { store(to.data + l * to.class_stride, x[l]); });
-    return;
-  }
-  if constexpr (Static > 1) {
-    if (to.template interleaved<Static>() && count == kWidth) {
-      V out[Static];
-      from_rows<Compute<S>, Static>(x, out, std::make_integer_sequence<int, Static>{});
-      for_classes<Static>(classes, [&](int j) LSR_LAMBDA { store(to.data + j * kWidth, out[j]); });
-      return;
+  } else if constexpr (kShape == Shape::kPixels && Static > 1) {
+    V out[Static];
+    from_rows<Compute<S>, Static>(x, out, std::make_integer_sequence<int, Static>{});
+    for_classes<Static>(classes, [&](int j) LSR_LAMBDA { store(to.data + j * kWidth, out[j]); });
+  } else {
+    const Shape shape = count == kWidth ? shape_of<Static>(to) : Shape::kMixed;
+    if (shape == Shape::kRows) return store_pixels<Static, Shape::kRows, S>(to, classes, count, x, stream);
+    if (Static > 1 && shape == Shape::kPixels) {
+      return store_pixels<Static, Shape::kPixels, S>(to, classes, count, x, stream);
     }
-  }
-  for (int l = 0; l < classes; ++l) {
-    store_apart(to.data + l * to.class_stride, to.pixel_stride, x[l], count);
+    for (int l = 0; l < classes; ++l) {
+      store_apart(to.data + l * to.class_stride, to.pixel_stride, x[l], count);
+    }
   }
 }
 
@@ -136,7 +150,7 @@ struct LaneSums {
 };
 
 // Vectors of pixels in a part of a run: their exponentials stay in the first-level cache.
-constexpr int part_vectors(int classes) { return classes <= 8 ? kFlush : classes <= 64 ? 256 / classes : 2; }
+constexpr int part_vectors(int classes) { return classes <= 8 ? 16 : classes <= 64 ? 256 / classes : 2; }
 
 // Room for a part's exponentials, and for the sums or the gradient of a number of classes that is not Static.
 template <class T>
@@ -145,7 +159,7 @@ constexpr int64_t scratch_bytes(int classes) {
 }
 
 // Zero for lanes that do not count, whatever they hold.
-template <class T, bool Whole>
+template <class T, bool kWhole>
 struct Valid {
   typename Vec<T>::Mask mask;
   LSR_HD Lanes<T> operator()(Lanes<T> lanes) const { return select(mask, lanes, Lanes<T>{}); }
@@ -158,39 +172,35 @@ struct Valid<T, true> {
 // Part of a run: `count` pixels from `first` on, of a run that goes on to `end`. The classes pass through
 // their exponentials for all of the part, then through what follows from them: two short loops whose
 // iterations overlap in the processor, where one long loop would wait at each of its steps.
-template <class S>
+template <class S, int Static, Shape kShape>
 struct Part {
   Pointer<const S> logits;
   const uint8_t* mask;
   int64_t first, end;
   int count;
 
-  static constexpr int kWidth = kLanes<Compute<S>>;
+  using T = Compute<S>;
+  static constexpr int kWidth = kLanes<T>;
+  static constexpr bool kWhole = kShape != Shape::kMixed;
   int vectors() const { return (count + kWidth - 1) / kWidth; }
-  // Whether every lane of every vector is a pixel that counts.
-  bool whole() const { return !mask && count % kWidth == 0; }
-  template <bool Whole>
   LSR_HD int some(int vector) const {
-    return Whole || count - vector * kWidth > kWidth ? kWidth : count - vector * kWidth;
+    return kWhole || count - vector * kWidth > kWidth ? kWidth : count - vector * kWidth;
   }
   // The lanes of a vector that are pixels that count; in a whole part, which has no others, nothing.
-  template <bool Whole>
-  LSR_HD Valid<Compute<S>, Whole> valid(int vector) const {
-    if constexpr (Whole) {
+  LSR_HD Valid<T, kWhole> valid(int vector) const {
+    if constexpr (kWhole) {
       return {};
     } else {
-      return {valid_lanes<Compute<S>>(mask ? mask + first + vector * kWidth : nullptr, some<Whole>(vector))};
+      return {valid_lanes<T>(mask ? mask + first + vector * kWidth : nullptr, some(vector))};
     }
   }
   // The logits of all classes, zeros in lanes that do not count.
-  template <int Static, bool Whole>
-  LSR_HD void load(int vector, int classes, Lanes<Compute<S>>* x) const {
-    load_pixels<Static, S>(logits.at(first + vector * kWidth), classes, some<Whole>(vector), x);
-    const auto counted = valid<Whole>(vector);
+  LSR_HD void load(int vector, int classes, Lanes<T>* x) const {
+    load_pixels<Static, kShape, S>(logits.at(first + vector * kWidth), classes, some(vector), x);
+    const auto counted = valid(vector);
     for_classes<Static>(classes, [&](int l) LSR_LAMBDA { x[l] = counted(x[l]); });
   }
   // Asks for what the next part will read at this vector, if the run goes on that far.
-  template <int Static>
   LSR_HD void prefetch_next(int vector, int classes) const {
     const int64_t pixel = first + count + vector * kWidth;
     if (pixel >= end) return;
@@ -211,44 +221,46 @@ LSR_HD bool is_staged(bool exclusive, int classes) {
   return !kFew<Static> && exclusive && classes > 2;
 }
 
-template <int Static, bool Whole, class S, class V>
-LSR_HD void part_exponentials(const Part<S>& part, int classes, V* x) {
+template <class S, int Static, Shape kShape, class V>
+LSR_HD void part_exponentials(const Part<S, Static, kShape>& part, int classes, V* x) {
   for (int i = 0; i < part.vectors(); ++i, x += Static ? Static : classes) {
-    part.template load<Static, Whole>(i, classes, x);
+    part.load(i, classes, x);
     softmax_exponentials<Static, V>(classes, x);
   }
 }
 
-template <int Static, bool Whole, class S, class V>
-LSR_HD void part_moments(const Part<S>& part, bool exclusive, int classes, V* x,
+template <class S, int Static, Shape kShape, class V>
+LSR_HD void part_moments(const Part<S, Static, kShape>& part, bool exclusive, int classes, V* x,
                          LaneSums<Compute<S>, Static>& sums) {
   // The part's own sums: in registers, where Static gives their number.
   V local[2 * (Static ? Static : 1)] = {};
   V* sum_p = Static ? local : sums.p;
   V* sum_q = Static ? local + Static : sums.q;
+  const auto take = [&](int l, V p, V q) LSR_LAMBDA {
+    sum_p[l] += p;
+    sum_q[l] += q;
+  };
   const bool staged = is_staged<Static>(exclusive, classes);
-  if (staged) part_exponentials<Static, Whole>(part, classes, x);
+  if (staged) part_exponentials(part, classes, x);
   for (int i = 0; i < part.vectors(); ++i, x += staged ? classes : 0) {
-    part.template prefetch_next<Static>(i, classes);
+    part.prefetch_next(i, classes);
     V few[2] = {};
     V* at = kFew<Static> ? few : x;
-    if (!staged) part.template load<Static, Whole>(i, classes, at);
-    const auto valid = part.template valid<Whole>(i);
-    const auto take = [&](int l, V p, V q, const Weights<V>& weights) LSR_LAMBDA {
-      sum_p[l] += p * valid(weights.p);
-      sum_q[l] += q * valid(weights.q);
-    };
+    if (!staged) part.load(i, classes, at);
+    const auto valid = part.valid(i);
     if (!exclusive) {
       for_classes<Static>(classes, [&](int l) LSR_LAMBDA {
         const Logistic<V> one = logistic<V>(at[l]);
-        take(l, one.p, one.q, {one.inverse, one.inverse * one.inverse});
+        const V inverse = valid(one.inverse);
+        take(l, one.p * inverse, one.q * (inverse * inverse));
       });
     } else if (!staged) {
       const Logistic<V> one = logistic<V>(at[1] - at[0]);
-      take(0, one.complement, one.q, {one.inverse, one.inverse * one.inverse});
-      take(1, one.p, one.q, {one.inverse, one.inverse * one.inverse});
+      const V inverse = valid(one.inverse), q = one.q * (inverse * inverse);
+      take(0, one.complement * inverse, q);
+      take(1, one.p * inverse, q);
     } else {
-      softmax_moments<Static, V>(classes, at, take);
+      softmax_moments<Static, V>(classes, at, valid, take);
     }
   }
   if constexpr (Static > 0) {
@@ -259,15 +271,23 @@ LSR_HD void part_moments(const Part<S>& part, bool exclusive, int classes, V* x,
   }
 }
 
-// Calls part by part, `whole` or `other` as the part is.
-template <class S, class CallWhole, class CallOther>
-void for_each_part(Pointer<const S> logits, int64_t count, const uint8_t* mask, int classes, CallWhole whole,
-                   CallOther other) {
-  const int64_t most = part_vectors(classes) * kLanes<Compute<S>>;
+// Calls visit(part) part by part, the whole ones in the given shape.
+template <int Static, class S, class Visit>
+void for_each_part(Pointer<const S> logits, int64_t count, const uint8_t* mask, int classes, Shape shape,
+                   Visit visit) {
+  constexpr int kWidth = kLanes<Compute<S>>;
+  constexpr Shape kPixels = Static > 1 ? Shape::kPixels : Shape::kMixed;  // one class alone is rows
+  const int64_t most = part_vectors(classes) * kWidth;
   for (int64_t first = 0; first < count; first += most) {
     const int some = static_cast<int>(count - first < most ? count - first : most);
-    const Part<S> part{logits, mask, first, count, some};
-    part.whole() ? whole(part) : other(part);
+    const bool whole = !mask && some % kWidth == 0;
+    if (whole && shape == Shape::kRows) {
+      visit(Part<S, Static, Shape::kRows>{logits, mask, first, count, some});
+    } else if (whole && shape == Shape::kPixels) {
+      visit(Part<S, Static, kPixels>{logits, mask, first, count, some});
+    } else {
+      visit(Part<S, Static, Shape::kMixed>{logits, mask, first, count, some});
+    }
   }
 }
 
@@ -290,22 +310,13 @@ void moments_run(Pointer<const S> logits, int64_t count, const uint8_t* mask, Ac
   const bool exclusive = Static != 1 && activation == Activation::kSoftmax;
   LaneSums<T, Static> sums{lanes, lanes + (Static ? Static : classes), wide};
   int unflushed = 0;
-  const auto flush_after = [&](const Part<S>& part) {
+  for_each_part<Static, S>(logits, count, mask, classes, shape_of<Static>(logits), [&](const auto& part) {
+    part_moments(part, exclusive, classes, x, sums);
     unflushed += part.vectors();
     if (unflushed + part_vectors(classes) <= kFlush && part.first + part.count < part.end) return;
     sums.flush(classes);
     unflushed = 0;
-  };
-  for_each_part<S>(
-      logits, count, mask, classes,
-      [&](const Part<S>& part) {
-        part_moments<Static, true>(part, exclusive, classes, x, sums);
-        flush_after(part);
-      },
-      [&](const Part<S>& part) {
-        part_moments<Static, false>(part, exclusive, classes, x, sums);
-        flush_after(part);
-      });
+  });
   sums.add_to(classes, sums_p, sums_q);
 }
 
@@ -318,20 +329,20 @@ bool is_aligned(Pointer<S> out, int classes) {
   return out.pixel_stride == 1 && (classes == 1 || out.class_stride * sizeof(S) % kBytes == 0);
 }
 
-template <int Static, bool Whole, class S, class T, class V>
-LSR_HD void part_gradient(const Part<S>& part, bool exclusive, int classes, const T* a, const T* b,
-                          Pointer<S> out, bool stream, V* x) {
+template <class S, int Static, Shape kShape, class T, class V>
+LSR_HD void part_gradient(const Part<S, Static, kShape>& part, bool exclusive, int classes, const T* a,
+                          const T* b, Pointer<S> out, bool stream, V* x) {
   const int count = Static ? Static : classes;
   V local[2 * (Static ? Static : 1)];
   V* p = Static ? local : x + part_vectors(classes) * classes;
   V* g = p + count;
   const bool staged = is_staged<Static>(exclusive, classes);
-  if (staged) part_exponentials<Static, Whole>(part, classes, x);
+  if (staged) part_exponentials(part, classes, x);
   for (int i = 0; i < part.vectors(); ++i, x += staged ? classes : 0) {
-    part.template prefetch_next<Static>(i, classes);
+    part.prefetch_next(i, classes);
     V few[2] = {};
     V* at = kFew<Static> ? few : x;
-    if (!staged) part.template load<Static, Whole>(i, classes, at);
+    if (!staged) part.load(i, classes, at);
     if (!exclusive) {
       for_classes<Static>(classes, [&](int l) LSR_LAMBDA {
         const Logistic<V> one = logistic<V>(at[l]);
@@ -345,10 +356,9 @@ LSR_HD void part_gradient(const Part<S>& part, bool exclusive, int classes, cons
     } else {
       softmax_gradient<Static, T, V>(classes, at, p, g, a, b);
     }
-    const auto valid = part.template valid<Whole>(i);
+    const auto valid = part.valid(i);
     for_classes<Static>(classes, [&](int l) LSR_LAMBDA { g[l] = valid(g[l]); });
-    store_pixels<Static, S>(out.at(part.first + i * Part<S>::kWidth), classes, part.template some<Whole>(i),
-                            g, stream);
+    store_pixels<Static, kShape, S>(out.at(part.first + i * part.kWidth), classes, part.some(i), g, stream);
   }
 }
 
@@ -360,16 +370,13 @@ void gradient_run(Pointer<const S> logits, int64_t count, const uint8_t* mask, A
                   void* scratch) {
   auto* x = static_cast<Lanes<Compute<S>>*>(scratch);
   const bool exclusive = Static != 1 && activation == Activation::kSoftmax;
-  stream = stream && is_aligned<Static>(out, classes);
-  for_each_part<S>(
-      logits, count, mask, classes,
-      [&](const Part<S>& part) {
-        part_gradient<Static, true>(part, exclusive, classes, a, b, out, stream, x);
-      },
-      [&](const Part<S>& part) {
-        part_gradient<Static, false>(part, exclusive, classes, a, b, out, false, x);
-      });
-  if (stream) end_streaming();
+  const Shape shape = shape_of<Static>(logits);
+  const Shape both = shape == shape_of<Static>(out) ? shape : Shape::kMixed;
+  const bool streams = stream && is_aligned<Static>(out, classes);
+  for_each_part<Static, S>(logits, count, mask, classes, both, [&](const auto& part) {
+    part_gradient(part, exclusive, classes, a, b, out, streams && part.kWhole, x);
+  });
+  if (streams) end_streaming();
 }
 
 }  // namespace

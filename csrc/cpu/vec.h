@@ -122,23 +122,46 @@ LSR_HD Floats at_least(Floats least, Floats x) {
 #endif
 }
 
-// exp(x) for x <= 0, to about 1 ulp; below the smallest normal number it stays there. NaN stays NaN.
-//   1. x = n ln 2 + r, |r| <= ln 2 / 2, ln 2 in two parts (Cody and Waite). Adding kRound leaves n plus the
-//      exponent's bias in the low bits of the sum.
-//   2. exp(r) by a polynomial of degree 6, fitted for the relative error.  3. times 2^n.
+// 1 / x for x from 1 to 2^100, to about 1 ulp.
+LSR_HD Floats inverse_of(Floats x) {
+#if LSR_VECTOR_BYTES == 64
+  const Floats y = (Floats)_mm512_rcp14_ps((__m512)x);
+  return y + y * (1.0f - x * y);
+#else
+  return 1.0f / x;
+#endif
+}
+LSR_HD Doubles inverse_of(Doubles x) { return 1.0 / x; }
+
+// 2^(i / kSteps) in all lanes i, less i steps of the exponent's bits that come back with the whole number of
+// steps; and the lanes of it that the low bits of `index` choose.
+#if LSR_VECTOR_BYTES >= 32
+constexpr int kSteps = LSR_VECTOR_BYTES / 4;
+#if LSR_VECTOR_BYTES == 64
+constexpr int kShift = 19;
+LSR_HD FloatMask powers_at(FloatMask index) {
+  const FloatMask powers = {0x3f800000, 0x3f7daac3, 0x3f7b95c2, 0x3f79c3d3, 0x3f7837f0, 0x3f76f532, 0x3f75fed7, 0x3f75583f, 0x3f7504f3, 0x3f7508a4, 0x3f75672a, 0x3f76248c, 0x3f7744fd, 0x3f78ccdf, 0x3f7ac0c7, 0x3f7d257d};
+  return (FloatMask)_mm512_maskz_permutexvar_epi32(0xffff, (__m512i)index, (__m512i)powers);
+}
+#else
+constexpr int kShift = 20;
+LSR_HD FloatMask powers_at(FloatMask index) {
+  const FloatMask powers = {0x3f800000, 0x3f7b95c2, 0x3f7837f0, 0x3f75fed7, 0x3f7504f3, 0x3f75672a, 0x3f7744fd, 0x3f7ac0c7};
+  return (FloatMask)_mm256_permutevar8x32_epi32((__m256i)powers, (__m256i)index);
+}
+#endif
+#endif
+
 LSR_HD Floats exp_of(Floats x) {
-  constexpr float kRound = 12582912.0f + 127.0f;
   x = at_least(Floats{} - 87.33f, x);
-  const Floats shifted = x * 1.44269504f + kRound;
-  const Floats n = shifted - kRound;
-  const Floats r = x - n * 0.693359375f + n * 2.12194440e-4f;
-  Floats y = r * 1.3893407e-3f + 8.3702996e-3f;
-  y = y * r + 4.16670910e-2f;
-  y = y * r + 1.66665057e-1f;
-  y = y * r + 4.99999981e-1f;
+  const Floats shifted = x * (kSteps * 1.44269504f) + 12582912.0f;
+  const Floats n = shifted - 12582912.0f;
+  const Floats r = x - n * (0.69314718056f / kSteps);
+  const FloatMask power = powers_at((FloatMask)shifted) + ((FloatMask)shifted << kShift);
+  Floats y = r * 0.166670577f + 0.5f;
   y = y * r + 1.0f;
-  y = y * r + 1.0f;
-  return y * (Floats)((FloatMask)shifted << 23);
+  y = y * r;
+  return (Floats)power * y + (Floats)power;
 }
 
 LSR_HD Doubles exp_of(Doubles x) {

@@ -17,13 +17,8 @@ LSR_HD float select(bool mask, float a, float b) { return mask ? a : b; }
 LSR_HD double select(bool mask, double a, double b) { return mask ? a : b; }
 LSR_HD float exp_of(float x) { return ::expf(x); }
 LSR_HD double exp_of(double x) { return ::exp(x); }
-
-// p and p (1 - p) of a class are kept as numerators over what all classes of a pixel share:
-// p = e / sum, p (1 - p) = e (sum - e) / sum^2.
-template <class V>
-struct Weights {
-  V p, q;  // 1 / sum and 1 / sum^2; 0 where a pixel does not count
-};
+LSR_HD float inverse_of(float x) { return 1.0f / x; }
+LSR_HD double inverse_of(double x) { return 1.0 / x; }
 
 // The logistic function as numerators: of p, of 1 - p, and of their product.
 template <class V>
@@ -37,7 +32,7 @@ LSR_HD Logistic<V> logistic(V x) {
   const V e = exp_of(select(x > V{}, -x, x));
   const V one = V{} + 1.0f;
   const auto positive = x > V{};
-  return {select(positive, one, e), select(positive, e, one), e, one / (one + e)};
+  return {select(positive, one, e), select(positive, e, one), e, inverse_of(one + e)};
 }
 
 // Turns the logits x of all classes into exp(x_l - max). Static is the number of classes where it is known.
@@ -48,9 +43,9 @@ LSR_HD void softmax_exponentials(int classes, V* x) {
   for_classes<Static>(classes, [&](int l) LSR_LAMBDA { x[l] = exp_of(x[l] - top); });
 }
 
-// From the exponentials, numerators of p and of p (1 - p): take(l, e_l, e_l (sum - e_l), weights).
-template <int Static, class V, class Take>
-LSR_HD void softmax_moments(int classes, const V* e, Take take) {
+// From the exponentials, p and p (1 - p) of each class: take(l, p, p (1 - p)), all 0 where `count` makes them so.
+template <int Static, class V, class Count, class Take>
+LSR_HD void softmax_moments(int classes, const V* e, Count count, Take take) {
   const V one = V{} + 1.0f;
   V sum{}, rest{};
   for_classes<Static>(classes, [&](int l) LSR_LAMBDA {
@@ -59,10 +54,11 @@ LSR_HD void softmax_moments(int classes, const V* e, Take take) {
   });
   // The sum without one class at the top. Where several tie for it, nothing cancels in sum - 1.
   const V others = select(sum - rest > one + 0.5f, sum - one, rest);
-  const V inverse = one / (one + others);
-  const Weights<V> weights{inverse, inverse * inverse};
+  const V inverse = count(inverse_of(one + others));
+  const V top = others * inverse;
   for_classes<Static>(classes, [&](int l) LSR_LAMBDA {
-    take(l, e[l], e[l] * select(e[l] == one, others, sum - e[l]), weights);
+    const V p = e[l] * inverse;
+    take(l, p, p * select(e[l] == one, top, one - p));
   });
 }
 
@@ -74,7 +70,7 @@ LSR_HD void softmax_gradient(int classes, const V* e, V* p, V* g, const T* a, co
   const V one = V{} + 1.0f;
   V sum{}, pivot{}, dot{};
   for_classes<Static>(classes, [&](int l) LSR_LAMBDA { sum += e[l]; });
-  const V inverse = one / sum;
+  const V inverse = inverse_of(sum);
   for_classes<Static>(classes,
                       [&](int l) LSR_LAMBDA { pivot = select(e[l] == one, a[l] + b[l] * inverse, pivot); });
   for_classes<Static>(classes, [&](int l) LSR_LAMBDA {
