@@ -62,13 +62,14 @@ LSR_HD void store_apart(S* to, int64_t stride, V lanes, int count) {
   for (int i = 0; i < count; ++i) to[i * stride] = some[i];
 }
 
-// What the vectors of a part of a run are filled with: consecutive pixels' values of one class, or consecutive
-// values of pixels whose classes lie side by side. Both of pixels that all count, unlike mixed ones.
+// What the vectors of a part of a run are filled with: consecutive pixels' values of one class, or
+// consecutive values of pixels whose classes lie side by side. Both of pixels that all count, unlike mixed
+// ones.
 enum class Shape { kRows, kPixels, kMixed };
 
 template <int Static, class S>
 LSR_HD Shape shape_of(Pointer<S> array) {
-  return array.pixel_stride == 1 ? Shape::kRows
+  return array.pixel_stride == 1                ? Shape::kRows
          : array.template interleaved<Static>() ? Shape::kPixels
                                                 : Shape::kMixed;
 }
@@ -83,7 +84,7 @@ LSR_HD void load_pixels(Pointer<const S> from, int classes, int count, V* x) {
   } else if constexpr (kShape == Shape::kPixels && Static > 1) {
     V in[Static];
     for_classes<Static>(classes, [&](int j) LSR_LAMBDA { in[j] = load_lanes(from.data + j * kWidth); });
-    to_rows<Compute<S>, Static>(in, x, std::make_integer_sequence<int, Static>{});
+    to_rows<Compute<S>, Static>(in, x);
   } else {
     const Shape shape = count == kWidth ? shape_of<Static>(from) : Shape::kMixed;
     if (shape == Shape::kRows) return load_pixels<Static, Shape::kRows, S>(from, classes, count, x);
@@ -106,7 +107,7 @@ LSR_HD void store_pixels(Pointer<S> to, int classes, int count, const V* x, bool
     for_classes<Static>(classes, [&](int l) LSR_LAMBDA { store(to.data + l * to.class_stride, x[l]); });
   } else if constexpr (kShape == Shape::kPixels && Static > 1) {
     V out[Static];
-    from_rows<Compute<S>, Static>(x, out, std::make_integer_sequence<int, Static>{});
+    from_rows<Compute<S>, Static>(x, out);
     for_classes<Static>(classes, [&](int j) LSR_LAMBDA { store(to.data + j * kWidth, out[j]); });
   } else {
     const Shape shape = count == kWidth ? shape_of<Static>(to) : Shape::kMixed;

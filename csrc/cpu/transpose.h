@@ -1,5 +1,6 @@
 // Channels last to rows and back: L vectors that hold the classes of their pixels side by side become one
-// vector per class, by L - 1 two-source shuffles each.
+// vector per class. While L is even, classes are parted into even and odd ones, by a two-source shuffle for
+// each vector; an odd number of them takes L - 1 shuffles each.
 #pragma once
 
 #include <utility>
@@ -55,15 +56,67 @@ LSR_HD Lanes<T> gather_elements(Lanes<T> sofar, const Lanes<T>* in, std::integer
 }
 
 template <class T, int L, int... C>
-LSR_HD void to_rows(const Lanes<T>* in, Lanes<T>* out, std::integer_sequence<int, C...>) {
+LSR_HD void gather_classes(const Lanes<T>* in, Lanes<T>* out, std::integer_sequence<int, C...>) {
   constexpr auto lanes = std::make_integer_sequence<int, kLanes<T>>{};
   ((out[C] = gather_class<T, L, C, 1>(in[0], in, lanes)), ...);
 }
 
 template <class T, int L, int... J>
-LSR_HD void from_rows(const Lanes<T>* in, Lanes<T>* out, std::integer_sequence<int, J...>) {
+LSR_HD void gather_pixels(const Lanes<T>* in, Lanes<T>* out, std::integer_sequence<int, J...>) {
   constexpr auto lanes = std::make_integer_sequence<int, kLanes<T>>{};
   ((out[J] = gather_elements<T, L, J, 1>(in[0], in, lanes)), ...);
+}
+
+template <class T, int Odd, int... I>
+LSR_HD Lanes<T> every_second(Lanes<T> a, Lanes<T> b, std::integer_sequence<int, I...>) {
+  return shuffle<T, 2 * I + Odd...>(a, b);
+}
+
+// The first or the second half of a0 b0 a1 b1 ...
+template <class T, int Half, int... I>
+LSR_HD Lanes<T> zipped(Lanes<T> a, Lanes<T> b, std::integer_sequence<int, I...>) {
+  constexpr int W = kLanes<T>;
+  return shuffle<T, (Half * W + I) / 2 + I % 2 * W...>(a, b);
+}
+
+template <class T, int L>
+LSR_HD void to_rows(const Lanes<T>* in, Lanes<T>* out) {
+  constexpr auto lanes = std::make_integer_sequence<int, kLanes<T>>{};
+  if constexpr (L == 1) {
+    out[0] = in[0];
+  } else if constexpr (L % 2 == 0) {
+    Lanes<T> part[L / 2], rows[L / 2];
+    for_classes<L / 2>(
+        0, [&](int j) LSR_LAMBDA { part[j] = every_second<T, 0>(in[2 * j], in[2 * j + 1], lanes); });
+    to_rows<T, L / 2>(part, rows);
+    for_classes<L / 2>(0, [&](int j) LSR_LAMBDA { out[2 * j] = rows[j]; });
+    for_classes<L / 2>(
+        0, [&](int j) LSR_LAMBDA { part[j] = every_second<T, 1>(in[2 * j], in[2 * j + 1], lanes); });
+    to_rows<T, L / 2>(part, rows);
+    for_classes<L / 2>(0, [&](int j) LSR_LAMBDA { out[2 * j + 1] = rows[j]; });
+  } else {
+    gather_classes<T, L>(in, out, std::make_integer_sequence<int, L>{});
+  }
+}
+
+template <class T, int L>
+LSR_HD void from_rows(const Lanes<T>* in, Lanes<T>* out) {
+  constexpr auto lanes = std::make_integer_sequence<int, kLanes<T>>{};
+  if constexpr (L == 1) {
+    out[0] = in[0];
+  } else if constexpr (L % 2 == 0) {
+    Lanes<T> rows[L / 2], even[L / 2], odd[L / 2];
+    for_classes<L / 2>(0, [&](int j) LSR_LAMBDA { rows[j] = in[2 * j]; });
+    from_rows<T, L / 2>(rows, even);
+    for_classes<L / 2>(0, [&](int j) LSR_LAMBDA { rows[j] = in[2 * j + 1]; });
+    from_rows<T, L / 2>(rows, odd);
+    for_classes<L / 2>(0, [&](int j) LSR_LAMBDA {
+      out[2 * j] = zipped<T, 0>(even[j], odd[j], lanes);
+      out[2 * j + 1] = zipped<T, 1>(even[j], odd[j], lanes);
+    });
+  } else {
+    gather_pixels<T, L>(in, out, std::make_integer_sequence<int, L>{});
+  }
 }
 
 }  // namespace

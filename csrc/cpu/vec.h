@@ -140,13 +140,16 @@ constexpr int kSteps = LSR_VECTOR_BYTES / 4;
 #if LSR_VECTOR_BYTES == 64
 constexpr int kShift = 19;
 LSR_HD FloatMask powers_at(FloatMask index) {
-  const FloatMask powers = {0x3f800000, 0x3f7daac3, 0x3f7b95c2, 0x3f79c3d3, 0x3f7837f0, 0x3f76f532, 0x3f75fed7, 0x3f75583f, 0x3f7504f3, 0x3f7508a4, 0x3f75672a, 0x3f76248c, 0x3f7744fd, 0x3f78ccdf, 0x3f7ac0c7, 0x3f7d257d};
+  const FloatMask powers = {0x3f800000, 0x3f7daac3, 0x3f7b95c2, 0x3f79c3d3, 0x3f7837f0, 0x3f76f532,
+                            0x3f75fed7, 0x3f75583f, 0x3f7504f3, 0x3f7508a4, 0x3f75672a, 0x3f76248c,
+                            0x3f7744fd, 0x3f78ccdf, 0x3f7ac0c7, 0x3f7d257d};
   return (FloatMask)_mm512_maskz_permutexvar_epi32(0xffff, (__m512i)index, (__m512i)powers);
 }
 #else
 constexpr int kShift = 20;
 LSR_HD FloatMask powers_at(FloatMask index) {
-  const FloatMask powers = {0x3f800000, 0x3f7b95c2, 0x3f7837f0, 0x3f75fed7, 0x3f7504f3, 0x3f75672a, 0x3f7744fd, 0x3f7ac0c7};
+  const FloatMask powers = {0x3f800000, 0x3f7b95c2, 0x3f7837f0, 0x3f75fed7,
+                            0x3f7504f3, 0x3f75672a, 0x3f7744fd, 0x3f7ac0c7};
   return (FloatMask)_mm256_permutevar8x32_epi32((__m256i)powers, (__m256i)index);
 }
 #endif

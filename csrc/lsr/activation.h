@@ -43,7 +43,8 @@ LSR_HD void softmax_exponentials(int classes, V* x) {
   for_classes<Static>(classes, [&](int l) LSR_LAMBDA { x[l] = exp_of(x[l] - top); });
 }
 
-// From the exponentials, p and p (1 - p) of each class: take(l, p, p (1 - p)), all 0 where `count` makes them so.
+// From the exponentials, p and p (1 - p) of each class: take(l, p, p (1 - p)), all 0 where `count` makes them
+// so.
 template <int Static, class V, class Count, class Take>
 LSR_HD void softmax_moments(int classes, const V* e, Count count, Take take) {
   const V one = V{} + 1.0f;
