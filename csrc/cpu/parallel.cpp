@@ -116,8 +116,10 @@ void pixel_gradient(const Pixels& pixels, const GradientSource& source, const Ar
   const int64_t per_image = ranges_per_image(pixels);
   const int64_t bytes = pixels.images * pixels.classes * pixels.height * pixels.width * bytes_of(out.scalar);
   const bool stream = out.data != pixels.logits.data && bytes > kStreamBytes;
+  const int64_t last = pixels.images * per_image - 1;
+  // Backwards: what the moments read last may still lie in a cache.
   for_each_range(parallel, pixels, per_image, [&](int64_t i) {
-    kernels().gradient(pixels, range_at(pixels, per_image, i), source, out, stream);
+    kernels().gradient(pixels, range_at(pixels, per_image, last - i), source, out, stream);
   });
 }
 
