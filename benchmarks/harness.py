@@ -91,6 +91,7 @@ def peak_extra_bytes(prepare: Callable, run: Callable, device: str) -> int:
         run(state)
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() - before
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # freed memory still counts as resident, and would be reused unseen
     Path("/proc/self/clear_refs").write_text("5")  # sets the high-water mark to what is resident now
     before = _status_kib("VmRSS")
     result = run(state)

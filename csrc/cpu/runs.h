@@ -3,8 +3,8 @@
 
 #include <cstdint>
 
+#include "exp.h"  // before anything that includes lsr/activation.h
 #include "transpose.h"
-#include "vec.h"  // before anything that includes lsr/activation.h
 
 #include "../lsr/activation.h"
 
@@ -334,7 +334,7 @@ template <class S, int Static, Shape kShape, class T, class V>
 LSR_HD void part_gradient(const Part<S, Static, kShape>& part, bool exclusive, int classes, const T* a,
                           const T* b, Pointer<S> out, bool stream, V* x) {
   const int count = Static ? Static : classes;
-  V local[2 * (Static ? Static : 1)];
+  V local[2 * (Static ? Static : 1)] = {};
   V* p = Static ? local : x + part_vectors(classes) * classes;
   V* g = p + count;
   const bool staged = is_staged<Static>(exclusive, classes);

@@ -1,7 +1,7 @@
 // Lanes of pixels as compiler vectors, as wide as the including translation unit's LSR_VECTOR_BYTES.
 //
 // Included before lsr/activation.h: built-in types have no namespace, so its templates find only those
-// overloads of select and exp_of that were declared before them.
+// overloads of select that were declared before them.
 #pragma once
 
 #include <cstdint>
@@ -120,66 +120,6 @@ LSR_HD Floats at_least(Floats least, Floats x) {
 #else
   return select(least > x, least, x);
 #endif
-}
-
-// 1 / x for x from 1 to 2^100, to about 1 ulp.
-LSR_HD Floats inverse_of(Floats x) {
-#if LSR_VECTOR_BYTES == 64
-  const Floats y = (Floats)_mm512_rcp14_ps((__m512)x);
-  return y + y * (1.0f - x * y);
-#else
-  return 1.0f / x;
-#endif
-}
-LSR_HD Doubles inverse_of(Doubles x) { return 1.0 / x; }
-
-// 2^(i / kSteps) in all lanes i, less i steps of the exponent's bits that come back with the whole number of
-// steps; and the lanes of it that the low bits of `index` choose.
-#if LSR_VECTOR_BYTES >= 32
-constexpr int kSteps = LSR_VECTOR_BYTES / 4;
-#if LSR_VECTOR_BYTES == 64
-constexpr int kShift = 19;
-LSR_HD FloatMask powers_at(FloatMask index) {
-  const FloatMask powers = {0x3f800000, 0x3f7daac3, 0x3f7b95c2, 0x3f79c3d3, 0x3f7837f0, 0x3f76f532,
-                            0x3f75fed7, 0x3f75583f, 0x3f7504f3, 0x3f7508a4, 0x3f75672a, 0x3f76248c,
-                            0x3f7744fd, 0x3f78ccdf, 0x3f7ac0c7, 0x3f7d257d};
-  return (FloatMask)_mm512_maskz_permutexvar_epi32(0xffff, (__m512i)index, (__m512i)powers);
-}
-#else
-constexpr int kShift = 20;
-LSR_HD FloatMask powers_at(FloatMask index) {
-  const FloatMask powers = {0x3f800000, 0x3f7b95c2, 0x3f7837f0, 0x3f75fed7,
-                            0x3f7504f3, 0x3f75672a, 0x3f7744fd, 0x3f7ac0c7};
-  return (FloatMask)_mm256_permutevar8x32_epi32((__m256i)powers, (__m256i)index);
-}
-#endif
-#endif
-
-LSR_HD Floats exp_of(Floats x) {
-  x = at_least(Floats{} - 87.33f, x);
-  const Floats shifted = x * (kSteps * 1.44269504f) + 12582912.0f;
-  const Floats n = shifted - 12582912.0f;
-  const Floats r = x - n * (0.69314718056f / kSteps);
-  const FloatMask power = powers_at((FloatMask)shifted) + ((FloatMask)shifted << kShift);
-  Floats y = r * 0.166670577f + 0.5f;
-  y = y * r + 1.0f;
-  y = y * r;
-  return (Floats)power * y + (Floats)power;
-}
-
-LSR_HD Doubles exp_of(Doubles x) {
-  constexpr double kRound = 6755399441055744.0 + 1023.0;
-  constexpr double kTaylor[] = {
-      1.0 / 6227020800, 1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040,
-      1.0 / 720,        1.0 / 120,       1.0 / 24,       1.0 / 6,       0.5,          1.0,         1.0};
-  const Doubles least = Doubles{} - 708.0;
-  x = select(least > x, least, x);
-  const Doubles shifted = x * 1.4426950408889634 + kRound;
-  const Doubles n = shifted - kRound;
-  const Doubles r = x - n * 6.93145751953125e-1 - n * 1.42860682030941723212e-6;
-  Doubles y = Doubles{} + kTaylor[0];
-  for (int i = 1; i < 14; ++i) y = y * r + kTaylor[i];
-  return y * (Doubles)((DoubleMask)shifted << 52);
 }
 
 }  // namespace lsr
