@@ -76,8 +76,7 @@ LSR_HD Doubles exp_of(Doubles x) {
   constexpr double kTaylor[] = {
       1.0 / 6227020800, 1.0 / 479001600, 1.0 / 39916800, 1.0 / 3628800, 1.0 / 362880, 1.0 / 40320, 1.0 / 5040,
       1.0 / 720,        1.0 / 120,       1.0 / 24,       1.0 / 6,       0.5,          1.0,         1.0};
-  const Doubles least = Doubles{} - 708.0;
-  x = select(least > x, least, x);
+  x = at_least(Doubles{} - 708.0, x);
   const Doubles shifted = x * 1.4426950408889634 + kRound;
   const Doubles n = shifted - kRound;
   const Doubles r = x - n * 6.93145751953125e-1 - n * 1.42860682030941723212e-6;

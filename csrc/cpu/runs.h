@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "exp.h"  // before anything that includes lsr/activation.h
+#include "stream.h"
 #include "transpose.h"
 
 #include "../lsr/activation.h"

@@ -1,7 +1,7 @@
 // Lanes of pixels as compiler vectors, as wide as the including translation unit's LSR_VECTOR_BYTES.
 //
 // Included before lsr/activation.h: built-in types have no namespace, so its templates find only those
-// overloads of select that were declared before them.
+// overloads of select and at_least that were declared before them.
 #pragma once
 
 #include <cstdint>
@@ -20,14 +20,6 @@ typedef int32_t FloatMask __attribute__((vector_size(LSR_VECTOR_BYTES)));
 typedef int64_t DoubleMask __attribute__((vector_size(LSR_VECTOR_BYTES)));
 
 typedef uint32_t FloatBits __attribute__((vector_size(LSR_VECTOR_BYTES)));
-typedef uint16_t HalfBits __attribute__((vector_size(LSR_VECTOR_BYTES / 2)));
-
-struct BFloat16 {
-  uint16_t bits;
-};
-struct Float16 {
-  uint16_t bits;
-};
 
 template <class T>
 struct Vec;
@@ -56,60 +48,10 @@ LSR_HD V load_bits(const void* from) {
   return lanes;
 }
 
-// Lanes from memory of any of the four types, and back.
 LSR_HD Floats load_lanes(const float* from) { return load_bits<Floats>(from); }
 LSR_HD Doubles load_lanes(const double* from) { return load_bits<Doubles>(from); }
-LSR_HD Floats load_lanes(const BFloat16* from) {
-  return (Floats)(__builtin_convertvector(load_bits<HalfBits>(from), FloatBits) << 16);
-}
-LSR_HD Floats load_lanes(const Float16* from) {
-  const FloatBits half = __builtin_convertvector(load_bits<HalfBits>(from), FloatBits);
-  // Moving the exponent by a product takes subnormal numbers along. Infinity and NaN come out at 65536 and
-  // above.
-  const Floats finite = (Floats)((half & 0x7fff) << 13) * 0x1p112f;
-  const FloatBits special = (FloatBits)(finite >= 65536.0f) & 0x7f800000;
-  return (Floats)((FloatBits)finite | special | (half & 0x8000) << 16);
-}
-
 LSR_HD void store_lanes(float* to, Floats lanes) { std::memcpy(to, &lanes, sizeof(lanes)); }
 LSR_HD void store_lanes(double* to, Doubles lanes) { std::memcpy(to, &lanes, sizeof(lanes)); }
-LSR_HD void store_lanes(BFloat16* to, Floats lanes) {
-  const FloatBits bits = (FloatBits)lanes;
-  const FloatBits rounded = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;  // to nearest, ties to even
-  const HalfBits half = __builtin_convertvector(lanes == lanes ? rounded : (rounded | 0x40), HalfBits);
-  std::memcpy(to, &half, sizeof(half));
-}
-LSR_HD void store_lanes(Float16* to, Floats lanes) {
-  const FloatBits sign = (FloatBits)lanes >> 16 & 0x8000;
-  const FloatBits bits = (FloatBits)lanes & 0x7fffffff;
-  // Adding 0.5 aligns a subnormal's last bit with the float's; the addition itself rounds.
-  const FloatBits subnormal = (FloatBits)((Floats)bits + 0.5f) - (FloatBits)(Floats{} + 0.5f);
-  const FloatBits normal = (bits - (112u << 23) + 0xfff + (bits >> 13 & 1)) >> 13;
-  FloatBits half = bits < (113u << 23) ? subnormal : normal;
-  half = bits >= 0x477ff000u ? (FloatBits{} + 0x7c00u) : half;  // from 65520 up it rounds to infinity
-  half = bits > 0x7f800000u ? (FloatBits{} + 0x7e00u) : half;
-  const HalfBits narrow = __builtin_convertvector(half | sign, HalfBits);
-  std::memcpy(to, &narrow, sizeof(narrow));
-}
-
-// Stores that pass the caches by, for memory that nobody reads soon; `to` is aligned to the lanes' size. They
-// save the read of the line that an ordinary store begins with. Fenced by end_streaming.
-template <class S, class V>
-LSR_HD void stream_lanes(S* to, V lanes) {
-  store_lanes(to, lanes);
-}
-#if LSR_VECTOR_BYTES == 64
-constexpr bool kCanStream = true;
-LSR_HD void stream_lanes(float* to, Floats lanes) { _mm512_stream_ps(to, (__m512)lanes); }
-LSR_HD void end_streaming() { _mm_sfence(); }
-#elif LSR_VECTOR_BYTES == 32
-constexpr bool kCanStream = true;
-LSR_HD void stream_lanes(float* to, Floats lanes) { _mm256_stream_ps(to, (__m256)lanes); }
-LSR_HD void end_streaming() { _mm_sfence(); }
-#else
-constexpr bool kCanStream = false;
-LSR_HD void end_streaming() {}
-#endif
 
 // The larger of the two, or x where it is NaN: one instruction, which compilers do not find.
 LSR_HD Floats at_least(Floats least, Floats x) {
@@ -121,5 +63,6 @@ LSR_HD Floats at_least(Floats least, Floats x) {
   return select(least > x, least, x);
 #endif
 }
+LSR_HD Doubles at_least(Doubles least, Doubles x) { return select(least > x, least, x); }
 
 }  // namespace lsr

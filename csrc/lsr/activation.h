@@ -1,7 +1,7 @@
 // Probabilities of one pixel, their Bernoulli variances and the gradient back through them.
 //
-// V is a scalar or a vector of lanes, one pixel a lane; exp_of(V) and select(mask, V, V) are found by the
-// type. 1 - p is never formed by subtracting from one: for a decided pixel that would cancel.
+// V is a scalar or a vector of lanes, one pixel a lane; exp_of(V), select(mask, V, V) and the like are found
+// by the type. 1 - p is never formed by subtracting from one: for a decided pixel that would cancel.
 #pragma once
 
 #include <cmath>
@@ -15,6 +15,8 @@ enum class Activation : int32_t { kSoftmax, kSigmoid };
 
 LSR_HD float select(bool mask, float a, float b) { return mask ? a : b; }
 LSR_HD double select(bool mask, double a, double b) { return mask ? a : b; }
+LSR_HD float at_least(float least, float x) { return least > x ? least : x; }
+LSR_HD double at_least(double least, double x) { return least > x ? least : x; }
 LSR_HD float exp_of(float x) { return ::expf(x); }
 LSR_HD double exp_of(double x) { return ::exp(x); }
 LSR_HD float inverse_of(float x) { return 1.0f / x; }
@@ -39,7 +41,7 @@ LSR_HD Logistic<V> logistic(V x) {
 template <int Static, class V>
 LSR_HD void softmax_exponentials(int classes, V* x) {
   V top = x[0];
-  for_classes<Static>(classes, [&](int l) LSR_LAMBDA { top = select(x[l] > top, x[l], top); });
+  for_classes<Static>(classes, [&](int l) LSR_LAMBDA { top = at_least(top, x[l]); });
   for_classes<Static>(classes, [&](int l) LSR_LAMBDA { x[l] = exp_of(x[l] - top); });
 }
 
