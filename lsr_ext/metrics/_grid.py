@@ -1,0 +1,181 @@
+"""Numba kernels that match dots on a uniform grid of buckets. Imported at the first use: numba is an extra.
+
+Squared distances are (x_a - x_b)^2 + (y_a - y_b)^2 in float64, unfused, so NumPy gives the same bits.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+_ROW_STRIDE = 0x9E3779B97F4A7  # odd: spreads the rows of a grid that is larger than its buckets
+
+
+class Grid(NamedTuple):
+    """Square cells of side 1 / per_unit; cell (row, column) is bucket (row * stride + column) & mask."""
+
+    x0: float
+    y0: float
+    per_unit: float
+    columns: int
+    rows: int
+    stride: int
+    mask: int
+    reach: float
+
+
+class Sorted(NamedTuple):
+    """Dots by bucket: those of bucket k are start[k] to start[k + 1]; index is where they stood."""
+
+    start: np.ndarray
+    index: np.ndarray
+    xy: np.ndarray
+
+
+def make_grid(a: np.ndarray, b: np.ndarray, radius: float) -> Grid:
+    """A grid over both sets, of two to four times as many buckets as dots in the larger one.
+
+    Where the cells outnumber the buckets, cells share them, so memory is linear in the dots whatever their extent.
+    """
+    low = np.minimum(a.min(0), b.min(0))
+    high = np.maximum(a.max(0), b.max(0))
+    # Wider than the radius by more than rounding can take away, so that no dot at the radius itself is lost.
+    reach = radius * (1 + 2**-40) + 2**-50 * float(np.abs([low, high]).max())
+    side = max(2 * reach, 2**-50 * float((high - low).max()))
+    columns, rows = (int(extent / side) + 1 for extent in high - low)
+    buckets = 1 << (2 * max(len(a), len(b))).bit_length()
+    stride = columns if columns * rows <= buckets else _ROW_STRIDE
+    return Grid(float(low[0]), float(low[1]), 1 / side, columns, rows, stride, buckets - 1, reach)
+
+
+@njit(cache=True, nogil=True)
+def _column(grid, x):
+    return min(max(int((x - grid.x0) * grid.per_unit), 0), grid.columns - 1)
+
+
+@njit(cache=True, nogil=True)
+def _row(grid, y):
+    return min(max(int((y - grid.y0) * grid.per_unit), 0), grid.rows - 1)
+
+
+@njit(cache=True, nogil=True)
+def sort_into(grid, xy):
+    """Counting sort of dots (N, 2) by bucket, in order of index within one."""
+    start = np.zeros(grid.mask + 3, np.int32)
+    buckets = np.empty(len(xy), np.int32)
+    for i in range(len(xy)):
+        bucket = (_row(grid, xy[i, 1]) * grid.stride + _column(grid, xy[i, 0])) & grid.mask
+        buckets[i] = bucket
+        start[bucket + 2] += 1
+    for k in range(2, len(start)):
+        start[k] += start[k - 1]
+    index = np.empty(len(xy), np.int32)
+    ordered = np.empty_like(xy)
+    for i in range(len(xy)):
+        # start[k + 1] runs from the first place of bucket k to the first of the next.
+        place = start[buckets[i] + 1]
+        start[buckets[i] + 1] += 1
+        index[place] = i
+        ordered[place] = xy[i]
+    return Sorted(start, index, ordered)
+
+
+@njit(cache=True, nogil=True)
+def _nearest(grid, dots, x, y, radius2):
+    """Place of the nearest dot within the radius, the lowest index of equally near ones; -1: none.
+
+    A dot that is taken has an infinite x, so it is near nothing.
+    """
+    best, best_distance2 = -1, radius2
+    first_column, last_column = _column(grid, x - grid.reach), _column(grid, x + grid.reach)
+    for row in range(_row(grid, y - grid.reach), _row(grid, y + grid.reach) + 1):
+        for column in range(first_column, last_column + 1):
+            bucket = (row * grid.stride + column) & grid.mask
+            for k in range(dots.start[bucket], dots.start[bucket + 1]):
+                dx, dy = dots.xy[k, 0] - x, dots.xy[k, 1] - y
+                distance2 = dx * dx + dy * dy
+                if distance2 > best_distance2:
+                    continue
+                if distance2 < best_distance2 or best < 0 or dots.index[k] < dots.index[best]:
+                    best, best_distance2 = k, distance2
+    return best
+
+
+@njit(cache=True, nogil=True)
+def closest_first(grid, a, b, radius):
+    """The partner in b of every dot of a, or -1, taking pairs by (squared distance, index in a, index in b).
+
+    Two dots that are each other's nearest free one are a pair that this order takes, whatever else is taken.
+    Following nearest dots from any dot leads to such a pair, each step to a pair that comes earlier; what is
+    left of the chain is then followed on. So there is no list of pairs, and no sorting.
+    """
+    partner = np.full(len(a.xy), -1, np.int64)
+    chain = np.empty(len(a.xy) + len(b.xy), np.int32)
+    radius2 = radius * radius
+    for first in range(len(a.xy)):
+        if a.xy[first, 0] == np.inf:
+            continue
+        chain[0] = first
+        length = 1
+        while length > 0:
+            last = chain[length - 1]
+            if length % 2 == 1:
+                nearest = _nearest(grid, b, a.xy[last, 0], a.xy[last, 1], radius2)
+            else:
+                nearest = _nearest(grid, a, b.xy[last, 0], b.xy[last, 1], radius2)
+            if nearest < 0:
+                break  # only the first dot of a chain can be left without one
+            if length == 1 or nearest != chain[length - 2]:
+                chain[length] = nearest
+                length += 1
+                continue
+            in_a, in_b = (last, nearest) if length % 2 == 1 else (nearest, last)
+            partner[a.index[in_a]] = b.index[in_b]
+            a.xy[in_a, 0] = b.xy[in_b, 0] = np.inf
+            length -= 2
+    return partner
+
+
+@njit(cache=True, nogil=True)
+def in_order(grid, a_xy, b, order, radius):
+    """The partner in b of every dot of a, or -1: in the given order, each takes the nearest that is free."""
+    partner = np.full(len(a_xy), -1, np.int64)
+    for i in order:
+        nearest = _nearest(grid, b, a_xy[i, 0], a_xy[i, 1], radius * radius)
+        if nearest >= 0:
+            partner[i] = b.index[nearest]
+            b.xy[nearest, 0] = np.inf
+    return partner
+
+
+@njit(cache=True, nogil=True)
+def _visit_pairs(grid, a_xy, b, radius, pairs, distances2):
+    """Write all pairs within the radius, as many as there is room for; how many there are."""
+    count = 0
+    for i in range(len(a_xy)):
+        x, y = a_xy[i, 0], a_xy[i, 1]
+        for row in range(_row(grid, y - grid.reach), _row(grid, y + grid.reach) + 1):
+            for column in range(_column(grid, x - grid.reach), _column(grid, x + grid.reach) + 1):
+                bucket = (row * grid.stride + column) & grid.mask
+                for k in range(b.start[bucket], b.start[bucket + 1]):
+                    dx, dy = b.xy[k, 0] - x, b.xy[k, 1] - y
+                    distance2 = dx * dx + dy * dy
+                    if distance2 > radius * radius:
+                        continue
+                    # Cells that share a bucket would list its dots twice.
+                    if _row(grid, b.xy[k, 1]) != row or _column(grid, b.xy[k, 0]) != column:
+                        continue
+                    if count < len(pairs):
+                        pairs[count, 0], pairs[count, 1] = i, b.index[k]
+                        distances2[count] = distance2
+                    count += 1
+    return count
+
+
+@njit(cache=True, nogil=True)
+def pairs_within(grid, a_xy, b, radius):
+    """All pairs within the radius, int64 (K, 2), by index in a, and their squared distances (K,)."""
+    count = _visit_pairs(grid, a_xy, b, radius, np.empty((0, 2), np.int64), np.empty(0))
+    pairs, distances2 = np.empty((count, 2), np.int64), np.empty(count)
+    _visit_pairs(grid, a_xy, b, radius, pairs, distances2)
+    return pairs, distances2
