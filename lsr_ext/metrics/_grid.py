@@ -49,17 +49,17 @@ def make_grid(a: np.ndarray, b: np.ndarray, radius: float) -> Grid:
 
 
 @njit(cache=True, nogil=True)
-def _column(grid, x):
+def _column(grid: Grid, x: float) -> int:
     return min(max(int((x - grid.x0) * grid.per_unit), 0), grid.columns - 1)
 
 
 @njit(cache=True, nogil=True)
-def _row(grid, y):
+def _row(grid: Grid, y: float) -> int:
     return min(max(int((y - grid.y0) * grid.per_unit), 0), grid.rows - 1)
 
 
 @njit(cache=True, nogil=True)
-def sort_into(grid, xy):
+def sort_into(grid: Grid, xy: np.ndarray) -> Sorted:
     """Counting sort of dots (N, 2) by bucket, in order of index within one."""
     start = np.zeros(grid.mask + 3, np.int32)
     buckets = np.empty(len(xy), np.int32)
@@ -81,7 +81,7 @@ def sort_into(grid, xy):
 
 
 @njit(cache=True, nogil=True)
-def _nearest(grid, dots, x, y, radius2):
+def _nearest(grid: Grid, dots: Sorted, x: float, y: float, radius2: float) -> int:
     """Place of the nearest dot within the radius, the lowest index of equally near ones; -1: none.
 
     A dot that is taken has an infinite x, so it is near nothing.
@@ -102,7 +102,7 @@ def _nearest(grid, dots, x, y, radius2):
 
 
 @njit(cache=True, nogil=True)
-def closest_first(grid, a, b, radius):
+def closest_first(grid: Grid, a: Sorted, b: Sorted, radius: float) -> np.ndarray:
     """The partner in b of every dot of a, or -1, taking pairs by (squared distance, index in a, index in b).
 
     Two dots that are each other's nearest free one are a pair that this order takes, whatever else is taken.
@@ -137,7 +137,7 @@ def closest_first(grid, a, b, radius):
 
 
 @njit(cache=True, nogil=True)
-def in_order(grid, a_xy, b, order, radius):
+def in_order(grid: Grid, a_xy: np.ndarray, b: Sorted, order: np.ndarray, radius: float) -> np.ndarray:
     """The partner in b of every dot of a, or -1: in the given order, each takes the nearest that is free."""
     partner = np.full(len(a_xy), -1, np.int64)
     for i in order:
@@ -149,7 +149,9 @@ def in_order(grid, a_xy, b, order, radius):
 
 
 @njit(cache=True, nogil=True)
-def _visit_pairs(grid, a_xy, b, radius, pairs, distances2):
+def _visit_pairs(
+    grid: Grid, a_xy: np.ndarray, b: Sorted, radius: float, pairs: np.ndarray, distances2: np.ndarray
+) -> int:
     """Write all pairs within the radius, as many as there is room for; how many there are."""
     count = 0
     for i in range(len(a_xy)):
@@ -173,7 +175,7 @@ def _visit_pairs(grid, a_xy, b, radius, pairs, distances2):
 
 
 @njit(cache=True, nogil=True)
-def pairs_within(grid, a_xy, b, radius):
+def pairs_within(grid: Grid, a_xy: np.ndarray, b: Sorted, radius: float) -> tuple[np.ndarray, np.ndarray]:
     """All pairs within the radius, int64 (K, 2), by index in a, and their squared distances (K,)."""
     count = _visit_pairs(grid, a_xy, b, radius, np.empty((0, 2), np.int64), np.empty(0))
     pairs, distances2 = np.empty((count, 2), np.int64), np.empty(count)
