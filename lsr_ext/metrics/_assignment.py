@@ -45,7 +45,7 @@ def optimal_partners(pairs: np.ndarray, distances: np.ndarray, shape: tuple[int,
 
 
 def _places(component: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Each dot's place when sorted by component, and where each component starts; at the end, the number of dots."""
+    """Each dot's place when sorted by component, and where each component starts, and their number last."""
     place = np.empty(len(component), np.int64)
     place[np.argsort(component, kind="stable")] = np.arange(len(component))
     return place, np.concatenate([[0], np.cumsum(np.bincount(component, minlength=count))])

@@ -37,8 +37,9 @@ def make_grid(a: np.ndarray, b: np.ndarray, radius: float) -> Grid:
 
     Where the cells outnumber the buckets, cells share them, so memory is linear in the dots whatever their extent.
     """
-    low = np.minimum(a.min(0), b.min(0))
-    high = np.maximum(a.max(0), b.max(0))
+    # By column: NumPy reduces (N, 2) along its rows many times slower.
+    low = np.array([min(a[:, axis].min(), b[:, axis].min()) for axis in (0, 1)])
+    high = np.array([max(a[:, axis].max(), b[:, axis].max()) for axis in (0, 1)])
     # Wider than the radius by more than rounding can take away, so that no dot at the radius itself is lost.
     reach = radius * (1 + 2**-40) + 2**-50 * float(np.abs([low, high]).max())
     side = max(2 * reach, 2**-50 * float((high - low).max()))
@@ -87,17 +88,21 @@ def _nearest(grid: Grid, dots: Sorted, x: float, y: float, radius2: float) -> in
     A dot that is taken has an infinite x, so it is near nothing.
     """
     best, best_distance2 = -1, radius2
-    first_column, last_column = _column(grid, x - grid.reach), _column(grid, x + grid.reach)
+    first, last = _column(grid, x - grid.reach), _column(grid, x + grid.reach)
     for row in range(_row(grid, y - grid.reach), _row(grid, y + grid.reach) + 1):
-        for column in range(first_column, last_column + 1):
+        column = first
+        while column <= last:
+            # Neighbouring columns are neighbouring buckets, up to where the buckets wrap around.
             bucket = (row * grid.stride + column) & grid.mask
-            for k in range(dots.start[bucket], dots.start[bucket + 1]):
+            run = min(last - column, grid.mask - bucket)
+            for k in range(dots.start[bucket], dots.start[bucket + run + 1]):
                 dx, dy = dots.xy[k, 0] - x, dots.xy[k, 1] - y
                 distance2 = dx * dx + dy * dy
                 if distance2 > best_distance2:
                     continue
                 if distance2 < best_distance2 or best < 0 or dots.index[k] < dots.index[best]:
                     best, best_distance2 = k, distance2
+            column += run + 1
     return best
 
 
@@ -181,3 +186,33 @@ def pairs_within(grid: Grid, a_xy: np.ndarray, b: Sorted, radius: float) -> tupl
     pairs, distances2 = np.empty((count, 2), np.int64), np.empty(count)
     _visit_pairs(grid, a_xy, b, radius, pairs, distances2)
     return pairs, distances2
+
+
+@njit(cache=True, nogil=True)
+def collect(
+    a_xy: np.ndarray, b_xy: np.ndarray, partner: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Pairs (K, 2), their distances (K,), and the indices in a and in b without a partner."""
+    matched = 0
+    for i in range(len(partner)):
+        matched += partner[i] >= 0
+    pairs, distances = np.empty((matched, 2), np.int64), np.empty(matched)
+    free_a, free_b = np.empty(len(a_xy) - matched, np.int64), np.empty(len(b_xy) - matched, np.int64)
+    is_free = np.ones(len(b_xy), np.bool_)
+    k = 0
+    for i in range(len(partner)):
+        j = partner[i]
+        if j < 0:
+            free_a[i - k] = i
+            continue
+        pairs[k, 0], pairs[k, 1] = i, j
+        dx, dy = b_xy[j, 0] - a_xy[i, 0], b_xy[j, 1] - a_xy[i, 1]
+        distances[k] = np.sqrt(dx * dx + dy * dy)
+        is_free[j] = False
+        k += 1
+    k = 0
+    for j in range(len(b_xy)):
+        if is_free[j]:
+            free_b[k] = j
+            k += 1
+    return pairs, distances, free_a, free_b

@@ -96,8 +96,10 @@ def match_dots(
         raise ValueError(f"scores go with 'confidence_first', got method {method!r} and scores {scores!r}")
     if scores is not None:
         scores = _checked_scores(scores, len(a))
+    if not len(a) or not len(b):
+        return DotMatches(np.empty((0, 2), np.int64), np.empty(0), np.arange(len(a)), np.arange(len(b)))
     partner = _partners(a, b, float(radius), method, scores)
-    return _matches(a, b, partner)
+    return DotMatches(*load_kernels("grid").collect(a, b, partner))
 
 
 def check_coordinates(xy: np.ndarray, name: str) -> np.ndarray:
@@ -114,9 +116,9 @@ def check_coordinates(xy: np.ndarray, name: str) -> np.ndarray:
     if xy.dtype.kind not in "iuf":
         raise TypeError(f"expected numbers as coordinates of {name}, got {xy.dtype}")
     xy = np.ascontiguousarray(xy, dtype=np.float64)
-    wrong = ~(np.abs(xy) <= _LARGEST).all(1)
-    if wrong.any():
-        row = int(wrong.argmax())
+    # NaN is the smallest and the largest of all.
+    if not (-_LARGEST <= xy.min() and xy.max() <= _LARGEST):
+        row = int((~(np.abs(xy) <= _LARGEST).all(1)).argmax())
         raise ValueError(f"expected finite coordinates, got {tuple(xy[row].tolist())} in row {row} of {name}")
     return xy
 
@@ -135,8 +137,6 @@ def _checked_scores(scores: np.ndarray, count: int) -> np.ndarray:
 
 def _partners(a: np.ndarray, b: np.ndarray, radius: float, method: str, scores: np.ndarray | None) -> np.ndarray:
     """The index in b that each dot of a matches, or -1."""
-    if not len(a) or not len(b):
-        return np.full(len(a), -1)
     kernels = load_kernels("grid")
     grid: Grid = kernels.make_grid(a, b, radius)
     if method == "closest_first":
@@ -150,15 +150,6 @@ def _partners(a: np.ndarray, b: np.ndarray, radius: float, method: str, scores: 
         edges = csr_array((np.ones(len(pairs), np.int8), tuple(pairs.T)), shape=shape)
         return maximum_bipartite_matching(edges, perm_type="column").astype(np.int64)
     return optimal_partners(pairs, np.sqrt(distances2), shape)
-
-
-def _matches(a: np.ndarray, b: np.ndarray, partner: np.ndarray) -> DotMatches:
-    matched = np.flatnonzero(partner >= 0)
-    pairs = np.stack([matched, partner[matched]], axis=1)
-    is_free = np.ones(len(b), dtype=bool)
-    is_free[pairs[:, 1]] = False
-    distances = np.sqrt(((a[pairs[:, 0]] - b[pairs[:, 1]]) ** 2).sum(1))
-    return DotMatches(pairs, distances, np.flatnonzero(partner < 0), np.flatnonzero(is_free))
 
 
 def _share(part: int, whole: int) -> float:
