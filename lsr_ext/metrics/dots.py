@@ -95,7 +95,7 @@ def match_dots(
     if (scores is None) == (method == "confidence_first"):
         raise ValueError(f"scores go with 'confidence_first', got method {method!r} and scores {scores!r}")
     if scores is not None:
-        scores = _checked_scores(scores, len(a))
+        scores = check_scores(scores, len(a))
     if not len(a) or not len(b):
         return DotMatches(np.empty((0, 2), np.int64), np.empty(0), np.arange(len(a)), np.arange(len(b)))
     partner = _partners(a, b, float(radius), method, scores)
@@ -117,16 +117,21 @@ def check_coordinates(xy: np.ndarray, name: str) -> np.ndarray:
         raise TypeError(f"expected numbers as coordinates of {name}, got {xy.dtype}")
     xy = np.ascontiguousarray(xy, dtype=np.float64)
     # NaN is the smallest and the largest of all.
-    if not (-_LARGEST <= xy.min() and xy.max() <= _LARGEST):
+    if not (xy.min() >= -_LARGEST and xy.max() <= _LARGEST):
         row = int((~(np.abs(xy) <= _LARGEST).all(1)).argmax())
         raise ValueError(f"expected finite coordinates, got {tuple(xy[row].tolist())} in row {row} of {name}")
     return xy
 
 
-def _checked_scores(scores: np.ndarray, count: int) -> np.ndarray:
+def check_scores(scores: np.ndarray, count: int) -> np.ndarray:
+    """Scores as float64 (count,) without NaN.
+
+    Raises:
+        TypeError, ValueError: as `match_dots` does.
+    """
     scores = np.asarray(scores)
     if scores.shape != (count,):
-        raise ValueError(f"expected scores of shape ({count},), one per dot of a, got {scores.shape}")
+        raise ValueError(f"expected scores of shape ({count},), one per dot, got {scores.shape}")
     if count and scores.dtype.kind not in "iuf":
         raise TypeError(f"expected numbers as scores, got {scores.dtype}")
     scores = scores.astype(np.float64)

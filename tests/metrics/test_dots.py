@@ -210,7 +210,7 @@ def test_scores_go_with_confidence():
         match_dots(dots, dots, 1, "confidence_first")
     with pytest.raises(ValueError, match="scores go with 'confidence_first'"):
         match_dots(dots, dots, 1, scores=[1, 2])
-    with pytest.raises(ValueError, match=r"expected scores of shape \(2,\), one per dot of a, got \(3,\)"):
+    with pytest.raises(ValueError, match=r"expected scores of shape \(2,\), one per dot, got \(3,\)"):
         match_dots(dots, dots, 1, "confidence_first", scores=[1, 2, 3])
     with pytest.raises(ValueError, match="expected scores without NaN, got NaN in row 1"):
         match_dots(dots, dots, 1, "confidence_first", scores=[1, np.nan])
