@@ -18,6 +18,7 @@ class DotSet:
         xy: (D, 2) x and y, in any unit as long as it is one; origin at the top left corner of the image.
         classes: (D,) names; None: all are of the class "cell".
         scores: (D,) confidence, for detections.
+        source, rows: the file the dots come from and the row of each in it (D,), for messages.
 
     Attributes:
         xy: float64 (D, 2). classes: str (D,). scores: float64 (D,), or None.
@@ -27,7 +28,13 @@ class DotSet:
     """
 
     def __init__(
-        self, xy: np.ndarray, classes: Sequence[str] | None = None, scores: Sequence[float] | None = None
+        self,
+        xy: np.ndarray,
+        classes: Sequence[str] | None = None,
+        scores: Sequence[float] | None = None,
+        *,
+        source: str = "",
+        rows: Sequence[int] | None = None,
     ) -> None:
         self.xy = check_coordinates(xy, "xy")
         names = [DEFAULT_CLASS] * len(self.xy) if classes is None else classes
@@ -35,6 +42,8 @@ class DotSet:
         if self.classes.shape != (len(self.xy),):
             raise ValueError(f"expected one class for each of {len(self.xy)} dots, got shape {self.classes.shape}")
         self.scores = None if scores is None else check_scores(scores, len(self.xy))
+        self.source = source
+        self.rows = np.arange(len(self.xy)) if rows is None else np.asarray(rows)
 
     def __len__(self) -> int:
         return len(self.xy)
@@ -42,7 +51,20 @@ class DotSet:
     def of_class(self, name: str) -> DotSet:
         """The dots of one class."""
         member = self.classes == name
-        return DotSet(self.xy[member], self.classes[member], None if self.scores is None else self.scores[member])
+        scores = None if self.scores is None else self.scores[member]
+        return DotSet(self.xy[member], self.classes[member], scores, source=self.source, rows=self.rows[member])
+
+    def place(self, index: int) -> str:
+        """Where a dot comes from, for messages."""
+        return f"{self.source}, row {self.rows[index]}" if self.source else f"row {self.rows[index]}"
+
+    def check_classes(self, names: Sequence[str]) -> None:
+        """Raise a ValueError for the first dot of a class that is none of the names."""
+        unknown = ~np.isin(self.classes, names)
+        if unknown.any():
+            index = int(unknown.argmax())
+            found = str(self.classes[index])
+            raise ValueError(f"expected dots of the classes {tuple(names)}, got {found!r} in {self.place(index)}")
 
 
 def class_names(sets: Iterable[DotSet]) -> tuple[str, ...]:

@@ -191,19 +191,17 @@ def _locate(
     dots: DotSet, names: tuple[str, ...], shape: tuple[int, int], pixel_size: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """Class index (D,) and pixel (D, 2), row and column, of each dot."""
-    codes = np.full(len(dots), -1)
+    dots.check_classes(names)
+    codes = np.zeros(len(dots), np.int64)
     for code, name in enumerate(names):
         codes[dots.classes == name] = code
-    if (codes < 0).any():
-        row = int((codes < 0).argmax())
-        raise ValueError(f"expected dots of the classes {names}, got {str(dots.classes[row])!r} in row {row}")
     pixels = np.floor(dots.xy[:, ::-1] / pixel_size)
     outside = ((pixels < 0) | (pixels >= shape)).any(1)
     if outside.any():
-        row = int(outside.argmax())
+        index = int(outside.argmax())
         raise ValueError(
             f"expected dots within the map, {shape[1]} x {shape[0]} px of {pixel_size:g}, "
-            f"got {tuple(dots.xy[row].tolist())} in row {row}"
+            f"got {tuple(dots.xy[index].tolist())} in {dots.place(index)}"
         )
     return codes, pixels.astype(np.int64)
 
