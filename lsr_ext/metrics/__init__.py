@@ -4,9 +4,10 @@ from lsr_ext.metrics.bootstrap import bootstrap_interval
 from lsr_ext.metrics.boundary import boundary_band, boundary_iou, masked_scores, trimap_scores
 from lsr_ext.metrics.calibration import FractionCalibration, fraction_calibration
 from lsr_ext.metrics.counts import macro
+from lsr_ext.metrics.dot_files import read_dots
 from lsr_ext.metrics.dot_set import DotSet
 from lsr_ext.metrics.dots import DotMatches, match_dots
-from lsr_ext.metrics.files import open_label_map, read_dots
+from lsr_ext.metrics.map_files import open_label_map
 from lsr_ext.metrics.overlap import OverlapScores, overlap_scores
 from lsr_ext.metrics.raters import DotScores, RaterAgreement, rater_agreement, score_dots
 from lsr_ext.metrics.regions import CellScores, RegionMatches, match_regions, score_cells

@@ -1,8 +1,8 @@
 """Scores near boundaries: masked IoU and Dice (section 3.2.2, Table 9), trimap and Boundary IoU.
 
-Common to all: the image's border is no boundary. Whole slides are scored by tiles that overlap by the distance, which
-gives the same counts as one pass. Where nothing is counted, because there is no boundary or a class is absent, the
-score is NaN.
+Common to all: the image's border is no boundary. Whole slides are scored by tiles that overlap by the distance,
+which gives the same counts as one pass. Where nothing is counted, because there is no boundary or a class is
+absent, the score is NaN.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 from skimage.segmentation import find_boundaries
 
+from lsr_ext.metrics._progress import told
 from lsr_ext.metrics.overlap import OverlapScores, overlap_scores
 
 
@@ -91,10 +92,10 @@ def trimap_scores(
 ) -> OverlapScores:
     """Overlap of each class within `distance_px` of the true boundary of that class alone.
 
-    With two classes this is `masked_scores`; with more, `masked_scores` counts a class along the boundaries between
-    any others too. Like that one it sees the truth's boundary only: a prediction that is wrong further out goes
-    unpunished, which is what Boundary IoU mends. Arguments and errors are those of `masked_scores`, and ids out of
-    range anywhere are an error.
+    With two classes this is `masked_scores`; with more, `masked_scores` counts a class along the boundaries
+    between any others too. Like that one it sees the truth's boundary only: a prediction that is wrong further
+    out goes unpunished, which is what Boundary IoU mends. Arguments and errors are those of `masked_scores`, and
+    ids out of range anywhere are an error.
     """
 
     def score(pred: np.ndarray, truth: np.ndarray, inner: tuple[slice, slice]) -> OverlapScores:
@@ -118,10 +119,11 @@ def boundary_iou(
 ) -> OverlapScores:
     """Overlap of the predicted and the true band of each class; `.iou` is the Boundary IoU (Cheng et al., 2021).
 
-    The band of a class is its own pixels within `distance_px` of its own boundary: IoU = |G_d & P_d| / |G_d | P_d|.
-    A wrong boundary costs wherever it is, as the trimap's does not. The original takes distance by steps to any of 8
-    neighbours and the image's border for a boundary; here it is Euclidean, as in `boundary_band`, and the border is
-    none. Arguments and errors are those of `masked_scores`, and ids out of range anywhere are an error.
+    The band of a class is its own pixels within `distance_px` of its own boundary; G_d of the truth, P_d of the
+    prediction: IoU = |G_d & P_d| / |G_d | P_d|. Unlike in the trimap, a wrong boundary costs wherever it is.
+    The original takes distance by steps to any of 8 neighbours, and the image's border for a boundary; here it is
+    Euclidean, as in `boundary_band`, and the border is none. Arguments and errors are those of `masked_scores`,
+    and ids out of range anywhere are an error.
     """
 
     def band(mask: np.ndarray, inner: tuple[slice, slice]) -> np.ndarray:
@@ -155,12 +157,18 @@ def _score_tiles(
     for p, t in zip(pred, truth, strict=True):
         if np.shape(p) != np.shape(t):
             raise ValueError(f"expected two maps (H, W) of one shape, got {np.shape(p)} and {np.shape(t)}")
-    scores = (
-        score(np.asarray(p[window]), np.asarray(t[window]), inner)
+    windows = [
+        (p, t, *window)
         for p, t in zip(pred, truth, strict=True)
-        for window, inner in _windows(np.shape(t), distance_px, tile_px)
+        for window in _windows(np.shape(t), distance_px, tile_px)
+    ]
+    return reduce(
+        add,
+        (
+            score(np.asarray(p[window]), np.asarray(t[window]), inner)
+            for p, t, window, inner in told(windows, "scoring tiles")
+        ),
     )
-    return reduce(add, scores)
 
 
 def _windows(

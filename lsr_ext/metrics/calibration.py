@@ -24,7 +24,7 @@ class FractionCalibration:
             would have rho sqrt(2 / pi), not 0.
         edges: float64 (B + 1,) from 0 to 1.
         counts: int64 (Z, L, B), the histogram of mu_k.
-        expected: float64 (Z, L, B), the same of N(eta, rho^2), with what it has below 0 and above 1 in the outer bins.
+        expected: float64 (Z, L, B), the same of N(eta, rho^2); its tails are in the outer bins.
     """
 
     labels: tuple[str, ...]
@@ -108,4 +108,3 @@ def _normal_shares(edges: np.ndarray, eta: np.ndarray, rho: np.ndarray) -> np.nd
     below = np.where(np.isnan(below), 0.0, below)
     ends = np.zeros((*eta.shape, 1)), np.ones((*eta.shape, 1))
     return np.diff(np.concatenate([ends[0], below, ends[1]], axis=-1), axis=-1)
-

@@ -29,6 +29,10 @@ class OverlapScores:
         """2 tp / (2 tp + fp + fn), float64 (L,) in [0, 1] or NaN."""
         return ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
 
+    def pooled(self) -> "OverlapScores":
+        """The counts of all classes together, as one class."""
+        return OverlapScores(*(count.sum(-1, keepdims=True) for count in (self.tp, self.fp, self.fn)))
+
     def __add__(self, other: "OverlapScores") -> "OverlapScores":
         if len(self.tp) != len(other.tp):
             raise ValueError(f"expected scores of {len(self.tp)} classes, got {len(other.tp)}")
@@ -74,4 +78,3 @@ def _ids(label_map: np.ndarray, valid: np.ndarray, num_classes: int, name: str) 
     if ids.size and (ids.min() < 0 or ids.max() >= num_classes):
         raise ValueError(f"expected ids in [0, {num_classes}) in {name}, got {ids.min()} to {ids.max()}")
     return ids
-

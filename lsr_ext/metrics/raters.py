@@ -131,7 +131,9 @@ def rater_agreement(
         classes = class_names(dots for images in raters.values() for dots in images)
     pairs = tuple(combinations(raters, 2))
     f1 = [
-        reduce(add, (score_dots(a, b, radius, classes, method) for a, b in zip(raters[i], raters[j], strict=True))).f1
+        reduce(
+            add, (score_dots(a, b, radius, classes, method) for a, b in zip(raters[i], raters[j], strict=True))
+        ).f1
         for i, j in pairs
     ]
     return RaterAgreement(tuple(classes), pairs, np.array(f1).reshape(len(pairs), len(classes)))

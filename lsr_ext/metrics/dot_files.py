@@ -1,4 +1,4 @@
-"""Read dots and open label maps, and say which file and row is at fault when that fails."""
+"""Read the dots of an image from a file, and say which file and row is at fault when that fails."""
 
 from __future__ import annotations
 
@@ -7,19 +7,14 @@ import json
 import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from lsr_ext.data import read_mask
 from lsr_ext.metrics.dot_set import DEFAULT_CLASS, DotSet
-from lsr_ext.metrics.regions import check_label_map
 
 DOT_SUFFIXES = (".csv", ".txt", ".tsv", ".geojson", ".json")
-MAP_SUFFIXES = (".png", ".tif", ".tiff", ".npy", ".zarr")
 COLUMNS = ("x", "y", "class", "score")
 _MAX_FILE_BYTES = 2**30
-_MAX_CHUNK_PIXELS = 2**28
 
 
 def read_dots(path: str | Path, columns: Sequence[str] = COLUMNS) -> DotSet:
@@ -38,8 +33,8 @@ def read_dots(path: str | Path, columns: Sequence[str] = COLUMNS) -> DotSet:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: an unknown suffix, no such columns, a row with a missing field or coordinates that are no finite
-            numbers, other geometry, or a file over 1 GiB. The message names file and row.
+        ValueError: an unknown suffix, no such columns, a row with a missing field or coordinates that are no
+            finite numbers, other geometry, or a file over 1 GiB. The message names file and row.
     """
     path = Path(path)
     suffix = path.suffix.lower()
@@ -50,54 +45,15 @@ def read_dots(path: str | Path, columns: Sequence[str] = COLUMNS) -> DotSet:
     if path.stat().st_size > _MAX_FILE_BYTES:
         raise ValueError(f"{path}: expected at most {_MAX_FILE_BYTES} bytes, got {path.stat().st_size}")
     is_geojson = suffix in (".geojson", ".json")
-    rows = list(_geojson_rows(path) if is_geojson else _table_rows(path, columns, "," if suffix == ".csv" else "\t"))
+    rows = list(
+        _geojson_rows(path) if is_geojson else _table_rows(path, columns, "," if suffix == ".csv" else "\t")
+    )
     numbers, xs, ys, classes, scores = zip(*rows, strict=True) if rows else ((), (), (), (), ())
     has_scores = any(score is not None for score in scores)
     if has_scores and None in scores:
         raise ValueError(f"{path}, row {numbers[scores.index(None)]}: expected a score, got none")
     xy = np.array([xs, ys], dtype=np.float64).T
     return DotSet(xy, classes, scores if has_scores else None, source=str(path), rows=numbers)
-
-
-def open_label_map(path: str | Path) -> Any:
-    """Open a map of class ids without reading more than its header, except for PNG.
-
-    TIFF (one image, or a pyramid of which the largest level counts), `.npy` and zarr arrays are read where they are
-    sliced, so that a whole slide's map need not fit in memory.
-
-    Returns:
-        An array-like, integer (H, W), with `shape`, `dtype` and slicing.
-
-    Raises:
-        FileNotFoundError: there is no such file or folder.
-        ValueError: an unknown suffix, an unreadable file, several images, or no integer (H, W); the file is named.
-        ModuleNotFoundError: zarr is missing; it is in the extra `lsr_ext[metrics]`.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"expected a label map, found none at {path}")
-    if is_zarr(path):
-        opened = _opened(path, _open_zarr)
-    elif path.suffix.lower() in (".tif", ".tiff"):
-        opened = _opened(path, _open_tiff)
-    elif path.suffix.lower() == ".npy":
-        opened = _opened(path, _open_npy)
-    elif path.suffix.lower() == ".png":
-        return read_mask(path)
-    else:
-        raise ValueError(f"{path}: expected a label map ({', '.join(MAP_SUFFIXES)})")
-    try:
-        check_label_map(opened)
-    except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from None
-    if math.prod(getattr(opened, "chunks", None) or (0,)) > _MAX_CHUNK_PIXELS:
-        raise ValueError(f"{path}: expected chunks of at most {_MAX_CHUNK_PIXELS} pixels, got {opened.chunks}")
-    return opened
-
-
-def is_zarr(path: Path) -> bool:
-    """Whether a folder is a zarr array or group, by its name or its metadata."""
-    return path.is_dir() and (path.suffix.lower() == ".zarr" or any(map(Path.is_file, _zarr_metadata(path))))
 
 
 def _table_rows(path: Path, columns: Sequence[str], separator: str) -> Iterator[tuple]:
@@ -111,7 +67,9 @@ def _table_rows(path: Path, columns: Sequence[str], separator: str) -> Iterator[
                 header.index(name.lower()) if name.lower() in header else None for name in columns
             )
             if x is None or y is None:
-                raise ValueError(f"{path}: expected columns {columns[0]} and {columns[1]}, got {', '.join(header)!r}")
+                raise ValueError(
+                    f"{path}: expected columns {columns[0]} and {columns[1]}, got {', '.join(header)!r}"
+                )
             for fields in reader:
                 if not any(field.strip() for field in fields):
                     continue
@@ -172,52 +130,3 @@ def _number(field: object, name: str, where: str) -> float:
     if not math.isfinite(number):
         raise ValueError(f"{where}: expected a finite number as {name}, got {field!r}")
     return number
-
-
-def _opened(path: Path, opener: Any) -> Any:
-    try:
-        return opener(path)
-    except ModuleNotFoundError as error:
-        raise ModuleNotFoundError(
-            f"the module {error.name!r} is missing: pip install lsr_ext[metrics]", name=error.name
-        ) from error
-    except Exception as error:  # decoders raise all kinds of errors on damaged bytes
-        raise ValueError(f"{path}: not a readable label map ({error})") from error
-
-
-def _open_npy(path: Path) -> np.ndarray:
-    return np.load(path, mmap_mode="r", allow_pickle=False)
-
-
-def _open_tiff(path: Path) -> Any:
-    import tifffile
-    import zarr
-
-    with tifffile.TiffFile(path) as file:
-        if len(file.series) != 1:
-            raise ValueError(f"expected one image, got {len(file.series)}")
-        shape = file.series[0].shape
-    if len(shape) != 2:
-        raise ValueError(f"expected one grey image (H, W), got shape {shape}")
-    return zarr.open(tifffile.imread(path, aszarr=True, level=0), mode="r")
-
-
-def _open_zarr(path: Path) -> Any:
-    import zarr
-
-    _refuse_pickles(path)
-    opened = zarr.open(str(path), mode="r")
-    if not hasattr(opened, "shape"):
-        raise ValueError(f"expected an array, got a group; name one of its arrays: {sorted(opened.array_keys())}")
-    return opened
-
-
-def _zarr_metadata(path: Path) -> list[Path]:
-    return [path / name for name in ("zarr.json", ".zarray", ".zgroup")]
-
-
-def _refuse_pickles(path: Path) -> None:
-    """Raise a ValueError if an array's codecs unpickle, which would run what the file says."""
-    for metadata in _zarr_metadata(path):
-        if metadata.is_file() and "pickle" in metadata.read_text(encoding="utf-8").lower():
-            raise ValueError("expected an array without pickled objects")
