@@ -67,7 +67,9 @@ def cells_command(
         scores[name] = found.scores
         if image_path:
             image = _read_image_like(image_path, label_map, map_path)
-            figure = overlays.draw_cells(image, label_map, ids, marked, found.is_hit, pixel_size)
+            figure = overlays.draw_cells(
+                image, label_map, ids, marked, found.is_hit, min_area_px=min_area_px, pixel_size=pixel_size
+            )
             _save(output / f"{name}.png", figure)
     rows = score_rows(
         scores,

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.collections import EllipseCollection
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
+from scipy import ndimage
 
 from lsr_ext.metrics import DotSet, boundary_band
 from lsr_ext.report.figures import panels
@@ -26,6 +28,8 @@ def draw_cells(
     classes: Mapping[str, int],
     dots: DotSet,
     is_hit: np.ndarray,
+    *,
+    min_area_px: int = 1,
     pixel_size: float = 1.0,
 ) -> Figure:
     """A panel for each class: contours of its regions, its dots that were hit and those missed.
@@ -34,7 +38,8 @@ def draw_cells(
         image: uint8 (H, W, 3); larger ones than 2,000 px a side are thinned out.
         label_map: integer (H, W).
         classes: name -> id in the map.
-        dots, is_hit, pixel_size: as for `match_regions` and from it.
+        dots, min_area_px, pixel_size: as for `match_regions`.
+        is_hit: (D,), as it found.
 
     Raises:
         ValueError: image and map differ in size.
@@ -42,7 +47,9 @@ def draw_cells(
     figure, axes, step = _on_image(image, label_map.shape, len(classes))
     ids = np.asarray(label_map[::step, ::step])
     for ax, (name, class_id) in zip(axes, classes.items(), strict=True):
-        _draw_contour(ax, ids == class_id, step, DETECTED)
+        # A rim of background closes the contours of what touches the border.
+        shown = np.pad(_large_enough(ids == class_id, min_area_px / step**2), 1)
+        _draw_contour(ax, shown, step, -0.5 * step, 1.1, DETECTED)
         member = dots.classes == name
         _draw_crosses(ax, dots.xy[member] / pixel_size, is_hit[member])
         ax.set_title(f"{name}: {is_hit[member].sum()} of {member.sum()} dots hit", fontsize=10)
@@ -75,9 +82,16 @@ def draw_dots(
     """
     figure, axes, _ = _on_image(image, image.shape[:2], len(classes))
     for ax, name in zip(axes, classes, strict=True):
-        for x, y in detections.of_class(name).xy / pixel_size:
-            turn = np.linspace(0, 2 * np.pi, 25)
-            ax.plot(x + radius_px * np.cos(turn), y + radius_px * np.sin(turn), color=DETECTED, linewidth=0.8)
+        circles = EllipseCollection(
+            *(2 * radius_px, 2 * radius_px, 0),
+            units="xy",
+            offsets=detections.of_class(name).xy / pixel_size,
+            offset_transform=ax.transData,
+            facecolors="none",
+            edgecolors=DETECTED,
+            linewidths=0.7,
+        )
+        ax.add_collection(circles)
         member = truth.classes == name
         _draw_crosses(ax, truth.xy[member] / pixel_size, is_hit[member])
         ax.set_title(f"{name}: {is_hit[member].sum()} of {member.sum()} dots hit", fontsize=10)
@@ -110,8 +124,8 @@ def draw_boundaries(
     shade[boundary_band(true, distance_px / step)] = [*(int(BAND[i : i + 2], 16) / 255 for i in (1, 3, 5)), 0.18]
     for ax, (name, class_id) in zip(axes, classes.items(), strict=True):
         ax.imshow(shade, extent=_extent(true.shape, step), interpolation="nearest")
-        _draw_contour(ax, true == class_id, step, TRUE)
-        _draw_contour(ax, predicted == class_id, step, PREDICTED)
+        _draw_contour(ax, true == class_id, step, 0.5 * step, 1.6, TRUE)
+        _draw_contour(ax, predicted == class_id, step, 0.5 * step, 1.6, PREDICTED)
         ax.set_title(name, fontsize=10)
     handles = [_line(TRUE, "true boundary"), _line(PREDICTED, "predicted boundary")]
     handles.append(Patch(color=BAND, alpha=0.3, label=f"within {distance_px:g} px of the true boundary"))
@@ -140,15 +154,19 @@ def _extent(shape: tuple[int, ...], step: int) -> tuple[float, float, float, flo
     return (0, shape[1] * step, shape[0] * step, 0)
 
 
-def _draw_contour(ax: Axes, mask: np.ndarray, step: int, colour: str) -> None:
-    # A rim of background closes the contour of what touches the border.
-    mask = np.pad(mask, 1)
-    if not mask.any():
+def _large_enough(mask: np.ndarray, min_area: float) -> np.ndarray:
+    labelled, _ = ndimage.label(mask, np.ones((3, 3)))
+    return mask & (np.bincount(labelled.ravel()) >= min_area)[labelled]
+
+
+def _draw_contour(ax: Axes, mask: np.ndarray, step: int, first: float, width: float, colour: str) -> None:
+    """The outline of a mask whose pixels are `step` apart, the first at `first`."""
+    if mask.all() or not mask.any():
         return
-    x, y = ((np.arange(length) - 0.5) * step for length in mask.shape[::-1])
+    x, y = (first + step * np.arange(length) for length in mask.shape[::-1])
     # A dark edge under the line keeps it readable on light and dark tissue.
-    ax.contour(x, y, mask, levels=[0.5], colors="black", linewidths=1.9, alpha=0.5)
-    ax.contour(x, y, mask, levels=[0.5], colors=colour, linewidths=1.1)
+    ax.contour(x, y, mask, levels=[0.5], colors="black", linewidths=width + 0.8, alpha=0.5)
+    ax.contour(x, y, mask, levels=[0.5], colors=colour, linewidths=width)
 
 
 def _draw_crosses(ax: Axes, xy: np.ndarray, is_hit: np.ndarray) -> None:

@@ -78,8 +78,10 @@ def scores_table(rows: Sequence[Row], title: str) -> Table:
         if not isinstance(value, str) and not name.endswith(("_low", "_high"))
     ]
     table = Table(title=title)
-    for name in [*texts, *numbers]:
-        table.add_column(name.replace("_", " "), justify="left" if name in texts else "right")
+    for name in texts:
+        table.add_column(name, no_wrap=True)
+    for name in numbers:
+        table.add_column(name.replace("_", " "), justify="right")
     for row in shown:
         table.add_row(*(row[name] for name in texts), *(_cell(row, name) for name in numbers))
     return table
@@ -117,7 +119,7 @@ def _cell(row: Row, name: str) -> str:
     if isinstance(row[name], int):
         return str(row[name])
     low = row.get(f"{name}_low", math.nan)
-    interval = "" if _is_nan(low) else f" [{low:.3f}, {row[f'{name}_high']:.3f}]"
+    interval = "" if _is_nan(low) else f"\n{low:.2f}–{row[f'{name}_high']:.2f}"
     return f"{row[name]:.3f}{interval}"
 
 
