@@ -13,6 +13,7 @@ import numpy as np
 import typer
 from matplotlib.figure import Figure
 from rich.console import Console
+from rich.table import Table
 
 from lsr_ext import metrics
 from lsr_ext.data import read_image
@@ -86,7 +87,7 @@ def cells_command(
         counts=("dots", "dots_hit", "regions", "regions_hit"),
     )
     settings = {"maps": maps, "dots": dots, "classes": ids} | options | {"resamples": resamples, "seed": seed}
-    _finish(rows, "regions against dots, 95 % intervals over images", output, settings)
+    _finish(rows, scores_table(rows, "regions against dots"), output, settings)
 
 
 @app.command("dots")
@@ -116,7 +117,7 @@ def dots_command(
     if len(paths) > 2:
         raters = {str(path): [sets[k] for sets in read.values()] for k, path in enumerate(paths)}
         agreement = metrics.rater_agreement(raters, radius, classes, method)
-        _finish(_agreement_rows(agreement), f"F1 of pairs of raters, radius {radius:g}", output, settings)
+        _finish(_agreement_rows(agreement), _agreement_table(agreement, radius), output, settings)
         return
     scores = {name: metrics.score_dots(*sets, radius, classes, method) for name, sets in read.items()}
     rows = score_rows(
@@ -135,7 +136,7 @@ def dots_command(
                 read_image(members[-1]), detected, truth, is_hit, classes, radius / pixel_size, pixel_size
             )
             _save(output / f"{name}.png", figure)
-    _finish(rows, f"dots against dots, radius {radius:g}, 95 % intervals over images", output, settings)
+    _finish(rows, scores_table(rows, f"dots against dots, radius {radius:g}"), output, settings)
 
 
 @app.command("regions")
@@ -187,7 +188,8 @@ def regions_command(
     ]
     settings = {"pred": pred, "truth": truth, "classes": names, "distance_px": distance_px}
     settings |= {"resamples": resamples, "seed": seed}
-    _finish(merge_rows(*tables), f"maps against maps, bands of {distance_px:g} px", output, settings)
+    rows = merge_rows(*tables)
+    _finish(rows, scores_table(rows, f"maps against maps, bands of {distance_px:g} px"), output, settings)
 
 
 def _parse_classes(options: Sequence[str]) -> dict[str, int]:
@@ -238,13 +240,23 @@ def _hit_dots(
 
 
 def _agreement_rows(agreement: metrics.RaterAgreement) -> list[Row]:
-    values = [*agreement.f1, agreement.mean_f1]
-    names = [" / ".join(pair) for pair in agreement.pairs] + ["mean of pairs"]
     return [
-        {"raters": name, "average": float(metrics.macro(f1))}
-        | dict(zip(agreement.classes, map(float, f1), strict=True))
-        for name, f1 in zip(names, values, strict=True)
+        {"raters": name, "class": label, "f1": float(value)}
+        for name, f1 in [
+            *((" / ".join(pair), f1) for pair, f1 in zip(agreement.pairs, agreement.f1, strict=True)),
+            ("mean of pairs", agreement.mean_f1),
+        ]
+        for label, value in zip([*agreement.classes, "average"], [*f1, metrics.macro(f1)], strict=True)
     ]
+
+
+def _agreement_table(agreement: metrics.RaterAgreement, radius: float) -> Table:
+    """As the first row of Table 3, with a row for each pair above it."""
+    table = Table("raters", "average", *agreement.classes, title=f"F1 of pairs of raters, radius {radius:g}")
+    for pair, f1 in zip([*agreement.pairs, ("mean of pairs",)], [*agreement.f1, agreement.mean_f1], strict=True):
+        values = [metrics.macro(f1), *f1]
+        table.add_row("\n".join(pair), *("–" if np.isnan(value) else f"{value:.3f}" for value in values))
+    return table
 
 
 def _save(path: Path, figure: Figure) -> None:
@@ -253,7 +265,7 @@ def _save(path: Path, figure: Figure) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def _finish(rows: Sequence[Row], title: str, output: Path, settings: Mapping[str, Any]) -> None:
+def _finish(rows: Sequence[Row], table: Table, output: Path, settings: Mapping[str, Any]) -> None:
     write_scores(output, rows, settings)
-    Console().print(scores_table(rows, title))
+    Console().print(table)
     print(output / "scores.csv")

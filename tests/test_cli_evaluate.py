@@ -24,7 +24,7 @@ def evaluate(monkeypatch, tmp_path):
             return stop.value.code
         assert stop.value.code == 0
         content = orjson.loads((tmp_path / "out" / "scores.json").read_bytes())
-        return {(row.get("image"), row.get("class", row.get("raters"))): row for row in content["scores"]}
+        return {(row.get("image", row.get("raters")), row["class"]): row for row in content["scores"]}
 
     return run
 
@@ -95,13 +95,14 @@ def test_detections_against_truth(evaluate, tmp_path):
     assert evaluate("dots", found, truth, "--radius", 5, "--method", "optimal")["all images", "t"]["tp"] == 2
 
 
-def test_three_raters(evaluate, tmp_path):
+def test_three_raters(evaluate, tmp_path, capsys):
     for rater, x in (("ann", 0), ("bob", 3), ("cid", 50)):
         write(tmp_path / rater / "one.csv", f"x,y\n{x},0\n")
     scores = evaluate("dots", tmp_path / "ann", tmp_path / "bob", tmp_path / "cid", "--radius", 5)
-    means = scores[None, "mean of pairs"]
-    assert means["average"] == means["cell"] == pytest.approx(1 / 3)
-    assert len(scores) == 4
+    assert scores["mean of pairs", "cell"]["f1"] == pytest.approx(1 / 3)
+    assert scores["mean of pairs", "average"]["f1"] == pytest.approx(1 / 3)
+    assert scores[f"{tmp_path / 'ann'} / {tmp_path / 'bob'}", "cell"]["f1"] == 1
+    assert "0.333" in capsys.readouterr().out
 
 
 def test_regions(evaluate, tmp_path):

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from lsr_ext.metrics import FractionCalibration
-from lsr_ext.report.figures import METHOD_COLOURS, METHOD_TITLES, panels
+from lsr_ext.report.figures import METHOD_COLOURS, METHOD_TITLES, make_panels
 
 _EXPECTED = "#c9ced4"
 
@@ -24,7 +24,7 @@ def draw_fraction_histograms(calibrations: Mapping[str, FractionCalibration], cl
     """
     some = next(iter(calibrations.values()))
     labels = np.flatnonzero(some.blocks[:, class_index])
-    figure, axes = panels(max(1, len(labels)), min(4, max(1, len(labels))), 0.6, 0.45)
+    figure, axes = make_panels(max(1, len(labels)), min(4, max(1, len(labels))), 0.6, 0.45)
     for ax, z in zip(axes, labels, strict=False):
         ax.stairs(some.expected[z, class_index], some.edges, fill=True, color=_EXPECTED)
         for method, found in calibrations.items():

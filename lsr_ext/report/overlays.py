@@ -14,7 +14,7 @@ from matplotlib.patches import Patch
 from scipy import ndimage
 
 from lsr_ext.metrics import DotSet, boundary_band
-from lsr_ext.report.figures import panels
+from lsr_ext.report.figures import make_panels
 
 # The paper's: yellow detections, red and green dots; red true and blue predicted boundaries, a green band.
 DETECTED, HIT, MISSED = "#ffe119", "#e6194b", "#2ee64b"
@@ -141,7 +141,7 @@ def _on_image(image: np.ndarray, shape: tuple[int, ...], count: int) -> tuple[Fi
             f"got {image.shape[0]} x {image.shape[1]}"
         )
     step = -(-max(shape) // _MAX_SIDE_PX)
-    figure, axes = panels(count, min(count, 3), shape[0] / shape[1], 0.4)
+    figure, axes = make_panels(count, min(count, 3), shape[0] / shape[1], 0.4)
     for ax in axes:
         ax.set_axis_off()
         shown = image[::step, ::step]

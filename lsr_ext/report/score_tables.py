@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import orjson
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from lsr_ext.metrics import bootstrap_interval, macro
@@ -69,21 +70,19 @@ def merge_rows(*tables: Sequence[Row]) -> list[Row]:
 
 
 def scores_table(rows: Sequence[Row], title: str) -> Table:
-    """The rows of the whole set, with intervals where there are any; without such rows, all."""
-    shown = [row for row in rows if row.get("image") == ALL_IMAGES] or list(rows)
-    texts = [name for name, value in shown[0].items() if isinstance(value, str) and name != "image"]
-    numbers = [
-        name
-        for name, value in shown[0].items()
-        if not isinstance(value, str) and not name.endswith(("_low", "_high"))
-    ]
-    table = Table(title=title)
-    for name in texts:
-        table.add_column(name, no_wrap=True)
-    for name in numbers:
-        table.add_column(name.replace("_", " "), justify="right")
+    """The rows of the whole set as columns, one for each class, with intervals under the values that have them."""
+    shown = [row for row in rows if row["image"] == ALL_IMAGES]
+    has_intervals = any(
+        name.endswith("_low") and not _is_nan(value) for row in shown for name, value in row.items()
+    )
+    caption = "below a value: its 95 % interval over images" if has_intervals else None
+    table = Table("", title=title, caption=caption, box=SIMPLE_HEAD)
     for row in shown:
-        table.add_row(*(row[name] for name in texts), *(_cell(row, name) for name in numbers))
+        table.add_column(row["class"], justify="right", no_wrap=True)
+    names = dict.fromkeys(name for row in shown for name in row)
+    for name in names:
+        if name not in ("image", "class") and not name.endswith(("_low", "_high")):
+            table.add_row(name.replace("_", " "), *(_cell(row, name) for row in shown))
     return table
 
 
