@@ -115,7 +115,8 @@ def check_coordinates(xy: np.ndarray, name: str) -> np.ndarray:
         raise ValueError(f"expected dots {name} of shape (N, 2), x and y, got {xy.shape}")
     if xy.dtype.kind not in "iuf":
         raise TypeError(f"expected numbers as coordinates of {name}, got {xy.dtype}")
-    xy = np.ascontiguousarray(xy, dtype=np.float64)
+    # Writable too: of other arrays Numba would compile the kernels once more.
+    xy = np.require(xy, np.float64, ("C", "W"))
     # NaN is the smallest and the largest of all.
     if not (xy.min() >= -_LARGEST and xy.max() <= _LARGEST):
         row = int((~(np.abs(xy) <= _LARGEST).all(1)).argmax())

@@ -262,7 +262,8 @@ class _Scan:
 
     def _label(self, strip: np.ndarray, kept: np.ndarray) -> np.ndarray:
         """The labels of the kept rows and of the strip below them."""
-        strip = np.ascontiguousarray(strip, dtype=np.uint8 if strip.dtype in (np.uint8, np.bool_) else np.int64)
+        # Always a copy: of an array that cannot be written to, Numba would compile the kernels once more.
+        strip = np.array(strip, dtype=np.uint8 if strip.dtype in (np.uint8, np.bool_) else np.int64, order="C")
         self._make_room(self.count + strip.size)
         labels = np.zeros((max(1, len(kept)) + len(strip), strip.shape[1]), np.int32)
         labels[: len(kept)] = kept
