@@ -1,9 +1,9 @@
 """Regions against dots on a slide's label map: score_cells against scipy.ndimage with a loop over dots.
 
-The map is a memory map on disk, uint8, of discs 8 to 14 px wide at 3,000 per mm2 and 0.5 um a pixel, in three classes;
-four fifths have a dot, and one dot in five lies anywhere. The peer labels the map once for each class by
-scipy.ndimage.label, as is usual, and looks up each dot in a Python loop. Each method runs in a process of its own, so
-that its peak memory is its own; the map's pages that are mapped in are counted for both.
+The map is a memory map on disk, uint8, of discs 8 to 14 px wide at 3,000 per mm2 and 0.5 um a pixel, in three
+classes; four fifths have a dot, and one dot in five lies anywhere. The peer labels the map once for each class by
+scipy.ndimage.label, as is usual, and looks up each dot in a Python loop. Each method runs in a process of its own,
+so that its peak memory is its own; the map's pages that are mapped in are counted for both.
 
     python benchmarks/regions.py
     python benchmarks/regions.py --sides 4000 --json result.json

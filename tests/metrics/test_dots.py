@@ -129,6 +129,34 @@ def test_optimal_by_both_solvers(monkeypatch, dense_cells):
         np.testing.assert_allclose(matches.distances.sum(), scipy_least_total(distances, within), rtol=1e-9)
 
 
+def test_optimal_where_cells_share_buckets(monkeypatch):
+    # A dot far away makes the cells outnumber the buckets; a pair listed twice would count its distance twice.
+    monkeypatch.setattr(_assignment, "_DENSE_CELLS", 0)
+    rng = np.random.default_rng(2)
+    for _ in range(100):
+        a, b = rng.random((2, 3, 2)) * 4  # eight buckets: cells of neighbouring rows share them
+        a[0] = 1e6
+        distances = np.sqrt(squared_distances(a, b))
+        within = distances <= 2
+        if within.any():
+            found = match_dots(a, b, 2, "optimal").distances.sum()
+            np.testing.assert_allclose(found, scipy_least_total(distances, within), rtol=1e-9)
+
+
+def test_the_radius_itself_on_the_edges_of_cells():
+    # Neighbours are one radius apart and every other one lies on an edge, where rounding could lose it.
+    for step in (0.1, 0.3, 0.7, 1 / 3):
+        x = np.arange(3000) * step
+        a, b = (np.stack([part, 0 * part], axis=1) for part in (x[1::2], x[::2]))
+        distances2 = squared_distances(a[:400], b[:401])
+        expected = sorted_pairs_greedy(distances2, step)
+        assert list(map(tuple, match_dots(a[:400], b[:401], step).pairs)) == expected
+        # Whatever else, no dot may stay alone beside a free one that is within the radius.
+        matches = match_dots(a, b, step)
+        i, j = matches.unmatched_a, matches.unmatched_b
+        assert not (squared_distances(a[i], b[j]) <= step**2).any()
+
+
 def test_gating_comes_before_assignment():
     # An assignment of all dots would pair 10 with 100 or 0 with 9, and lose a match when it gates afterwards.
     matches = match_dots([[0, 0], [10, 0]], [[9, 0], [100, 0]], 5)
