@@ -101,9 +101,9 @@ def trimap_scores(
     def score(pred: np.ndarray, truth: np.ndarray, inner: tuple[slice, slice]) -> OverlapScores:
         _ids_present(pred, num_classes, "pred")
         counts = np.zeros((num_classes, 3), dtype=np.int64)
-        for c in _ids_present(truth, num_classes, "truth"):
-            band = boundary_band(truth == c, distance_px)[inner]
-            counts[c] = _counts((pred == c)[inner] & band, (truth == c)[inner] & band)
+        for c, band in _own_bands(truth, distance_px, num_classes, "truth").items():
+            near = band[inner]
+            counts[c] = _counts((pred == c)[inner] & near, (truth == c)[inner] & near)
         return OverlapScores(*counts.T)
 
     return _score_tiles(pred, truth, distance_px, tile_px, score)
@@ -126,14 +126,14 @@ def boundary_iou(
     and ids out of range anywhere are an error.
     """
 
-    def band(mask: np.ndarray, inner: tuple[slice, slice]) -> np.ndarray:
-        return (mask & boundary_band(mask, distance_px))[inner]
-
     def score(pred: np.ndarray, truth: np.ndarray, inner: tuple[slice, slice]) -> OverlapScores:
-        present = {*_ids_present(truth, num_classes, "truth"), *_ids_present(pred, num_classes, "pred")}
+        nothing = np.zeros_like(truth, dtype=bool)
+        predicted = _own_bands(pred, distance_px, num_classes, "pred")
+        true = _own_bands(truth, distance_px, num_classes, "truth")
         counts = np.zeros((num_classes, 3), dtype=np.int64)
-        for c in present:
-            counts[c] = _counts(band(pred == c, inner), band(truth == c, inner))
+        for c in {*predicted, *true}:
+            bands = (band.get(c, nothing) & (ids == c) for band, ids in ((predicted, pred), (true, truth)))
+            counts[c] = _counts(*(band[inner] for band in bands))
         return OverlapScores(*counts.T)
 
     return _score_tiles(pred, truth, distance_px, tile_px, score)
@@ -184,6 +184,14 @@ def _windows(
             window = tuple(slice(max(0, start - reach), start + tile_px + reach) for start in (top, left))
             offsets = (top - window[0].start, left - window[1].start)
             yield window, tuple(slice(offset, offset + tile_px) for offset in offsets)
+
+
+def _own_bands(ids: np.ndarray, distance_px: float, num_classes: int, name: str) -> dict[int, np.ndarray]:
+    """The pixels near the boundary of each class that is present."""
+    present = _ids_present(ids, num_classes, name)
+    if len(present) <= 2:  # every boundary is that of both
+        return dict.fromkeys(present, boundary_band(ids, distance_px))
+    return {c: boundary_band(ids == c, distance_px) for c in present}
 
 
 def _ids_present(ids: np.ndarray, num_classes: int, name: str) -> list[int]:
