@@ -107,6 +107,8 @@ def dots_command(
     """Dots against dots: detections and truth, or the mean F1 of every pair of three or more raters."""
     if len(paths) < 2:
         raise ValueError("expected two or more sets of dots, got one")
+    if len(paths) > 2 and images:
+        raise ValueError("--images goes with two sets of dots: detections and truth")
     files = pair_files(*((path, DOT_SUFFIXES) for path in paths), (images, IMAGE_SUFFIXES))
     read = {
         name: [metrics.read_dots(path, columns.split(",")) for path in members[:-1]]

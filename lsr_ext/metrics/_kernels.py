@@ -17,19 +17,17 @@ def load_kernels(name: str) -> ModuleType:
         ModuleNotFoundError: numba is missing; the message names the extra.
     """
     try:
-        from numba.core import event
+        _tell_compilations()
     except ModuleNotFoundError as error:
         raise ModuleNotFoundError(
             f"the module {error.name!r} is missing: pip install lsr_ext[metrics]", name=error.name
         ) from error
-    module = importlib.import_module(f"lsr_ext.metrics._{name}")
-    event.register("numba:compile", _progress())
-    return module
+    return importlib.import_module(f"lsr_ext.metrics._{name}")
 
 
 @lru_cache
-def _progress() -> Any:
-    """Tells once that kernels are being compiled; there is nothing to tell when they come from the disk."""
+def _tell_compilations() -> None:
+    """From now on say what is being compiled; there is nothing to say of what comes from the disk."""
     from numba.core import event
     from rich.console import Console
 
@@ -58,7 +56,7 @@ def _progress() -> Any:
                 name = event.data["dispatcher"].__name__
                 console.print(f"lsr_ext: compiled {name} in {perf_counter() - self.started:.1f} s")
 
-    return Progress()
+    event.register("numba:compile", Progress())
 
 
 def _is_ours(event: Any) -> bool:

@@ -36,6 +36,8 @@ def read_dots(path: str | Path, columns: Sequence[str] = COLUMNS) -> DotSet:
         ValueError: an unknown suffix, no such columns, a row with a missing field or coordinates that are no
             finite numbers, other geometry, or a file over 1 GiB. The message names file and row.
     """
+    if len(columns) != len(COLUMNS):
+        raise ValueError(f"expected names of the columns {', '.join(COLUMNS)}, got {', '.join(columns)!r}")
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in DOT_SUFFIXES:

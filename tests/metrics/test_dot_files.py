@@ -27,6 +27,8 @@ def test_csv_with_names_of_its_own(tmp_path):
     assert (dots.xy.tolist(), dots.classes.tolist(), dots.scores) == ([[257.5, 6.5]], ["CD8+"], None)
     with pytest.raises(ValueError, match="expected columns x and y, got 'cell_id, x_um, y_um, phenotype'"):
         read_dots(path)
+    with pytest.raises(ValueError, match="expected names of the columns x, y, class, score, got 'x_um, y_um'"):
+        read_dots(path, ("x_um", "y_um"))
 
 
 def test_a_header_alone_is_no_dots(tmp_path):

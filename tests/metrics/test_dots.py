@@ -247,6 +247,9 @@ def test_scores_go_with_confidence():
 
 
 MATCH_ONE = "from lsr_ext.metrics import match_dots; print(len(match_dots([[0, 0]], [[1, 0]], 2).pairs))"
+SCORE_ONE = (
+    "; import numpy; from lsr_ext.metrics import *; score_cells(numpy.eye(3, dtype=int), DotSet([]), {'a': 1})"
+)
 
 
 def run_python(code, **environment):
@@ -256,9 +259,13 @@ def run_python(code, **environment):
 
 
 def test_compilation_is_told_once_and_kept_on_disk(tmp_path):
-    first, second = (run_python(MATCH_ONE, NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(2))
+    first, second = (run_python(MATCH_ONE + SCORE_ONE, NUMBA_CACHE_DIR=str(tmp_path)) for _ in range(2))
     assert first.stdout == second.stdout == "1\n"
-    assert "compiling the kernels" in first.stderr
+    lines = [line for line in first.stderr.splitlines() if line.startswith("lsr_ext: compil")]
+    assert "compiling the kernels" in lines[0]
+    compiled = [line.split()[2] for line in lines[1:]]
+    assert sorted(set(compiled)) == sorted(compiled)  # each is told once
+    assert {"closest_first", "label_rows"} <= set(compiled)
     assert second.stderr == ""
 
 
