@@ -1,4 +1,4 @@
-"""The command line: train, evaluate, report, and a demonstration of the three."""
+"""The command line: train, evaluate, report, and a demonstration of the three; scores of files beside."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ try:
     from rich.console import Console
     from rich.table import Table
 
-    from lsr_ext import report, training
+    from lsr_ext import cli_evaluate, report, training
 except ModuleNotFoundError as error:
     sys.exit(f"lsr: the module {error.name!r} is missing: pip install lsr_ext[train]")
 
 app = typer.Typer(help="Label super-resolution: pixel segmentation from block labels.", no_args_is_help=True)
+app.add_typer(cli_evaluate.app, name="evaluate")
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="Configuration in YAML.")]
 DataFolder = Annotated[Path | None, typer.Option("--data", help="Folder of the data, in place of data.root.")]
@@ -34,7 +35,7 @@ def train_command(
     training.train(_load(config, data, output, seed))
 
 
-@app.command("evaluate")
+@cli_evaluate.app.command("run")
 def evaluate_command(
     config: ConfigPath, data: DataFolder = None, output: OutputFolder = None, seed: Seed = None
 ) -> None:
@@ -66,7 +67,7 @@ def main() -> None:
     """Run the command line; what the user can mend is told in a line, with exit code 1."""
     try:
         app(prog_name="lsr")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, ModuleNotFoundError) as error:
         sys.exit(f"lsr: {error}")
 
 

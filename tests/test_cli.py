@@ -16,8 +16,8 @@ def lsr(monkeypatch, *arguments):
 
 def test_images_and_a_csv_are_enough(tmp_path, monkeypatch, capsys):
     config = write_labels_run(tmp_path)
-    for command in ("train", "evaluate", "report"):
-        assert lsr(monkeypatch, command, config) == 0
+    for command in (["train"], ["evaluate", "run"], ["report"]):
+        assert lsr(monkeypatch, *command, config) == 0
     assert (tmp_path / "run" / "metrics.json").is_file()
     assert (tmp_path / "run" / "report.html").is_file()
     assert "report.html" in capsys.readouterr().out
@@ -56,7 +56,7 @@ def test_a_missing_folder_is_named(tmp_path, monkeypatch):
 
 
 def test_evaluation_before_training(tmp_path, monkeypatch):
-    assert "train first" in lsr(monkeypatch, "evaluate", write_labels_run(tmp_path))
+    assert "train first" in lsr(monkeypatch, "evaluate", "run", write_labels_run(tmp_path))
 
 
 def test_wrong_usage_has_exit_code_2(monkeypatch):

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lsr_ext.metrics.counts import ratio
+
 
 @dataclass(frozen=True)
 class OverlapScores:
@@ -20,12 +22,16 @@ class OverlapScores:
     @property
     def iou(self) -> np.ndarray:
         """tp / (tp + fp + fn), float64 (L,) in [0, 1] or NaN."""
-        return _ratio(self.tp, self.tp + self.fp + self.fn)
+        return ratio(self.tp, self.tp + self.fp + self.fn)
 
     @property
     def dice(self) -> np.ndarray:
         """2 tp / (2 tp + fp + fn), float64 (L,) in [0, 1] or NaN."""
-        return _ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
+        return ratio(2 * self.tp, 2 * self.tp + self.fp + self.fn)
+
+    def pooled(self) -> "OverlapScores":
+        """The counts of all classes together, as one class."""
+        return OverlapScores(*(count.sum(-1, keepdims=True) for count in (self.tp, self.fp, self.fn)))
 
     def __add__(self, other: "OverlapScores") -> "OverlapScores":
         if len(self.tp) != len(other.tp):
@@ -72,8 +78,3 @@ def _ids(label_map: np.ndarray, valid: np.ndarray, num_classes: int, name: str) 
     if ids.size and (ids.min() < 0 or ids.max() >= num_classes):
         raise ValueError(f"expected ids in [0, {num_classes}) in {name}, got {ids.min()} to {ids.max()}")
     return ids
-
-
-def _ratio(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
-    absent = np.full(denominator.shape, np.nan)
-    return np.divide(numerator, denominator, out=absent, where=denominator > 0)

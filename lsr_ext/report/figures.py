@@ -50,7 +50,7 @@ def draw_overlays(
     height, width = image.shape[:2]
     panels = len(maps) + 1
     # Tall regions stand side by side in one row, others in rows of three.
-    figure, axes = _panels(panels, panels if height > 1.5 * width else 3, height / width, 0.7)
+    figure, axes = make_panels(panels, panels if height > 1.5 * width else 3, height / width, 0.7)
     for ax in axes:
         ax.set_axis_off()
         ax.imshow(image, interpolation="nearest")
@@ -77,7 +77,7 @@ def draw_curves(curves: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
     Args:
         curves: method -> name -> (K, 2) steps and values, as `read_curves` gives them.
     """
-    figure, axes = _panels(len(curves) + 1, 3, 0.65, 0.3)
+    figure, axes = make_panels(len(curves) + 1, 3, 0.65, 0.3)
     for ax, (method, scalars) in zip(axes[:-1], curves.items(), strict=True):
         steps, loss = scalars["loss"].T
         ax.plot(steps, loss, color=METHOD_COLOURS[method], alpha=0.3, linewidth=1)
@@ -114,7 +114,7 @@ def draw_calibration(
         classes: index -> name of the classes to draw.
     """
     labels = np.broadcast_to(labels.reshape(len(labels), -1), (len(labels), mean.shape[1]))
-    figure, axes = _panels(len(fractions), 4, 0.95, 0.15)
+    figure, axes = make_panels(len(fractions), 4, 0.95, 0.15)
     for ax, (method, predicted) in zip(axes, fractions.items(), strict=True):
         ax.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=1, zorder=0)
         for order, (c, name) in enumerate(classes.items()):
@@ -138,7 +138,7 @@ def draw_calibration(
     return figure
 
 
-def _panels(count: int, columns: int, aspect: float, title_in: float) -> tuple[Figure, list[Axes]]:
+def make_panels(count: int, columns: int, aspect: float, title_in: float) -> tuple[Figure, list[Axes]]:
     """A figure of the page's width with `count` panels of height / width = `aspect`, row by row."""
     rows = -(-count // columns)
     height_in = rows * (_PAGE_WIDTH_IN / columns * aspect + title_in) + 0.3

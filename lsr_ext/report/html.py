@@ -16,9 +16,10 @@ from jinja2 import Environment, PackageLoader
 from matplotlib.figure import Figure
 
 import lsr_ext
-from lsr_ext.metrics import overlap_scores
+from lsr_ext.metrics import fraction_calibration, overlap_scores
 from lsr_ext.report.curves import read_curves
 from lsr_ext.report.figures import METHOD_TITLES, draw_calibration, draw_curves, draw_overlays
+from lsr_ext.report.fractions import draw_fraction_histograms
 from lsr_ext.training.config import RunConfig
 from lsr_ext.training.evaluation import (
     LOW_RESOLUTION,
@@ -57,6 +58,7 @@ def write_report(config: RunConfig) -> Path:
         data.distribution.std.numpy(),
         {c: data.test.classes[c] for c in _drawn_classes(data)},
     )
+    histograms = _draw_histograms(data, {name: fractions for name, (_, fractions) in predictions.items()})
     metrics = orjson.loads(metrics_path.read_bytes())
     environment = Environment(loader=PackageLoader("lsr_ext.report", "."), autoescape=True)
     page = environment.get_template("report.html.j2").render(
@@ -67,6 +69,7 @@ def write_report(config: RunConfig) -> Path:
         overlays=[_embed(figure) for figure in _draw_regions(data, maps)],
         curves=_embed(draw_curves(curves)),
         calibration=_embed(calibration),
+        histograms=[_embed(figure) for figure in histograms],
         configuration=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
         versions=_versions(),
         date=datetime.now(timezone.utc).strftime("%d %B %Y, %H:%M UTC"),
@@ -78,6 +81,15 @@ def write_report(config: RunConfig) -> Path:
 
 def _drawn_classes(data: PreparedData) -> list[int]:
     return [data.foreground] if len(data.test.classes) == 2 else list(range(len(data.test.classes)))
+
+
+def _draw_histograms(data: PreparedData, fractions: dict[str, np.ndarray]) -> list[Figure]:
+    """The fractions of each drawn class."""
+    found = {
+        method: fraction_calibration(predicted, data.test.labels, data.distribution)
+        for method, predicted in fractions.items()
+    }
+    return [draw_fraction_histograms(found, c) for c in _drawn_classes(data)]
 
 
 def _draw_regions(data: PreparedData, maps: dict[str, np.ndarray]) -> list[Figure]:

@@ -2,11 +2,16 @@
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
+from monai.metrics import compute_dice, compute_iou
+from scipy.ndimage import binary_dilation, binary_erosion, gaussian_filter
+from skimage.morphology import disk
+from skimage.segmentation import find_boundaries
 
-from lsr_ext.metrics import boundary_band, masked_scores, overlap_scores
+from lsr_ext.metrics import boundary_band, boundary_iou, masked_scores, overlap_scores, trimap_scores
 
 
 def brute_force_band(truth, distance_px):
@@ -113,3 +118,137 @@ def test_masked_scores_errors():
         masked_scores(truth[:, :1], truth, 1, 2)
     with pytest.raises(ValueError, match=r"expected ids in \[0, 2\) in pred"):
         masked_scores(truth * 5, truth, 1, 2)
+
+
+@pytest.mark.parametrize("score", [masked_scores, trimap_scores, boundary_iou])
+@pytest.mark.parametrize("distance_px", [0, 1, 3.5, 12, float("inf")])
+def test_tiles_give_the_counts_of_one_pass(score, distance_px):
+    rng = np.random.default_rng(0)
+    noise = gaussian_filter(rng.random((2, 61, 47)), (0, 3, 3))
+    pred, truth = np.digitize(noise, np.quantile(noise, [0.4, 0.7]))
+    whole = score(pred, truth, distance_px, 3)
+    assert whole.tp.sum() > 0
+    for tile_px in (1 if distance_px < 12 else 5, 16, 50):
+        tiled = score(pred, truth, distance_px, 3, tile_px=tile_px)
+        np.testing.assert_array_equal([tiled.tp, tiled.fp, tiled.fn], [whole.tp, whole.fp, whole.fn])
+
+
+class Lazy:
+    """A map that is read where it is sliced, and remembers the most it was asked for."""
+
+    def __init__(self, array):
+        self.array, self.shape, self.ndim, self.most = array, array.shape, array.ndim, 0
+
+    def __getitem__(self, window):
+        part = self.array[window]
+        self.most = max(self.most, part.size)
+        return part
+
+
+@pytest.mark.parametrize("score", [masked_scores, trimap_scores, boundary_iou])
+def test_slides_are_never_read_whole(score):
+    truth = np.zeros((400, 300), np.uint8)
+    truth[100:250, 50:200] = 1
+    pred = np.roll(truth, 4, axis=0)
+    lazy = Lazy(pred), Lazy(truth)
+    tiled = score(*lazy, 8, 2, tile_px=64)
+    assert max(part.most for part in lazy) == (64 + 2 * 9) ** 2
+    np.testing.assert_array_equal(tiled.iou, score(pred, truth, 8, 2).iou)
+
+
+def test_boundary_iou_by_hand():
+    # Squares of 4 x 4 and 6 x 6 with one corner in common: rings of 12 and 20 pixels, 7 of them shared.
+    truth, pred = np.zeros((2, 12, 12), int)
+    truth[2:6, 2:6] = 1
+    pred[2:8, 2:8] = 1
+    scores = boundary_iou(pred, truth, 0, 2)
+    assert scores.iou[1] == 7 / (12 + 20 - 7)
+    # The trimap sees the band of the truth alone, both sides of it: pixels of the prediction further out go free.
+    band = boundary_band(truth, 0)
+    assert trimap_scores(pred, truth, 0, 2).iou[1] == (truth & pred & band).sum() / ((truth | pred) & band).sum()
+
+
+@pytest.mark.parametrize("distance_px", [0, 1, 2, 5])
+def test_bands_of_boundary_iou_against_morphology(distance_px):
+    rng = np.random.default_rng(distance_px)
+    noise = gaussian_filter(rng.random((2, 50, 60)), (0, 2, 2))
+    pred, truth = np.digitize(noise, np.quantile(noise, [0.3, 0.7]))
+    scores = boundary_iou(pred, truth, distance_px, 3)
+    for c in range(3):
+        bands = []
+        for mask in (pred == c, truth == c):
+            edge = mask & ~binary_erosion(mask, border_value=1)  # 4 neighbours; the image's border is none
+            bands.append(mask & binary_dilation(edge, disk(distance_px)))
+        both, either = (bands[0] & bands[1]).sum(), (bands[0] | bands[1]).sum()
+        np.testing.assert_allclose(scores.iou[c], both / either)
+
+
+def test_trimap_against_monai():
+    rng = np.random.default_rng(3)
+    noise = gaussian_filter(rng.random((2, 50, 60)), (0, 2, 2))
+    pred, truth = np.digitize(noise, np.quantile(noise, [0.3, 0.7]))
+    scores = trimap_scores(pred, truth, 2, 3)
+    for c in range(3):
+        edge = find_boundaries(truth == c, connectivity=1)
+        band = binary_dilation(edge, disk(2))
+        masks = [torch.from_numpy(((ids == c) & band)[None, None].astype(float)) for ids in (pred, truth)]
+        np.testing.assert_allclose(scores.iou[c], compute_iou(*masks)[0, 0], rtol=1e-6)
+        np.testing.assert_allclose(scores.dice[c], compute_dice(*masks)[0, 0], rtol=1e-6)
+
+
+def test_trimap_of_two_classes_is_the_masked_score():
+    rng = np.random.default_rng(1)
+    pred, truth = rng.integers(0, 2, (2, 20, 20))
+    for distance_px in (0, 2):
+        masked = masked_scores(pred, truth, distance_px, 2)
+        np.testing.assert_array_equal(trimap_scores(pred, truth, distance_px, 2).iou, masked.iou)
+
+
+def test_trimap_of_more_classes_keeps_to_their_own_boundaries():
+    # Columns 0 1 1 1 1 2: class 0 is wrong beside the boundary between 1 and 2 only.
+    truth = np.tile([0, 1, 1, 1, 1, 2], (3, 1))
+    pred = np.tile([0, 1, 1, 1, 0, 2], (3, 1))
+    assert masked_scores(pred, truth, 0, 3).iou[0] == 1 / 2
+    assert trimap_scores(pred, truth, 0, 3).iou[0] == 1
+
+
+@pytest.mark.parametrize("score", [masked_scores, trimap_scores, boundary_iou])
+def test_no_boundary_and_absent_classes_have_no_score(score):
+    flat = np.ones((5, 5), int)
+    assert np.isnan(score(flat, flat, 240, 3).iou).all()
+    truth = np.array([[0, 0, 1, 1]])
+    iou = score(truth, truth, 1, 3).iou
+    np.testing.assert_array_equal(iou, [1, 1, np.nan])
+
+
+def test_a_boundary_that_was_only_predicted():
+    truth, pred = np.zeros((1, 6), int), np.array([[0, 0, 1, 1, 0, 0]])
+    assert np.isnan(masked_scores(pred, truth, 1, 2).iou).all()
+    assert np.isnan(trimap_scores(pred, truth, 1, 2).iou).all()
+    np.testing.assert_array_equal(boundary_iou(pred, truth, 0, 2).iou, [0, 0])
+
+
+def test_the_border_of_the_image_is_no_boundary():
+    truth = np.ones((8, 8), int)
+    truth[:, 4:] = 0
+    scores = boundary_iou(truth, truth, 0, 2)
+    assert scores.tp.tolist() == [8, 8]  # a column of each, not a ring
+
+
+@pytest.mark.parametrize("score", [masked_scores, trimap_scores, boundary_iou])
+def test_errors_of_all(score):
+    ids = np.array([[0, 1]])
+    with pytest.raises(ValueError, match="expected a distance_px of at least 0, got nan"):
+        score(ids, ids, float("nan"), 2)
+    with pytest.raises(ValueError, match="expected a tile_px of at least 1, got 0"):
+        score(ids, ids, 1, 2, tile_px=0)
+    with pytest.raises(TypeError, match="expected integer class ids.*got float64"):
+        score(ids, ids.astype(float), 1, 2)
+    with pytest.raises(TypeError, match="expected integer class ids.*got float64"):
+        score(ids.astype(float), ids, 1, 2)
+    with pytest.raises(ValueError, match=r"expected ids in \[0, 2\) in truth, got 0 to 2"):
+        score(ids, ids * 2, 1, 2)
+    with pytest.raises(ValueError, match=r"of one shape, got \(1, 2\) and \(1, 3\)"):
+        score(ids, np.zeros((1, 3), int), 1, 2)
+    with pytest.raises(ValueError, match=r"expected a map \(H, W\), got shape \(3,\)"):
+        score([np.zeros(3, int)], [np.zeros(3, int)], 1, 2)

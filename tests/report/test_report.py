@@ -20,7 +20,7 @@ def test_all_is_in_one_file(tmp_path):
     page = page_of(load_config(write_masks_run(tmp_path, methods=["intra+inter", "supervised"])))
     assert not re.search(r"https?://", page)
     sources = re.findall(r"""(?:src|href)\s*=\s*["']([^"']+)""", page)
-    assert len(sources) == 2 + 2  # two held-out images, calibration, curves
+    assert len(sources) == 2 + 3  # two held-out images, calibration, histograms, curves
     assert all(source.startswith("data:image/png;base64,") for source in sources)
     assert "<link" not in page and "@import" not in page and "url(" not in page
 

@@ -1,0 +1,134 @@
+"""Read the dots of an image from a file, and say which file and row is at fault when that fails."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from lsr_ext.metrics.dot_set import DEFAULT_CLASS, DotSet
+
+DOT_SUFFIXES = (".csv", ".txt", ".tsv", ".geojson", ".json")
+COLUMNS = ("x", "y", "class", "score")
+_MAX_FILE_BYTES = 2**30
+
+
+def read_dots(path: str | Path, columns: Sequence[str] = COLUMNS) -> DotSet:
+    """Read the dots of one image.
+
+    - `.csv`: a header, then a row for each dot.
+    - `.txt`, `.tsv`: points as QuPath exports them: the same, separated by tabs.
+    - `.geojson`, `.json`: points as QuPath exports them: features of type Point or MultiPoint, with the class in
+      properties.classification.name. The row is the number of the feature.
+
+    Classes and scores may be missing; a dot without a class is of the class "cell". Other columns are ignored.
+
+    Args:
+        path: the file.
+        columns: the header's names of x, y, the class and the score, upper or lower case.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: an unknown suffix, no such columns, a row with a missing field or coordinates that are no
+            finite numbers, other geometry, or a file over 1 GiB. The message names file and row.
+    """
+    if len(columns) != len(COLUMNS):
+        raise ValueError(f"expected names of the columns {', '.join(COLUMNS)}, got {', '.join(columns)!r}")
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in DOT_SUFFIXES:
+        raise ValueError(f"{path}: expected a file of dots ({', '.join(DOT_SUFFIXES)})")
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a file of dots, found none at {path}")
+    if path.stat().st_size > _MAX_FILE_BYTES:
+        raise ValueError(f"{path}: expected at most {_MAX_FILE_BYTES} bytes, got {path.stat().st_size}")
+    is_geojson = suffix in (".geojson", ".json")
+    rows = list(
+        _geojson_rows(path) if is_geojson else _table_rows(path, columns, "," if suffix == ".csv" else "\t")
+    )
+    numbers, xs, ys, classes, scores = zip(*rows, strict=True) if rows else ((), (), (), (), ())
+    has_scores = any(score is not None for score in scores)
+    if has_scores and None in scores:
+        raise ValueError(f"{path}, row {numbers[scores.index(None)]}: expected a score, got none")
+    xy = np.array([xs, ys], dtype=np.float64).T
+    return DotSet(xy, classes, scores if has_scores else None, source=str(path), rows=numbers)
+
+
+def _table_rows(path: Path, columns: Sequence[str], separator: str) -> Iterator[tuple]:
+    """Row number, x, y, class and score of each row; the header is row 1."""
+    # utf-8-sig: spreadsheets put a byte-order mark before the first column's name.
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.reader(file, delimiter=separator)
+        try:
+            header = [name.strip().lower() for name in next(reader, [])]
+            x, y, class_, score = (
+                header.index(name.lower()) if name.lower() in header else None for name in columns
+            )
+            if x is None or y is None:
+                raise ValueError(
+                    f"{path}: expected columns {columns[0]} and {columns[1]}, got {', '.join(header)!r}"
+                )
+            for fields in reader:
+                if not any(field.strip() for field in fields):
+                    continue
+                where = f"{path}, row {reader.line_num}"
+                if len(fields) <= max(x, y, class_ or 0, score or 0):
+                    raise ValueError(f"{where}: expected {len(header)} fields, got {len(fields)}")
+                yield (
+                    reader.line_num,
+                    _number(fields[x], "x", where),
+                    _number(fields[y], "y", where),
+                    _class_name(None if class_ is None else fields[class_].strip()),
+                    None if score is None else _number(fields[score], "score", where),
+                )
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}, row {reader.line_num + 1}: not readable as text ({error})") from error
+
+
+def _geojson_rows(path: Path) -> Iterator[tuple]:
+    """The same of features, numbered from 1."""
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not readable as GeoJSON ({error})") from error
+    if isinstance(content, dict):
+        content = content.get("features", [content])
+    if not isinstance(content, list):
+        raise ValueError(f"{path}: expected a list of features, got {type(content).__name__}")
+    for number, feature in enumerate(content, start=1):
+        where = f"{path}, row {number}"
+        geometry = feature.get("geometry") if isinstance(feature, dict) else None
+        kind = geometry.get("type") if isinstance(geometry, dict) else None
+        if kind not in ("Point", "MultiPoint"):
+            raise ValueError(f"{where}: expected a Point or MultiPoint, got {kind}")
+        points = geometry.get("coordinates")
+        for point in [points] if kind == "Point" else points if isinstance(points, list) else [None]:
+            if not isinstance(point, list) or len(point) < 2:
+                raise ValueError(f"{where}: expected coordinates [x, y], got {point}")
+            name = _class_name(_classification(feature))
+            yield number, _number(point[0], "x", where), _number(point[1], "y", where), name, None
+
+
+def _classification(feature: dict) -> str | None:
+    found = (feature.get("properties") or {}).get("classification")
+    name = found.get("name") if isinstance(found, dict) else found
+    return name if isinstance(name, str) else None
+
+
+def _class_name(name: str | None) -> str:
+    # QuPath writes "null" for points without a class.
+    return DEFAULT_CLASS if name in (None, "", "null") else name
+
+
+def _number(field: object, name: str, where: str) -> float:
+    try:
+        number = float(field)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{where}: expected a finite number as {name}, got {field!r}")
+    return number

@@ -1,0 +1,106 @@
+"""Open label maps, of slides too, without reading them whole; say which file is at fault when that fails."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lsr_ext.data import read_mask
+from lsr_ext.metrics.regions import check_label_map
+
+MAP_SUFFIXES = (".png", ".tif", ".tiff", ".npy", ".zarr")
+_MAX_CHUNK_PIXELS = 2**28
+
+
+def open_label_map(path: str | Path) -> Any:
+    """Open a map of class ids without reading more than its header, except for PNG.
+
+    TIFF (one image, or a pyramid of which the largest level counts), `.npy` and zarr arrays are read where they
+    are sliced, so that a whole slide's map need not fit in memory.
+
+    Returns:
+        An array-like, integer (H, W), with `shape`, `dtype` and slicing.
+
+    Raises:
+        FileNotFoundError: there is no such file or folder.
+        ValueError: an unknown suffix, an unreadable file, several images, or no integer (H, W); the file is named.
+        ModuleNotFoundError: zarr is missing; it is in the extra `lsr_ext[metrics]`.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"expected a label map, found none at {path}")
+    if is_zarr(path):
+        opened = _opened(path, _open_zarr)
+    elif path.suffix.lower() in (".tif", ".tiff"):
+        opened = _opened(path, _open_tiff)
+    elif path.suffix.lower() == ".npy":
+        opened = _opened(path, _open_npy)
+    elif path.suffix.lower() == ".png":
+        return read_mask(path)
+    else:
+        raise ValueError(f"{path}: expected a label map ({', '.join(MAP_SUFFIXES)})")
+    try:
+        check_label_map(opened)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path}: {error}") from None
+    if math.prod(getattr(opened, "chunks", None) or (0,)) > _MAX_CHUNK_PIXELS:
+        raise ValueError(f"{path}: expected chunks of at most {_MAX_CHUNK_PIXELS} pixels, got {opened.chunks}")
+    return opened
+
+
+def is_zarr(path: Path) -> bool:
+    """Whether a folder is a zarr array or group, by its name or its metadata."""
+    return path.is_dir() and (path.suffix.lower() == ".zarr" or any(map(Path.is_file, _zarr_metadata(path))))
+
+
+def _opened(path: Path, opener: Callable[[Path], Any]) -> Any:
+    try:
+        return opener(path)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"the module {error.name!r} is missing: pip install lsr_ext[metrics]", name=error.name
+        ) from error
+    except Exception as error:  # decoders raise all kinds of errors on damaged bytes
+        raise ValueError(f"{path}: not a readable label map ({error})") from error
+
+
+def _open_npy(path: Path) -> np.ndarray:
+    return np.load(path, mmap_mode="r", allow_pickle=False)
+
+
+def _open_tiff(path: Path) -> Any:
+    import tifffile
+    import zarr
+
+    with tifffile.TiffFile(path) as file:
+        if len(file.series) != 1:
+            raise ValueError(f"expected one image, got {len(file.series)}")
+        shape = file.series[0].shape
+    if len(shape) != 2:
+        raise ValueError(f"expected one grey image (H, W), got shape {shape}")
+    return zarr.open(tifffile.imread(path, aszarr=True, level=0), mode="r")
+
+
+def _open_zarr(path: Path) -> Any:
+    import zarr
+
+    _refuse_pickles(path)
+    opened = zarr.open(str(path), mode="r")
+    if not hasattr(opened, "shape"):
+        raise ValueError(f"expected an array, got a group; name one of its arrays: {sorted(opened.array_keys())}")
+    return opened
+
+
+def _zarr_metadata(path: Path) -> list[Path]:
+    return [path / name for name in ("zarr.json", ".zarray", ".zgroup")]
+
+
+def _refuse_pickles(path: Path) -> None:
+    """Raise a ValueError if an array's codecs unpickle, which would run what the file says."""
+    for metadata in _zarr_metadata(path):
+        if metadata.is_file() and "pickle" in metadata.read_text(encoding="utf-8").lower():
+            raise ValueError("expected an array without pickled objects")

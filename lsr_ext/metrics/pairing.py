@@ -1,0 +1,60 @@
+"""Files that belong together, by their names."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from lsr_ext.metrics.map_files import is_zarr
+
+
+def pair_files(*sources: tuple[Path | None, Sequence[str]]) -> dict[str, list[Path | None]]:
+    """Files that belong together: one of each source, or those of one name in folders.
+
+    Args:
+        sources: (path, suffixes): each a file, or each a folder of files of one of these suffixes. The first says
+            which names there are. A path that is None stands for no file.
+
+    Returns:
+        Name without suffix -> a file of each source.
+
+    Raises:
+        FileNotFoundError: a path that is not there.
+        ValueError: files beside folders, a folder without files, a name that another folder lacks or has alone, or
+            two files of one name.
+    """
+    for path, _ in sources:
+        if path is not None and not path.exists():
+            raise FileNotFoundError(f"expected a file or a folder, found none at {path}")
+    first = sources[0][0]
+    folders = [path is None or (path.is_dir() and not is_zarr(path)) for path, _ in sources]
+    if not folders[0]:
+        wrong = next(
+            (path for path, _ in sources[1:] if path is not None and path.is_dir() and not is_zarr(path)), None
+        )
+        if wrong:
+            raise ValueError(f"{first} is a file, {wrong} a folder: expected two files or two folders")
+        return {first.stem: [path for path, _ in sources]}
+    if not all(folders):
+        raise ValueError(
+            f"{first} is a folder, {sources[folders.index(False)][0]} a file: expected files or folders"
+        )
+    listed = [None if path is None else _by_stem(path, suffixes) for path, suffixes in sources]
+    for (path, _), found in zip(sources[1:], listed[1:], strict=True):
+        unequal = sorted(listed[0].keys() ^ found.keys()) if found is not None else []
+        if unequal:
+            raise ValueError(
+                f"expected files of the same names in {first} and {path}, {unequal[0]!r} is in one only"
+            )
+    return {name: [None if found is None else found[name] for found in listed] for name in listed[0]}
+
+
+def _by_stem(folder: Path, suffixes: Sequence[str]) -> dict[str, Path]:
+    found: dict[str, Path] = {}
+    for path in sorted(path for path in folder.iterdir() if path.suffix.lower() in suffixes):
+        if path.stem in found:
+            raise ValueError(f"two files of one name: {found[path.stem]} and {path}")
+        found[path.stem] = path
+    if not found:
+        raise ValueError(f"{folder}: expected files ({', '.join(suffixes)}), found none")
+    return found

@@ -1,0 +1,57 @@
+"""What the loss matches, drawn: predicted class fractions of blocks against their labels' distributions."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from lsr_ext.metrics import FractionCalibration
+from lsr_ext.report.figures import METHOD_COLOURS, METHOD_TITLES, make_panels
+
+_EXPECTED = "#c9ced4"
+
+
+def draw_fraction_histograms(calibrations: Mapping[str, FractionCalibration], class_index: int) -> Figure:
+    """A panel for each label that has blocks: the histogram of mu_k by method over that of N(eta, rho^2).
+
+    Args:
+        calibrations: method -> what `fraction_calibration` found, for the same blocks.
+        class_index: the class whose fractions are drawn.
+    """
+    some = next(iter(calibrations.values()))
+    labels = np.flatnonzero(some.blocks[:, class_index])
+    figure, axes = make_panels(max(1, len(labels)), min(4, max(1, len(labels))), 0.6, 0.45)
+    for ax, z in zip(axes, labels, strict=False):
+        ax.stairs(some.expected[z, class_index], some.edges, fill=True, color=_EXPECTED)
+        for method, found in calibrations.items():
+            colour = METHOD_COLOURS.get(method)
+            ax.stairs(found.counts[z, class_index], found.edges, color=colour, linewidth=1.6)
+        ax.axvline(some.eta[z, class_index], color="black", linewidth=0.8, linestyle=":")
+        ax.set_title(f"label {some.labels[z]}, {some.blocks[z, class_index]} blocks", fontsize=10, loc="left")
+        ax.set_xlim(0, 1)
+        ax.tick_params(labelsize=8)
+        ax.spines[["top", "right"]].set_visible(False)
+    handles = [Patch(color=_EXPECTED, label="expected")]
+    handles += [
+        Line2D([], [], color=METHOD_COLOURS.get(method), linewidth=2, label=_caption(method, found, class_index))
+        for method, found in calibrations.items()
+    ]
+    title = f"number of blocks by fraction of {some.classes[class_index]}"
+    figure.legend(
+        handles=handles,
+        loc="outside lower center",
+        ncols=3,
+        frameon=False,
+        fontsize=8,
+        title=title,
+        title_fontsize=9,
+    )
+    return figure
+
+
+def _caption(method: str, found: FractionCalibration, class_index: int) -> str:
+    return f"{METHOD_TITLES.get(method, method)}: mean absolute error {found.overall_error[class_index]:.3f}"

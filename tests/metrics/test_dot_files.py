@@ -1,0 +1,115 @@
+"""Dots from files, good and damaged."""
+
+import json
+
+import pytest
+
+from lsr_ext.metrics import read_dots
+
+
+def write(path, text):
+    path.write_text(text)
+    return path
+
+
+def test_csv(tmp_path):
+    path = write(tmp_path / "dots.csv", "\ufeffid,X,y,class,score\n7,1.5,2,CD3,0.5\n\n8,-3,4e2,,0.25\n")
+    dots = read_dots(path)
+    assert dots.xy.tolist() == [[1.5, 2], [-3, 400]]
+    assert dots.classes.tolist() == ["CD3", "cell"]
+    assert dots.scores.tolist() == [0.5, 0.25]
+    assert dots.place(1) == f"{path}, row 4"
+
+
+def test_csv_with_names_of_its_own(tmp_path):
+    path = write(tmp_path / "dots.csv", "cell_id,x_um,y_um,phenotype\n11,257.5,6.5,CD8+\n")
+    dots = read_dots(path, ("x_um", "y_um", "phenotype", "score"))
+    assert (dots.xy.tolist(), dots.classes.tolist(), dots.scores) == ([[257.5, 6.5]], ["CD8+"], None)
+    with pytest.raises(ValueError, match="expected columns x and y, got 'cell_id, x_um, y_um, phenotype'"):
+        read_dots(path)
+    with pytest.raises(ValueError, match="expected names of the columns x, y, class, score, got 'x_um, y_um'"):
+        read_dots(path, ("x_um", "y_um"))
+
+
+def test_a_header_alone_is_no_dots(tmp_path):
+    assert len(read_dots(write(tmp_path / "dots.csv", "x,y\n"))) == 0
+    with pytest.raises(ValueError, match="expected columns x and y, got ''"):
+        read_dots(write(tmp_path / "empty.csv", ""))
+
+
+def test_points_of_qupath(tmp_path):
+    # Its table ends every line, the header's too, with a tab.
+    text = "x\ty\tclass\tname\tcolor\t\n12.5\t30.0\tTumor\tp1\t-3670016\t\n1.0\t2.0\tnull\t\t\t\n"
+    dots = read_dots(write(tmp_path / "points.txt", text))
+    assert dots.xy.tolist() == [[12.5, 30], [1, 2]]
+    assert dots.classes.tolist() == ["Tumor", "cell"]
+    assert read_dots(write(tmp_path / "points.tsv", "x\ty\t\n1.0\t2.0\t\n")).xy.tolist() == [[1, 2]]
+
+
+def feature(kind, coordinates, classification=None):
+    properties = {"objectType": "annotation"} | ({"classification": classification} if classification else {})
+    return {"type": "Feature", "geometry": {"type": kind, "coordinates": coordinates}, "properties": properties}
+
+
+def test_geojson_of_qupath(tmp_path):
+    features = [
+        feature("MultiPoint", [[1, 2], [3.5, 4]], {"name": "CD8", "color": [1, 2, 3]}),
+        feature("Point", [5, 6]),
+    ]
+    for name, content in (
+        ("collection.geojson", {"type": "FeatureCollection", "features": features}),
+        ("list.json", features),
+    ):
+        dots = read_dots(write(tmp_path / name, json.dumps(content)))
+        assert dots.xy.tolist() == [[1, 2], [3.5, 4], [5, 6]]
+        assert dots.classes.tolist() == ["CD8", "CD8", "cell"]
+        assert dots.rows.tolist() == [1, 1, 2]
+    assert len(read_dots(write(tmp_path / "one.json", json.dumps(features[1])))) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("x,y\n1,2\nnan,3\n", "dots.csv, row 3: expected a finite number as x, got 'nan'"),
+        ("x,y\n1,inf\n", "dots.csv, row 2: expected a finite number as y, got 'inf'"),
+        ("x,y\n1,two\n", "dots.csv, row 2: expected a finite number as y, got 'two'"),
+        ("x,y\n1,2\n3\n", "dots.csv, row 3: expected 2 fields, got 1"),
+        ("x,y,score\n1,2,0.5\n1,2,\n", "dots.csv, row 3: expected a finite number as score, got ''"),
+        ("x,y,class\n1,2\n", "dots.csv, row 2: expected 3 fields, got 2"),
+    ],
+)
+def test_bad_rows_are_named(tmp_path, text, message):
+    with pytest.raises(ValueError) as error:
+        read_dots(write(tmp_path / "dots.csv", text))
+    assert str(error.value).endswith(message)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (
+            [feature("Point", [1, 2]), feature("Polygon", [[[0, 0]]])],
+            "row 2: expected a Point or MultiPoint, got Pol",
+        ),
+        ([feature("Point", [1])], r"row 1: expected coordinates \[x, y\], got \[1\]"),
+        ([feature("MultiPoint", [[1, None]])], "row 1: expected a finite number as y, got None"),
+        ([feature("MultiPoint", 3)], r"row 1: expected coordinates \[x, y\], got None"),
+        ([1], "row 1: expected a Point or MultiPoint, got None"),
+        ("text", "expected a list of features, got str"),
+    ],
+)
+def test_bad_features_are_named(tmp_path, content, message):
+    with pytest.raises(ValueError, match="dots.geojson.*" + message):
+        read_dots(write(tmp_path / "dots.geojson", json.dumps(content)))
+
+
+def test_files_that_are_none(tmp_path):
+    with pytest.raises(FileNotFoundError, match="expected a file of dots, found none at .*none.csv"):
+        read_dots(tmp_path / "none.csv")
+    with pytest.raises(ValueError, match=r"dots.xml: expected a file of dots \(.csv"):
+        read_dots(write(tmp_path / "dots.xml", ""))
+    with pytest.raises(ValueError, match="dots.json: not readable as GeoJSON"):
+        read_dots(write(tmp_path / "dots.json", "{"))
+    (tmp_path / "dots.csv").write_bytes(b"x,y\n\xff\xfe,2\n")
+    with pytest.raises(ValueError, match=r"dots.csv, row 1: not readable as text"):
+        read_dots(tmp_path / "dots.csv")
