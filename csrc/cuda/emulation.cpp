@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
+#include <chrono>
 #include <condition_variable>
 #include <cstdio>
 #include <cstdlib>
@@ -11,7 +13,11 @@
 #include <thread>
 #include <vector>
 
-#if !defined(LSR_EMULATION_THREADS)
+#if defined(LSR_EMULATION_THREADS)
+#include <linux/futex.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#else
 #include <setjmp.h>
 #include <ucontext.h>
 #endif
@@ -50,28 +56,30 @@ class SharedMemory {
 
 namespace {
 
-// Meets `count` threads, by relaxed operations alone: no thread's memory is ordered before another's.
+// Meets `count` threads, by relaxed operations and the kernel alone: to ThreadSanitizer no thread's memory is
+// ordered before another's.
 class Meeting {
  public:
   explicit Meeting(int count) : count_(count) {}
   void arrive() {
-    const unsigned turn = turn_.load(std::memory_order_relaxed);
+    const int turn = turn_.load(std::memory_order_relaxed);
     std::atomic_signal_fence(std::memory_order_seq_cst);
     if (arrived_.fetch_add(1, std::memory_order_relaxed) + 1 == count_) {
       arrived_.store(0, std::memory_order_relaxed);
       turn_.fetch_add(1, std::memory_order_relaxed);
+      syscall(SYS_futex, &turn_, FUTEX_WAKE_PRIVATE, count_, nullptr, nullptr, 0);
     }
-    for (int spins = 0; turn_.load(std::memory_order_relaxed) == turn; ++spins) {
-      if (spins > 50'000'000) fail("not all threads reached a barrier or a shuffle");
-      std::this_thread::yield();
+    while (turn_.load(std::memory_order_relaxed) == turn) {
+      const timespec patience{300, 0};
+      syscall(SYS_futex, &turn_, FUTEX_WAIT_PRIVATE, turn, &patience, nullptr, 0);
+      if (errno == ETIMEDOUT) fail("not all threads reached a barrier or a shuffle");
     }
     std::atomic_signal_fence(std::memory_order_seq_cst);
   }
 
  private:
   const int count_;
-  std::atomic<int> arrived_{0};
-  std::atomic<unsigned> turn_{0};
+  std::atomic<int> arrived_{0}, turn_{0};
 };
 
 // The same, ordering memory.
@@ -163,7 +171,7 @@ namespace {
 enum class State { kReady, kAtWarp, kAtBlock, kDone };
 
 #if defined(__SANITIZE_ADDRESS__)
-constexpr size_t kStackBytes = 512 << 10;
+constexpr size_t kStackBytes = 96 << 10;
 #else
 constexpr size_t kStackBytes = 64 << 10;
 #endif
