@@ -17,7 +17,8 @@ BINDINGS = ROOT / "csrc" / "bindings_cuda.cpp"
 ARCHS = "8.0;8.6;8.9;9.0;10.0;12.0+PTX"
 STABLE_ABI = "-DTORCH_TARGET_VERSION=0x020a000000000000"  # 2.10
 # Subnormal logits count as 0, and 1 / x is rounded to 1 ulp: neither reaches the sums' sixth digit.
-FLAGS = ("-O3", "-std=c++17", "-ftz=true", "-prec-div=false", "-Xcompiler", "-fPIC,-Wall,-Wno-unknown-pragmas")
+FLAGS = ("-O3", "-std=c++17", "-ftz=true", "-prec-div=false", "--compress-mode=size", "-Xptxas=-v",
+         "-Xcompiler=-fPIC,-Wall,-Wno-unknown-pragmas")  # fmt: skip
 
 
 class NoCompiler(RuntimeError):
@@ -95,6 +96,7 @@ def build_library(target: Path, folder: Path, torch_root: Path, archs: str) -> N
     """Compile the kernels and the bindings against a torch, CPU-only or not, and link them to `target`.
 
     The runtime of CUDA is linked in. What is left open are torch's stable C symbols, which a torch with CUDA has.
+    What ptxas says of registers and spills goes to ptxas.log in `folder`.
     """
     folder.mkdir(parents=True, exist_ok=True)
     cuda = toolkit()
@@ -109,7 +111,8 @@ def build_library(target: Path, folder: Path, torch_root: Path, archs: str) -> N
         compiler, "-O2", "-g0", "-std=c++17", "-fPIC", "-Wall", "-fvisibility=hidden", STABLE_ABI,
         *(f"-I{path}" for path in headers), "-c", str(BINDINGS), "-o", str(objects[-1]),
     ])  # fmt: skip
-    run_all(commands, int(os.environ.get("MAX_JOBS") or os.cpu_count() or 1))
+    said = run_all(commands, int(os.environ.get("MAX_JOBS") or os.cpu_count() or 1))
+    (folder / "ptxas.log").write_text("".join(said))
     library_folder = next(path for path in (cuda / "lib64", cuda / "lib") if path.is_dir())
     part = target.with_suffix(".part")
     link = [

@@ -183,7 +183,7 @@ struct Place {
   jmp_buf jump;
 };
 
-void switch_to(Place& from, Place& to, bool started) {
+__attribute__((noinline)) void switch_to(Place& from, Place& to, bool started) {
 #if defined(__SANITIZE_ADDRESS__)
   static_cast<void>(started);
   swapcontext(&from.context, &to.context);
