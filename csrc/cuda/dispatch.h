@@ -25,7 +25,13 @@ constexpr int kMostClasses = sizeof(S) == 8 ? 8 : 32;
 // Calls call(Build) for the smallest build that serves so many exclusive classes.
 template <class S, class Call>
 void with_classes(int64_t classes, Call call) {
-  if constexpr (sizeof(S) == 8) {
+#if defined(LSR_FEW_BUILDS)  // under the sanitizers, whose code compiles slowly
+  constexpr bool kFew = true;
+#else
+  constexpr bool kFew = sizeof(S) == 8;
+#endif
+  if constexpr (kFew) {
+    if (sizeof(S) < 8 && classes > 8) return call(Build<kMostClasses<S>, false>{});
     if (classes <= 2) return call(Build<2, true>{});
     if (classes <= 4) return call(Build<4, false>{});
     return call(Build<8, false>{});
