@@ -1,7 +1,7 @@
 """Builds the operator libraries on the LibTorch stable ABI: one binary for every Python and torch >= 2.10.
 
-LSR_CUDA=1 builds the CUDA library and fails where it cannot; LSR_CUDA=0 does not; without it, it is built where torch
-has CUDA and there is an nvcc. TORCH_CUDA_ARCH_LIST chooses its architectures. A CPU-only torch will do.
+LSR_CUDA=1 builds the CUDA library and fails where it cannot; LSR_CUDA=0 does not; without it, it is built where
+torch has CUDA and there is an nvcc. TORCH_CUDA_ARCH_LIST chooses its architectures. A CPU-only torch will do.
 """
 
 import os
@@ -66,9 +66,7 @@ cpu = CppExtension(
     extra_compile_args=["-O3", "-g0", "-std=c++17", "-Wall", "-ffp-contract=fast", nvcc.STABLE_ABI],
     py_limited_api=True,
 )
-cuda = Extension(
-    CUDA, [], depends=[*HEADERS, *map(str, nvcc.KERNELS), str(nvcc.BINDINGS)], py_limited_api=True
-)
+cuda = Extension(CUDA, [], depends=[*HEADERS, *map(str, nvcc.KERNELS), str(nvcc.BINDINGS)], py_limited_api=True)
 setup(
     ext_modules=[cpu, cuda] if wants_cuda() else [cpu],
     cmdclass={

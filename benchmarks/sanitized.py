@@ -1,4 +1,4 @@
-"""Every kernel once at small sizes, for compute-sanitizer: all types, layouts and numbers of classes, masks and ids."""
+"""Every kernel once at small sizes, for compute-sanitizer: types, layouts, numbers of classes, masks and ids."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
 """The loss's share of a training step: a U-Net at the paper's multiplex setting, fused beside eager.
 
-Two groups of ten images of 400x400, six classes, bfloat16 autocast, channels last. A step is forward, loss, backward
-and RMSprop; the loss's share is the step's time less that of the same step with the mean of the logits as its loss,
-which moves the least a loss can: that difference is what the loss costs.
+Two groups of ten images of 400x400, six classes, bfloat16 autocast, channels last. A step is forward, loss,
+backward and RMSprop; the loss's share is the step's time less that of the same step with the mean of the logits
+as its loss, which moves the least a loss can: that difference is what the loss costs.
 
     python benchmarks/step.py --json step.json
 """
@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
+from itertools import pairwise
 from pathlib import Path
 
 import torch
@@ -34,10 +35,7 @@ class UNet(nn.Module):
     def __init__(self, classes: int, widths: tuple[int, ...] = (32, 64, 128, 256, 512)) -> None:
         super().__init__()
         self.down = nn.ModuleList(map(block, (3, *widths[:-1]), widths))
-        self.up = nn.ModuleList(
-            nn.ConvTranspose2d(lower, upper, 2, 2)
-            for upper, lower in zip(widths[:-1], widths[1:], strict=True)
-        )
+        self.up = nn.ModuleList(nn.ConvTranspose2d(lower, upper, 2, 2) for upper, lower in pairwise(widths))
         self.merge = nn.ModuleList(block(2 * width, width) for width in widths[:-1])
         self.head = nn.Conv2d(widths[0], classes, 1)
 

@@ -1,6 +1,7 @@
 // The operators' CUDA implementations, on the LibTorch stable ABI; the schemas are bindings_cpu.cpp's.
 //
-// With LSR_EMULATED the same operators, over emulated kernels, for CPU tensors: torch.ops.lsr_emulated, for tests.
+// With LSR_EMULATED the same operators, over emulated kernels, for CPU tensors: torch.ops.lsr_emulated, for
+// tests.
 #include <torch/csrc/stable/accelerator.h>
 #include <torch/csrc/stable/library.h>
 #include <torch/csrc/stable/ops.h>
@@ -69,8 +70,8 @@ cuda::Array array_of(const Tensor& x) {
 
 // An argument beside the logits, on their device and contiguous.
 Tensor dense(const Tensor& in, const Tensor& logits, const char* name) {
-  STD_TORCH_CHECK(in.get_device_index() == logits.get_device_index() && in.is_cuda() == logits.is_cuda(), name,
-                  " must be on the logits' device");
+  STD_TORCH_CHECK(in.get_device_index() == logits.get_device_index() && in.is_cuda() == logits.is_cuda(),
+                  name, " must be on the logits' device");
   return in.is_contiguous() ? in : torch::stable::contiguous(in);
 }
 
@@ -189,8 +190,8 @@ std::tuple<Tensor, Tensor, Tensor> label_super_resolution(
   const int64_t moment_bytes = cuda::moment_workspace_bytes(input.pixels, plan);
   const Tensor room = workspace(logits, moment_bytes + cuda::loss_workspace_bytes(input.pixels, targets));
   char* const bytes = static_cast<char*>(room.data_ptr());
-  cuda::label_super_resolution(input.pixels, plan, bytes, targets, options, bytes + moment_bytes, loss.data_ptr(),
-                               wide, doubles_of(a), doubles_of(b), device.stream);
+  cuda::label_super_resolution(input.pixels, plan, bytes, targets, options, bytes + moment_bytes,
+                               loss.data_ptr(), wide, doubles_of(a), doubles_of(b), device.stream);
   return {loss, a, b};
 }
 
@@ -200,8 +201,8 @@ void check_coefficients(const Tensor& table, int64_t blocks, int64_t classes, co
                   name, " must be a contiguous float64 (", blocks, ", ", classes, ") table");
 }
 
-void write_gradient(const Tensor& logits, const OptionalTensor& mask, const OptionalTensor& block_ids, Tensor a,
-                    Tensor b, OptionalTensor grad, const std::string& activation, const Tensor& out,
+void write_gradient(const Tensor& logits, const OptionalTensor& mask, const OptionalTensor& block_ids,
+                    Tensor a, Tensor b, OptionalTensor grad, const std::string& activation, const Tensor& out,
                     const Device& device) {
   STD_TORCH_CHECK(a.dim() == 2, "a must have shape (K, L)");
   const int64_t blocks = a.size(0);
@@ -241,8 +242,10 @@ STABLE_TORCH_LIBRARY(lsr_emulated, m) {
       "block_moments(Tensor logits, Tensor? mask, Tensor? block_ids, SymInt blocks, str activation) "
       "-> (Tensor n, Tensor S, Tensor Q)");
   m.def(
-      "label_super_resolution(Tensor logits, Tensor labels, Tensor mean, Tensor std, Tensor? group, Tensor? mask, "
-      "Tensor? block_ids, Tensor? class_weights, str mode, str form, float n_eff, float alpha, float floor_rel, "
+      "label_super_resolution(Tensor logits, Tensor labels, Tensor mean, Tensor std, Tensor? group, Tensor? "
+      "mask, "
+      "Tensor? block_ids, Tensor? class_weights, str mode, str form, float n_eff, float alpha, float "
+      "floor_rel, "
       "float floor_abs, float sharpness, str activation) -> (Tensor loss, Tensor a, Tensor b)");
   m.def(
       "pixel_gradient(Tensor logits, Tensor? mask, Tensor? block_ids, Tensor a, Tensor b, Tensor? grad, "

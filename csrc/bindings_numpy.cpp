@@ -101,8 +101,8 @@ py::tuple cuda_loss(const py::array& logits, const Mask& mask, const Ids& ids, c
   const py::ssize_t blocks = labels.shape(0), classes = logits.shape(1);
   const cuda::Pixels pixels = emulated(pixels_of(logits, mask, ids, softmax), blocks);
   const cuda::Plan plan = cuda::plan_moments(pixels);
-  const cuda::Targets targets{labels.data(), 1,    mean.shape(0), nullptr, 1, mean.data(), std.data(),
-                              nullptr,       true, true,          true};
+  const cuda::Targets targets{labels.data(), 1,       mean.shape(0), nullptr, 1,   mean.data(),
+                              std.data(),    nullptr, true,          true,    true};
   const Options options{
       static_cast<Mode>(mode), static_cast<Form>(form), n_eff, 1.0, floor_rel, floor_abs, sharpness};
   std::vector<char> moments(cuda::moment_workspace_bytes(pixels, plan));
@@ -119,10 +119,10 @@ py::array cuda_pixel_gradient(const py::array& logits, const Mask& mask, const I
   py::array out(logits.dtype(), std::vector<py::ssize_t>(logits.shape(), logits.shape() + 4));
   const cpu::Array to = array_of(out);
   const cuda::Pixels pixels = emulated(pixels_of(logits, mask, ids, softmax), a.shape(0));
-  cuda::pixel_gradient(pixels, {a.data(), b.data(), nullptr, false},
-                       {to.data, pixels.logits.scalar, to.image_stride, to.class_stride, to.row_stride,
-                        to.pixel_stride},
-                       nullptr);
+  cuda::pixel_gradient(
+      pixels, {a.data(), b.data(), nullptr, false},
+      {to.data, pixels.logits.scalar, to.image_stride, to.class_stride, to.row_stride, to.pixel_stride},
+      nullptr);
   return out;
 }
 
@@ -138,11 +138,12 @@ PYBIND11_MODULE(lsr_core_numpy, m) {
         py::arg("floor_rel"), py::arg("floor_abs"), py::arg("sharpness"));
   m.def("pixel_gradient", &lsr::pixel_gradient, py::arg("logits"), py::arg("mask"), py::arg("block_ids"),
         py::arg("a"), py::arg("b"), py::arg("softmax"));
-  m.def("cuda_block_moments", &lsr::cuda_block_moments, py::arg("logits"), py::arg("mask"), py::arg("block_ids"),
-        py::arg("blocks"), py::arg("softmax"));
-  m.def("cuda_loss", &lsr::cuda_loss, py::arg("logits"), py::arg("mask"), py::arg("block_ids"), py::arg("labels"),
-        py::arg("mean"), py::arg("std"), py::arg("mode"), py::arg("form"), py::arg("n_eff"), py::arg("floor_rel"),
-        py::arg("floor_abs"), py::arg("sharpness"), py::arg("softmax"));
+  m.def("cuda_block_moments", &lsr::cuda_block_moments, py::arg("logits"), py::arg("mask"),
+        py::arg("block_ids"), py::arg("blocks"), py::arg("softmax"));
+  m.def("cuda_loss", &lsr::cuda_loss, py::arg("logits"), py::arg("mask"), py::arg("block_ids"),
+        py::arg("labels"), py::arg("mean"), py::arg("std"), py::arg("mode"), py::arg("form"),
+        py::arg("n_eff"), py::arg("floor_rel"), py::arg("floor_abs"), py::arg("sharpness"),
+        py::arg("softmax"));
   m.def("cuda_pixel_gradient", &lsr::cuda_pixel_gradient, py::arg("logits"), py::arg("mask"),
         py::arg("block_ids"), py::arg("a"), py::arg("b"), py::arg("softmax"));
 }

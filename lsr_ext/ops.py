@@ -18,7 +18,7 @@ if not _LIBRARY.exists():
 torch.ops.load_library(_LIBRARY)
 
 CUDA_LIBRARY = _LIBRARY.with_name("_C_cuda.so")
-# The kernels' library needs symbols that only a torch built with CUDA has; neither needs a GPU or a driver to load.
+# It needs symbols that only a torch built with CUDA has; a GPU or a driver it needs only to run.
 _has_cuda = torch.version.cuda is not None and CUDA_LIBRARY.exists()
 if _has_cuda:
     torch.ops.load_library(CUDA_LIBRARY)

@@ -33,9 +33,7 @@ def test_fused_equals_reference(sample):
     dtype = sample.logits.dtype
     logits = to_cuda(sample.logits).detach().requires_grad_()
     tables = [x.cuda() for x in (sample.labels, sample.mean, sample.std)]
-    options = {
-        name: x.cuda() if isinstance(x, torch.Tensor) else x for name, x in sample.options.items()
-    }
+    options = {name: x.cuda() if isinstance(x, torch.Tensor) else x for name, x in sample.options.items()}
     value = functional.label_super_resolution_loss(logits, *tables, **options, backend="fused")
     (gradient,) = torch.autograd.grad(value, logits)
     exact = sample.logits.double().detach().requires_grad_()
@@ -129,7 +127,9 @@ def step(logits, *tables, **options):
 def ids_of(logits):
     n, _, height, width = logits.shape
     rows = torch.arange(height, device="cuda", dtype=torch.int32)[:, None] // 16
-    return ((rows + torch.arange(width, device="cuda", dtype=torch.int32) // 16) % n).expand(n, -1, -1).contiguous()
+    return (
+        ((rows + torch.arange(width, device="cuda", dtype=torch.int32) // 16) % n).expand(n, -1, -1).contiguous()
+    )
 
 
 @pytest.mark.parametrize("by_id", [False, True])

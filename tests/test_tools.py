@@ -67,8 +67,10 @@ def test_a_spill_is_found(tmp_path):
     source.write_text(
         "__global__ void __launch_bounds__(1024, 2) spills(double* x) {\n"
         "  double v[64];\n"
+        "#pragma unroll\n"
         "  for (int i = 0; i < 64; ++i) v[i] = x[i * 1024 + threadIdx.x];\n"
         "  __syncthreads();\n"
+        "#pragma unroll\n"
         "  for (int i = 0; i < 64; ++i) x[i * 1024 + threadIdx.x] = v[63 - i];\n"
         "}\n"
     )
@@ -88,7 +90,13 @@ def test_only_stable_symbols(library):
 
 
 def test_unstable_symbols_are_found():
-    names = ["aoti_torch_get_dim", "PyErr_SetString", "_PyObject_New", "_ZN3c105ErrorC1ESs", "_ZNK2at6Tensor3dimEv"]
+    names = [
+        "aoti_torch_get_dim",
+        "PyErr_SetString",
+        "_PyObject_New",
+        "_ZN3c105ErrorC1ESs",
+        "_ZNK2at6Tensor3dimEv",
+    ]
     assert check_symbols.unstable(names) == names[1:]
     torch_itself = Path(torch.__file__).parent / "lib" / "libtorch_python.so"
     found = check_symbols.unstable(check_symbols.undefined(torch_itself))

@@ -63,11 +63,15 @@ def problems(kernels: list[Kernel]) -> list[str]:
     """Spills that nothing allows, and stack that arrays took which should be registers."""
     found = []
     for kernel in kernels:
-        allowed = max((most for pattern, (most, _) in ALLOWED.items() if re.search(pattern, kernel.name)), default=0)
+        allowed = max(
+            (most for pattern, (most, _) in ALLOWED.items() if re.search(pattern, kernel.name)), default=0
+        )
         if kernel.spill_bytes > allowed:
             found.append(f"{kernel.name} for {kernel.arch}: {kernel.spill_bytes} bytes spilled, {allowed} allowed")
         elif kernel.stack_bytes > allowed:
-            found.append(f"{kernel.name} for {kernel.arch}: {kernel.stack_bytes} bytes of stack, {allowed} allowed")
+            found.append(
+                f"{kernel.name} for {kernel.arch}: {kernel.stack_bytes} bytes of stack, {allowed} allowed"
+            )
     return found
 
 

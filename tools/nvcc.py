@@ -102,9 +102,7 @@ def build_library(target: Path, folder: Path, torch_root: Path, archs: str) -> N
     cuda = toolkit()
     compiler = os.environ.get("CXX", "g++")
     objects = [folder / f"{source.stem}.o" for source in (*KERNELS, BINDINGS)]
-    commands = [
-        compile_command(source, path, archs) for source, path in zip(KERNELS, objects[:-1], strict=True)
-    ]
+    commands = [compile_command(source, path, archs) for source, path in zip(KERNELS, objects[:-1], strict=True)]
     include = torch_root / "include"
     headers = [ROOT / "csrc", include, include / "torch" / "csrc" / "api" / "include", cuda / "include"]
     commands.append([

@@ -1,5 +1,5 @@
-// From pixels of one type to the kernels that serve them: included by one source file a type, so that they compile
-// side by side.
+// From pixels of one type to the kernels that serve them: included by one source file a type, so that they
+// compile side by side.
 #pragma once
 
 #include "elements.h"
@@ -58,7 +58,8 @@ void with_classes(int64_t classes, Call call) {
   }
 }
 
-// An array as a grid of rows; a single row where they join, and no strides where there is nothing to stride over.
+// An array as a grid of rows; a single row where they join, and no strides where there is nothing to stride
+// over.
 struct Grid {
   Grid(const Array& array, const Pixels& pixels)
       : data(array.data),
@@ -125,14 +126,16 @@ class Dispatch {
     } else if (plan.path == Path::kInterleaved) {
       for_interleaved([&](auto build) {
         constexpr int L = decltype(build)::classes;
-        const int64_t resident = gradient ? resident_blocks<&interleaved_gradient<S, L, decltype(build)::exact>>()
-                                          : resident_blocks<&interleaved_moments<S, L, decltype(build)::exact>>();
+        const int64_t resident = gradient
+                                     ? resident_blocks<&interleaved_gradient<S, L, decltype(build)::exact>>()
+                                     : resident_blocks<&interleaved_moments<S, L, decltype(build)::exact>>();
         set(plan, cut(pixels_.images, tiles(tile_pixels<L>()), kWarps, 1, resident));
       });
     } else if (plan.path == Path::kElements) {
       const int64_t resident =
           gradient ? resident_blocks<&element_gradient<S>>() : resident_blocks<&element_moments<S>>();
-      set(plan, cut(pixels_.images, (area() * pixels_.classes + kVector - 1) / kVector, kThreads, period(), resident));
+      set(plan, cut(pixels_.images, (area() * pixels_.classes + kVector - 1) / kVector, kThreads, period(),
+                    resident));
     } else {
       const int64_t resident =
           gradient ? resident_blocks<&strided_gradient<S>>() : resident_blocks<&strided_moments<S>>();
@@ -147,14 +150,15 @@ class Dispatch {
     if (plan.path == Path::kPlanar) {
       for_planar(plan.wide, [&](auto build, auto bytes) {
         constexpr int kBytes = decltype(bytes)::value, L = decltype(build)::classes;
-        launch(planar_moments<S, L, decltype(build)::exact, kBytes>, L > 1 ? blocks : blocks * pixels_.classes,
-               kThreads, stream, planes<kBytes>(plan), sums.records);
+        launch(planar_moments<S, L, decltype(build)::exact, kBytes>,
+               L > 1 ? blocks : blocks * pixels_.classes, kThreads, stream, planes<kBytes>(plan),
+               sums.records);
       });
     } else if (plan.path == Path::kInterleaved) {
       for_interleaved([&](auto build) {
         constexpr int L = decltype(build)::classes;
-        launch(interleaved_moments<S, L, decltype(build)::exact>, blocks, kThreads, stream,
-               tiles_of<L>(plan), sums.records);
+        launch(interleaved_moments<S, L, decltype(build)::exact>, blocks, kThreads, stream, tiles_of<L>(plan),
+               sums.records);
       });
     } else if (plan.path == Path::kElements) {
       launch(element_moments<S>, blocks, kThreads, stream, elements(plan), sums.records);
@@ -170,18 +174,19 @@ class Dispatch {
     if (cut.path == Path::kPlanar) {
       for_planar(cut.wide, [&](auto build, auto bytes) {
         constexpr int kBytes = decltype(bytes)::value, L = decltype(build)::classes;
-        launch(planar_gradient<S, L, decltype(build)::exact, kBytes>, L > 1 ? blocks : blocks * pixels_.classes,
-               kThreads, stream, planes<kBytes>(cut), source, out_.data, out_.image_stride, out_.class_stride,
-               out_.row_stride);
+        launch(planar_gradient<S, L, decltype(build)::exact, kBytes>,
+               L > 1 ? blocks : blocks * pixels_.classes, kThreads, stream, planes<kBytes>(cut), source,
+               out_.data, out_.image_stride, out_.class_stride, out_.row_stride);
       });
     } else if (cut.path == Path::kInterleaved) {
       for_interleaved([&](auto build) {
         constexpr int L = decltype(build)::classes;
-        launch(interleaved_gradient<S, L, decltype(build)::exact>, blocks, kThreads, stream, tiles_of<L>(cut), source,
-               out_.data, out_.image_stride, out_.row_stride);
+        launch(interleaved_gradient<S, L, decltype(build)::exact>, blocks, kThreads, stream, tiles_of<L>(cut),
+               source, out_.data, out_.image_stride, out_.row_stride);
       });
     } else if (cut.path == Path::kElements) {
-      launch(element_gradient<S>, blocks, kThreads, stream, elements(cut), source, out_.data, out_.image_stride);
+      launch(element_gradient<S>, blocks, kThreads, stream, elements(cut), source, out_.data,
+             out_.image_stride);
     } else {
       launch(strided_gradient<S>, blocks, kThreads, stream, strided(cut), source, out_.data,
              Strides{out_.image_stride, out_.class_stride, out_.row_stride, out_.pixel_stride});
@@ -224,7 +229,8 @@ class Dispatch {
     const bool planar = in_.pixel_stride == 1 && out_.pixel_stride == 1 && divided;
     if (planar && (sizeof(S) < 8 || is_wide())) return Path::kPlanar;
     const auto side_by_side = [&](const Grid& grid) {
-      return grid.class_stride == 1 && grid.pixel_stride == pixels_.classes && grid.divides(kVector, sizeof(S));
+      return grid.class_stride == 1 && grid.pixel_stride == pixels_.classes &&
+             grid.divides(kVector, sizeof(S));
     };
     if (!side_by_side(in_) || !side_by_side(out_) || !divided) return Path::kStrided;
     if (exclusive()) return sizeof(S) < 8 ? Path::kInterleaved : Path::kStrided;

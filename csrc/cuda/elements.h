@@ -1,6 +1,6 @@
-// Kernels for independent classes side by side: a thread takes vectors of elements, whatever pixels they belong to. Its
-// vectors lie a multiple of the number of classes apart, so that each of their elements keeps its class. Any number of
-// classes; one read, and the gradient one read and one write.
+// Kernels for independent classes side by side: a thread takes vectors of elements, whatever pixels they
+// belong to. Its vectors lie a multiple of the number of classes apart, so that each of their elements keeps
+// its class. Any number of classes; one read, and the gradient one read and one write.
 #pragma once
 
 #include "pixel.h"
@@ -61,8 +61,8 @@ LSR_KERNEL(kThreads, 3)
 element_moments(Elements in, Records records) {
   using T = Compute<S>;
   constexpr int V = 16 / static_cast<int>(sizeof(S));
-  LSR_SHARED(double, p_wide, V * kThreads);
-  LSR_SHARED(double, q_wide, V * kThreads);
+  LSR_SHARED(double, p_wide, V* kThreads);
+  LSR_SHARED(double, q_wide, V* kThreads);
   LSR_SHARED(int64_t, n_wide, kThreads);
   const int64_t image = block_index() / in.parts, part = block_index() % in.parts;
   const S* data = static_cast<const S*>(in.data) + image * in.image_stride;

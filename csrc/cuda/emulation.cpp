@@ -176,8 +176,8 @@ constexpr size_t kStackBytes = 96 << 10;
 constexpr size_t kStackBytes = 64 << 10;
 #endif
 
-// Contexts start fibres. Between running ones a jump switches, without the system call that a context takes; but
-// AddressSanitizer follows contexts alone.
+// Contexts start fibres. Between running ones a jump switches, without the system call that a context takes;
+// but AddressSanitizer follows contexts alone.
 struct Place {
   ucontext_t context;
   jmp_buf jump;

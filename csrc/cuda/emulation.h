@@ -1,9 +1,9 @@
 // A CUDA thread block on the host: how the kernels' own source is tested where there is no GPU.
 //
 // The threads of a block are fibres, or, with LSR_EMULATION_THREADS, threads of the system, so that
-// ThreadSanitizer sees what is not ordered. Barriers order memory; shuffles do not, as on the device. A barrier
-// that not all threads reach, and a shuffle that not the whole warp reaches, end the program. Shared memory is
-// allocated to the byte and filled with NaN.
+// ThreadSanitizer sees what is not ordered. Barriers order memory; shuffles do not, as on the device. A
+// barrier that not all threads reach, and a shuffle that not the whole warp reaches, end the program. Shared
+// memory is allocated to the byte and filled with NaN.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// Sums of blocks whose pixels lie anywhere, in fixed point: integers add up to the same in any order, so atomics on
-// them keep the result the same bit for bit.
+// Sums of blocks whose pixels lie anywhere, in fixed point: integers add up to the same in any order, so
+// atomics on them keep the result the same bit for bit.
 #pragma once
 
 #include "../lsr/macros.h"
@@ -7,8 +7,8 @@
 
 namespace lsr::cuda {
 
-// Per block n, the number of sums that were not finite, and 2 L sums in two words each: units of 2^-32, and the
-// rest in units of 2^-72. After the last block, how many pixels named a block that there is not.
+// Per block n, the number of sums that were not finite, and 2 L sums in two words each: units of 2^-32, and
+// the rest in units of 2^-72. After the last block, how many pixels named a block that there is not.
 struct FixedSums {
   uint64_t* data;
   int64_t blocks;

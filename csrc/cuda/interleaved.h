@@ -1,7 +1,8 @@
-// Kernels for exclusive classes side by side, as channels-last has them. A warp reads a tile of consecutive pixels in
-// whole vectors, side by side too, and sorts it out through its own piece of shared memory: read straight from
-// global memory a thread's pixels would lie so far apart that the first-level cache's tags become the limit.
-// The next tile is on its way while this one is computed. One read; the gradient one read and one write.
+// Kernels for exclusive classes side by side, as channels-last has them. A warp reads a tile of consecutive
+// pixels in whole vectors, side by side too, and sorts it out through its own piece of shared memory: read
+// straight from global memory a thread's pixels would lie so far apart that the first-level cache's tags
+// become the limit. The next tile is on its way while this one is computed. One read; the gradient one read
+// and one write.
 #pragma once
 
 #include "pixel.h"
@@ -90,8 +91,8 @@ struct Staging {
     });
   }
 
-  // Pixels of whole vectors are read as such; there a rotation spreads a quarter warp's over the banks. Others are
-  // read by words, which hardly meet.
+  // Pixels of whole vectors are read as such; there a rotation spreads a quarter warp's over the banks.
+  // Others are read by words, which hardly meet.
   static LSR_DEVICE bool whole(int classes) { return classes % kElements == 0; }
   static LSR_DEVICE int place(int vector, int classes) {
     return whole(classes) ? vector ^ (vector >> 3 & 7) : vector;
@@ -106,8 +107,8 @@ struct Staging {
     sync_warp();
   }
 
-  // Calls visit(l, words, j) for each class of a pixel: element j of some words of shared memory, in copies of one
-  // access each. What visit leaves there is written back if Write.
+  // Calls visit(l, words, j) for each class of a pixel: element j of some words of shared memory, in copies
+  // of one access each. What visit leaves there is written back if Write.
   template <bool Write, class Visit>
   static LSR_DEVICE void for_pixel(Words<16>* staged, int pixel, int classes, Visit visit) {
     if (whole(classes)) {
@@ -178,12 +179,15 @@ struct Staging {
 };
 
 template <class S, int L, bool Exact>
-LSR_KERNEL(kThreads, (L <= 4 ? 4 : L <= 6 ? 3 : L <= 8 ? 2 : 1))
+LSR_KERNEL(kThreads, (L <= 4   ? 4
+                      : L <= 6 ? 3
+                      : L <= 8 ? 2
+                               : 1))
 interleaved_moments(Tiles tiles, Records records) {
   using T = Compute<S>;
   using Stage = Staging<S, L>;
   LSR_SHARED(Words<16>, staged_all, kWarps * Stage::kVectors);
-  LSR_SHARED(double, rows, kWarps * BlockSums<L>::kWidth);
+  LSR_SHARED(double, rows, kWarps* BlockSums<L>::kWidth);
   Words<16>* staged = staged_all + warp_index() * Stage::kVectors;
   const BlockSums<L> sums{rows};
   const int classes = Exact ? L : tiles.classes;
@@ -219,7 +223,10 @@ interleaved_moments(Tiles tiles, Records records) {
 }
 
 template <class S, int L, bool Exact>
-LSR_KERNEL(kThreads, (L <= 4 ? 4 : L <= 6 ? 3 : L <= 8 ? 2 : 1))
+LSR_KERNEL(kThreads, (L <= 4   ? 4
+                      : L <= 6 ? 3
+                      : L <= 8 ? 2
+                               : 1))
 interleaved_gradient(Tiles tiles, GradientSource source, void* out, int64_t out_image_stride,
                      int64_t out_row_stride) {
   using T = Compute<S>;

@@ -62,8 +62,8 @@ LossScratch scratch_of(const Pixels& pixels, const Targets& targets, Pieces& pie
   const int64_t blocks = pixels.blocks, classes = pixels.classes, cells = blocks * classes;
   const int64_t target_cells = targets.label_count * classes;
   LossScratch scratch{};
-  scratch.moments = {pieces.take<double>(blocks), pieces.take<double>(cells), pieces.take<double>(cells), blocks,
-                     static_cast<int>(classes)};
+  scratch.moments = {pieces.take<double>(blocks), pieces.take<double>(cells), pieces.take<double>(cells),
+                     blocks, static_cast<int>(classes)};
   scratch.mu = pieces.take<double>(cells);
   scratch.q = pieces.take<double>(cells);
   scratch.mean = pieces.take<double>(target_cells);
@@ -107,7 +107,8 @@ void label_super_resolution(const Pixels& pixels, const Plan& plan, void* moment
   const MomentSums sums = sum_up(pixels, plan, moment_workspace, stream);
   Pieces pieces(loss_workspace);
   const LossScratch scratch = scratch_of(pixels, targets, pieces);
-  launch(table_loss, 1, kTableThreads, stream, LossJob{sums, targets, options, scratch, loss, wide_loss, a, b});
+  launch(table_loss, 1, kTableThreads, stream,
+         LossJob{sums, targets, options, scratch, loss, wide_loss, a, b});
 }
 
 void pixel_gradient(const Pixels& pixels, const GradientSource& source, const Array& out, LsrStream stream) {

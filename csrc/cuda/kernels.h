@@ -70,8 +70,8 @@ struct Targets {
 
 int64_t loss_workspace_bytes(const Pixels& pixels, const Targets& targets);
 
-// The loss (float, or double if `wide_loss`) and a, b (K, L), in two launches. A label or a block id that is out of
-// range makes all of them NaN: the host cannot look without waiting.
+// The loss (float, or double if `wide_loss`) and a, b (K, L), in two launches. A label or a block id that is
+// out of range makes all of them NaN: the host cannot look without waiting.
 void label_super_resolution(const Pixels& pixels, const Plan& plan, void* moment_workspace,
                             const Targets& targets, const Options& options, void* loss_workspace, void* loss,
                             bool wide_loss, double* a, double* b, LsrStream stream);

@@ -32,8 +32,8 @@ inline void fill_zero(void* data, int64_t bytes, LsrStream stream) {
   check(cudaMemsetAsync(data, 0, static_cast<size_t>(bytes), stream), "clearing memory failed");
 }
 
-// Thread blocks of a kernel that the current device holds at a time. Asked once: the answer takes longer than a
-// launch.
+// Thread blocks of a kernel that the current device holds at a time. Asked once: the answer takes longer than
+// a launch.
 template <auto Kernel>
 int64_t resident_blocks() {
   constexpr int kDevices = 64;
@@ -51,7 +51,8 @@ int64_t resident_blocks() {
 #else
 
 template <class... Parameters, class... Arguments>
-void launch(void (*kernel)(Parameters...), int64_t blocks, int threads, LsrStream, const Arguments&... arguments) {
+void launch(void (*kernel)(Parameters...), int64_t blocks, int threads, LsrStream,
+            const Arguments&... arguments) {
   emulation::launch(blocks, threads, [&] { kernel(arguments...); });
 }
 
@@ -67,8 +68,8 @@ int64_t resident_blocks() {
 
 #endif
 
-// Parts of an image, of so many units each: as many as keep the device busy at once, each long enough to be worth
-// starting, a multiple of `multiple`.
+// Parts of an image, of so many units each: as many as keep the device busy at once, each long enough to be
+// worth starting, a multiple of `multiple`.
 struct Cut {
   int64_t parts, part_units;
 };

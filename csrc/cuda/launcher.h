@@ -11,7 +11,8 @@ template <class S>
 struct Launcher {
   static Plan plan(const Pixels& pixels);
   static void moments(const Pixels& pixels, const Plan& plan, const MomentSums& sums, LsrStream stream);
-  static void gradient(const Pixels& pixels, const GradientSource& source, const Array& out, LsrStream stream);
+  static void gradient(const Pixels& pixels, const GradientSource& source, const Array& out,
+                       LsrStream stream);
 };
 
 }  // namespace lsr::cuda

@@ -7,8 +7,9 @@
 
 namespace lsr::cuda {
 
-// exp(x) of a type's logits. For the half types 2^x of the device, off by at most 1e-6 where the result matters
-// beside 1, takes a third of the instructions, and at two bytes a logit instructions are what the time goes to.
+// exp(x) of a type's logits. For the half types 2^x of the device, off by at most 1e-6 where the result
+// matters beside 1, takes a third of the instructions, and at two bytes a logit instructions are what the
+// time goes to.
 template <class S>
 LSR_DEVICE Compute<S> exponential(Compute<S> x) {
   if constexpr (sizeof(S) == 2) {
@@ -38,12 +39,13 @@ LSR_DEVICE Logistic<T> quick_logistic(T x) {
   return logistic(x, exponential<S>(x > T{} ? -x : x));
 }
 
-// Adds a pixel's p and p (1 - p) to p_sums and q_sums; `counted` is 1, or 0 for a pixel that does not count. x holds
-// the logits, and is used up. L classes that exclude each other, or one by itself.
+// Adds a pixel's p and p (1 - p) to p_sums and q_sums; `counted` is 1, or 0 for a pixel that does not count.
+// x holds the logits, and is used up. L classes that exclude each other, or one by itself.
 //
-// With e the exponentials, r = sum e - 1 and w = 1 / (1 + r): p = e w and p (1 - p) = e r w^2 + (e - e^2) w^2, where
-// the last term vanishes for the top class instead of cancelling. r is the sum of all but one top class: of
-// the lesser of each e and the largest before it. The device has min and max in one instruction, but no masks.
+// With e the exponentials, r = sum e - 1 and w = 1 / (1 + r): p = e w and p (1 - p) = e r w^2 + (e - e^2)
+// w^2, where the last term vanishes for the top class instead of cancelling. r is the sum of all but one top
+// class: of the lesser of each e and the largest before it. The device has min and max in one instruction,
+// but no masks.
 template <class S, int L, class T>
 LSR_DEVICE void add_moments(T* x, T counted, T* p_sums, T* q_sums) {
   if constexpr (L == 1) {
@@ -97,7 +99,8 @@ LSR_DEVICE void to_gradient(T* x, const T* a, const T* b) {
 
 LSR_DEVICE double scale_of(const GradientSource& source) {
   if (!source.scale) return 1;
-  return source.wide_scale ? *static_cast<const double*>(source.scale) : *static_cast<const float*>(source.scale);
+  return source.wide_scale ? *static_cast<const double*>(source.scale)
+                           : *static_cast<const float*>(source.scale);
 }
 
 }  // namespace lsr::cuda

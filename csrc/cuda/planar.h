@@ -1,6 +1,6 @@
-// Kernels for classes in planes, each a row of whole vectors after the other: NCHW, and crops of it. A thread takes a
-// vector of pixels of every class, several loads in flight, and keeps all of them in registers. One read; the
-// gradient one read and one write.
+// Kernels for classes in planes, each a row of whole vectors after the other: NCHW, and crops of it. A thread
+// takes a vector of pixels of every class, several loads in flight, and keeps all of them in registers. One
+// read; the gradient one read and one write.
 #pragma once
 
 #include "pixel.h"
@@ -112,7 +112,9 @@ LSR_DEVICE const S* plane_of(const Planes& planes, const Part& part) {
 }
 
 template <class S, int L, bool Exact, int Bytes>
-LSR_KERNEL(kThreads, (L <= 2 ? 4 : L <= 8 ? 2 : 1))
+LSR_KERNEL(kThreads, (L <= 2   ? 4
+                      : L <= 8 ? 2
+                               : 1))
 planar_moments(Planes planes, Records records) {
   using T = Compute<S>;
   constexpr int V = Bytes / static_cast<int>(sizeof(S)), kUnroll = planar_unroll(L);
@@ -160,9 +162,11 @@ planar_moments(Planes planes, Records records) {
 }
 
 template <class S, int L, bool Exact, int Bytes>
-LSR_KERNEL(kThreads, (L <= 2 ? 4 : L <= 8 ? 2 : 1))
-planar_gradient(Planes planes, GradientSource source, void* out, int64_t out_image_stride, int64_t out_class_stride,
-                int64_t out_row_stride) {
+LSR_KERNEL(kThreads, (L <= 2   ? 4
+                      : L <= 8 ? 2
+                               : 1))
+planar_gradient(Planes planes, GradientSource source, void* out, int64_t out_image_stride,
+                int64_t out_class_stride, int64_t out_row_stride) {
   using T = Compute<S>;
   constexpr int V = Bytes / static_cast<int>(sizeof(S)), kUnroll = planar_unroll(L);
   const Part part = part_of<L>(planes);

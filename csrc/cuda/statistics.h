@@ -1,5 +1,5 @@
-// Stage B on the device: adds up the records of stage A, and makes of them the loss, a and b. One thread block: the
-// table is a few hundred numbers wide.
+// Stage B on the device: adds up the records of stage A, and makes of them the loss, a and b. One thread
+// block: the table is a few hundred numbers wide.
 #pragma once
 
 #include "kernels.h"
@@ -112,7 +112,8 @@ table_loss(LossJob job) {
   add_up(job.sums, scratch.moments, warp_index(), kTableThreads / kWarp);
   copy_doubles(targets.mean, targets.wide_mean, targets.label_count * classes, scratch.mean);
   copy_doubles(targets.std, targets.wide_std, targets.label_count * classes, scratch.std);
-  if (targets.class_weights) copy_doubles(targets.class_weights, targets.wide_weights, classes, scratch.class_weights);
+  if (targets.class_weights)
+    copy_doubles(targets.class_weights, targets.wide_weights, classes, scratch.class_weights);
   bool bad = copy_labels(targets, blocks, scratch.labels);
   if (job.sums.fixed.data) bad = bad || job.sums.fixed.block(blocks)[0] > 0;
   sync_threads();
@@ -163,8 +164,8 @@ table_loss(LossJob job) {
     mine.sharpness += share.sharpness;
     mine.sharpness_weight += share.sharpness_weight;
   }
-  const Share total{block_sum(mine.value, room), block_sum(mine.weight, room), block_sum(mine.sharpness, room),
-                    block_sum(mine.sharpness_weight, room)};
+  const Share total{block_sum(mine.value, room), block_sum(mine.weight, room),
+                    block_sum(mine.sharpness, room), block_sum(mine.sharpness_weight, room)};
   const bool spoilt = block_sum(bad ? 1 : 0, room) > 0;
   if (thread_index() == 0) {
     const double loss = spoilt ? NAN : loss_of(options, total);

@@ -1,6 +1,7 @@
-// Kernels for everything else: any strides, any number of classes, pixels of an image in blocks of their own. A thread
-// takes pixels by themselves and goes through their classes more than once: the moments read the logits twice, the
-// gradient three times. The repeats of few classes come from the first-level cache, those of many from the second.
+// Kernels for everything else: any strides, any number of classes, pixels of an image in blocks of their own.
+// A thread takes pixels by themselves and goes through their classes more than once: the moments read the
+// logits twice, the gradient three times. The repeats of few classes come from the first-level cache, those
+// of many from the second.
 #pragma once
 
 #include "pixel.h"
@@ -8,9 +9,9 @@
 
 namespace lsr::cuda {
 
-constexpr int kStridedPixels = 4;                  // of a thread
-constexpr int kTile = kStridedPixels * kWarp;      // pixels of a warp
-constexpr int kStridedClasses = 128;               // of one pass over the pixels
+constexpr int kStridedPixels = 4;              // of a thread
+constexpr int kTile = kStridedPixels * kWarp;  // pixels of a warp
+constexpr int kStridedClasses = 128;           // of one pass over the pixels
 
 struct Strides {
   int64_t image, classes, row, pixel;
@@ -19,10 +20,10 @@ struct Strides {
 struct Strided {
   const void* data;
   Strides strides;
-  int64_t width, pixels;              // of an image
-  int64_t tiles, part_tiles, parts;   // of an image; of a part; of an image
-  Divider row;                        // pixels of a row
-  bool narrow;                        // fewer pixels than the divider takes
+  int64_t width, pixels;             // of an image
+  int64_t tiles, part_tiles, parts;  // of an image; of a part; of an image
+  Divider row;                       // pixels of a row
+  bool narrow;                       // fewer pixels than the divider takes
   int classes;
   bool exclusive;
   const uint8_t* mask;
@@ -35,7 +36,8 @@ LSR_DEVICE int64_t pixel_offset(const Strided& in, const Strides& strides, int64
   return image * strides.image + row * strides.row + (pixel - row * in.width) * strides.pixel;
 }
 
-// The block of a pixel: its image, or what its id says; -1 if it does not count, -2 if there is no such block.
+// The block of a pixel: its image, or what its id says; -1 if it does not count, -2 if there is no such
+// block.
 LSR_DEVICE int64_t block_of(const Strided& in, int64_t image, int64_t pixel) {
   if (pixel >= in.pixels) return -1;
   const int64_t at = image * in.pixels + pixel;
@@ -89,7 +91,7 @@ LSR_KERNEL(kThreads, 2)
 strided_moments(Strided in, Records records, FixedSums fixed) {
   using T = Compute<S>;
   constexpr int kWarps = kThreads / kWarp;
-  LSR_SHARED(double, rows, kWarps * BlockSums<kStridedClasses>::kWidth);
+  LSR_SHARED(double, rows, kWarps* BlockSums<kStridedClasses>::kWidth);
   const BlockSums<kStridedClasses> sums{rows};
   const int64_t image = block_index() / in.parts, part = block_index() % in.parts;
   const int64_t begin = part * in.part_tiles, past = begin + in.part_tiles;
@@ -194,7 +196,9 @@ strided_gradient(Strided in, GradientSource source, void* out, Strides out_strid
           pivot = static_cast<T>(a[l]) + static_cast<T>(b[l]) * inverse;
         }
       }
-      const auto relative = [&](int l, T p) { return static_cast<T>(a[l]) + static_cast<T>(b[l]) * p - pivot; };
+      const auto relative = [&](int l, T p) {
+        return static_cast<T>(a[l]) + static_cast<T>(b[l]) * p - pivot;
+      };
       for (int l = 0; l < in.classes; ++l) {
         const T p = exponential<S>(read_element(x + l * stride) - shared.top) * inverse;
         dot += p * relative(l, p);

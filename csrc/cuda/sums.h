@@ -6,8 +6,8 @@
 
 namespace lsr::cuda {
 
-// Records of n, S and Q, one a part of an image: value i of part j of image k at [(k width + i) parts + j], so that
-// whoever adds up the parts reads them side by side.
+// Records of n, S and Q, one a part of an image: value i of part j of image k at [(k width + i) parts + j],
+// so that whoever adds up the parts reads them side by side.
 struct Records {
   double* data;
   int64_t parts;
@@ -24,7 +24,8 @@ struct MomentSums {
   FixedSums fixed;  // data null: records
 };
 
-// Pixels that a thread adds up in single precision before its sums are widened: more would lose their sixth digit.
+// Pixels that a thread adds up in single precision before its sums are widened: more would lose their sixth
+// digit.
 constexpr int kNarrowPixels = 32;
 
 // Sums of a thread block: each warp's own row of doubles in shared memory, n, S[L] and Q[L].

@@ -28,8 +28,8 @@ LSR_DEVICE T from_bits(const uint32_t* bits) {
   return x;
 }
 
-// How a stored type is computed with, and where element j of some words is; j is known to the compiler wherever
-// the words are to stay in registers.
+// How a stored type is computed with, and where element j of some words is; j is known to the compiler
+// wherever the words are to stay in registers.
 template <class S>
 struct Codec {  // float and double
   using Type = S;
@@ -67,8 +67,8 @@ struct alignas(Bytes < 4 ? 4 : Bytes) Words {
 
 #if defined(__CUDACC__)
 
-// Reads of what this launch does not write: through the read-only path, and not kept in the first-level cache,
-// since nobody reads it again.
+// Reads of what this launch does not write: through the read-only path, and not kept in the first-level
+// cache, since nobody reads it again.
 LSR_DEVICE void read_once(const void* from, Words<16>& to) {
   asm("ld.global.nc.L1::no_allocate.v4.u32 {%0, %1, %2, %3}, [%4];"
       : "=r"(to.at[0]), "=r"(to.at[1]), "=r"(to.at[2]), "=r"(to.at[3])

@@ -1,6 +1,6 @@
-// The CUDA kernels' own source, emulated, against loops in long double, over shapes that cross every boundary: partial
-// vectors, warps and tiles, several thread blocks a block, unaligned bases, strides, masks and block ids.
-// Exits with the number of failures.
+// The CUDA kernels' own source, emulated, against loops in long double, over shapes that cross every
+// boundary: partial vectors, warps and tiles, several thread blocks a block, unaligned bases, strides, masks
+// and block ids. Exits with the number of failures.
 //   cuda_test           all cases            cuda_test few      those that suit an emulation by threads
 //   cuda_test race      barriers that do not order memory: ThreadSanitizer must report it
 //   cuda_test overrun   a gradient one element too short: AddressSanitizer must report it
@@ -93,8 +93,8 @@ struct Buffers {
     array.data = data.get() + offset;
   }
   S& at(int64_t n, int64_t l, int64_t i, int64_t j) {
-    return static_cast<S*>(array.data)[n * array.image_stride + l * array.class_stride + i * array.row_stride +
-                                       j * array.pixel_stride];
+    return static_cast<S*>(array.data)[n * array.image_stride + l * array.class_stride +
+                                       i * array.row_stride + j * array.pixel_stride];
   }
   std::unique_ptr<S[]> data;
   cuda::Array array;
@@ -180,8 +180,8 @@ void check(const Case& c, std::mt19937& random) {
 }
 
 // Every `stride`-th case.
-void check_all(const std::vector<int64_t>& class_counts, const std::vector<std::pair<int64_t, int64_t>>& sizes,
-               int64_t stride = 1) {
+void check_all(const std::vector<int64_t>& class_counts,
+               const std::vector<std::pair<int64_t, int64_t>>& sizes, int64_t stride = 1) {
   std::mt19937 random(0);
   int64_t cases = 0;
   for (const int64_t classes : class_counts) {
@@ -191,7 +191,13 @@ void check_all(const std::vector<int64_t>& class_counts, const std::vector<std::
           if (classes == 1 && activation == Activation::kSoftmax) continue;
           ++cases;
           if (cases % stride) continue;
-          const Case c{2, classes, height, width, activation, static_cast<Layout>(layout), cases % 3 == 0,
+          const Case c{2,
+                       classes,
+                       height,
+                       width,
+                       activation,
+                       static_cast<Layout>(layout),
+                       cases % 3 == 0,
                        cases % 5 == 0};
           check<float>(c, random);
           if (cases % 4 == 0) check<double>(c, random);
@@ -212,10 +218,17 @@ void check_loss(std::mt19937& random) {
   const std::vector<int64_t> labels{0, 1, 0, -1, 1, 1, 2}, group{5, 5, 5, 5, 6, 5, 5};
   std::vector<float> logits(blocks * classes * side * side);
   for (float& x : logits) x = normal(random);
-  const cuda::Pixels pixels{
-      {logits.data(), Scalar::kFloat32, classes * side * side, side * side, side, 1},
-      blocks, classes, side, side, nullptr, nullptr, blocks, Activation::kSoftmax};
-  std::vector<double> mean(9), std(9), n(blocks), S(blocks * classes), Q(S), a(S), b(S), exact_a(S), exact_b(S);
+  const cuda::Pixels pixels{{logits.data(), Scalar::kFloat32, classes * side * side, side * side, side, 1},
+                            blocks,
+                            classes,
+                            side,
+                            side,
+                            nullptr,
+                            nullptr,
+                            blocks,
+                            Activation::kSoftmax};
+  std::vector<double> mean(9), std(9), n(blocks), S(blocks * classes), Q(S), a(S), b(S), exact_a(S),
+      exact_b(S);
   for (double& x : mean) x = uniform(random);
   for (double& x : std) x = 0.3 * uniform(random);
   const cuda::Plan plan = cuda::plan_moments(pixels);
@@ -223,8 +236,8 @@ void check_loss(std::mt19937& random) {
   cuda::block_moments(pixels, plan, moments.get(), n.data(), S.data(), Q.data(), nullptr);
   const Table table{blocks, classes,      n.data(), S.data(),    Q.data(),   labels.data(),
                     1,      group.data(), 1,        mean.data(), std.data(), nullptr};
-  const cuda::Targets targets{labels.data(), 1,    3,    group.data(), 1, mean.data(), std.data(),
-                              nullptr,       true, true, true};
+  const cuda::Targets targets{labels.data(), 1,       3,    group.data(), 1,   mean.data(),
+                              std.data(),    nullptr, true, true,         true};
   std::unique_ptr<char[]> scratch(new char[cuda::loss_workspace_bytes(pixels, targets)]);
   for (int mode = 0; mode < 3; ++mode) {
     for (int form = 0; form < 6; ++form) {
@@ -232,15 +245,15 @@ void check_loss(std::mt19937& random) {
       const double exact = cpu::table_loss(table, options, exact_a.data(), exact_b.data());
       double loss[2];
       for (double& value : loss) {
-        cuda::label_super_resolution(pixels, plan, moments.get(), targets, options, scratch.get(), &value, true,
-                                     a.data(), b.data(), nullptr);
+        cuda::label_super_resolution(pixels, plan, moments.get(), targets, options, scratch.get(), &value,
+                                     true, a.data(), b.data(), nullptr);
       }
       expect(loss[0] == loss[1], "repeated loss", "float32", mode, form, classes);
       expect(fabs(loss[0] - exact) <= 1e-12 * (1 + fabs(exact)), "loss", "float32", mode, form, classes);
       for (size_t i = 0; i < a.size(); ++i) {
         const double scale = 1e-12 * (1 + fabs(exact_a[i]) + fabs(exact_b[i]));
-        expect(fabs(a[i] - exact_a[i]) < scale && fabs(b[i] - exact_b[i]) < scale, "coefficients", "float32", mode,
-               form, classes);
+        expect(fabs(a[i] - exact_a[i]) < scale && fabs(b[i] - exact_b[i]) < scale, "coefficients", "float32",
+               mode, form, classes);
       }
     }
   }
