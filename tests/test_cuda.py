@@ -127,9 +127,8 @@ def step(logits, *tables, **options):
 def ids_of(logits):
     n, _, height, width = logits.shape
     rows = torch.arange(height, device="cuda", dtype=torch.int32)[:, None] // 16
-    return (
-        ((rows + torch.arange(width, device="cuda", dtype=torch.int32) // 16) % n).expand(n, -1, -1).contiguous()
-    )
+    columns = torch.arange(width, device="cuda", dtype=torch.int32) // 16
+    return ((rows + columns) % n).expand(n, -1, -1).contiguous()
 
 
 @pytest.mark.parametrize("by_id", [False, True])

@@ -37,7 +37,7 @@ def readable(names: list[str]) -> list[str]:
     """The C++ names of symbols, as they are where there is no c++filt."""
     if shutil.which("c++filt") is None:
         return names
-    done = subprocess.run(["c++filt", "-p"], input="\n".join(names), capture_output=True, text=True, check=True)
+    done = subprocess.run(["c++filt"], input="\n".join(names), capture_output=True, text=True, check=True)
     return [name.replace("lsr::cuda::", "") for name in done.stdout.splitlines()]
 
 
@@ -63,15 +63,13 @@ def problems(kernels: list[Kernel]) -> list[str]:
     """Spills that nothing allows, and stack that arrays took which should be registers."""
     found = []
     for kernel in kernels:
-        allowed = max(
-            (most for pattern, (most, _) in ALLOWED.items() if re.search(pattern, kernel.name)), default=0
-        )
+        allowances = (most for pattern, (most, _) in ALLOWED.items() if re.search(pattern, kernel.name))
+        allowed = max(allowances, default=0)
+        where = f"{kernel.name} for {kernel.arch}"
         if kernel.spill_bytes > allowed:
-            found.append(f"{kernel.name} for {kernel.arch}: {kernel.spill_bytes} bytes spilled, {allowed} allowed")
+            found.append(f"{where}: {kernel.spill_bytes} bytes spilled, {allowed} allowed")
         elif kernel.stack_bytes > allowed:
-            found.append(
-                f"{kernel.name} for {kernel.arch}: {kernel.stack_bytes} bytes of stack, {allowed} allowed"
-            )
+            found.append(f"{where}: {kernel.stack_bytes} bytes of stack, {allowed} allowed")
     return found
 
 

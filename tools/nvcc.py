@@ -60,8 +60,8 @@ def code_flags(archs: str) -> list[str]:
     for arch in re.split(r"[;,\s]+", archs.strip()):
         match = re.fullmatch(r"(\d+)\.(\d[af]?)(\+PTX)?", arch)
         if not match or int(match.group(1)) < 8:
-            raise ValueError(f"TORCH_CUDA_ARCH_LIST: expected architectures such as '9.0' or '12.0+PTX' from 8.0 on, "
-                             f"got {arch!r}")  # fmt: skip
+            expected = "architectures such as '9.0' or '12.0+PTX' from 8.0 on"
+            raise ValueError(f"TORCH_CUDA_ARCH_LIST: expected {expected}, got {arch!r}")
         number = match.group(1) + match.group(2)
         flags.append(f"-gencode=arch=compute_{number},code=sm_{number}")
         if match.group(3):
@@ -115,8 +115,8 @@ def build_library(target: Path, folder: Path, torch_root: Path, archs: str) -> N
     part = target.with_suffix(".part")
     link = [
         compiler, "-shared", "-s", *map(str, objects), f"-L{torch_root / 'lib'}", "-Wl,--no-as-needed", "-ltorch",
-        "-Wl,--as-needed", "-ltorch_cpu", "-lc10", f"-L{library_folder}", "-lcudart_static", "-lrt", "-lpthread", "-ldl",
-        "-Wl,--exclude-libs,ALL", "-o", str(part),
+        "-Wl,--as-needed", "-ltorch_cpu", "-lc10", f"-L{library_folder}", "-lcudart_static", "-lrt", "-lpthread",
+        "-ldl", "-Wl,--exclude-libs,ALL", "-o", str(part),
     ]  # fmt: skip
     run_all([link], 1)
     part.replace(target)
