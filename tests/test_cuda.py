@@ -1,4 +1,4 @@
-"""The kernels on a GPU: against the reference in float64 over the CPU's cases, and as CUDA's machinery sees them."""
+"""The kernels on a GPU: against the reference in float64 over the CPU's cases, and as CUDA sees them."""
 
 import threading
 

@@ -145,22 +145,69 @@ uint64_t exchange(uint64_t mine, int lane_xor) {
   return slots[lane ^ lane_xor].load(std::memory_order_relaxed);
 }
 
+namespace {
+
+// Threads that are started once: ThreadSanitizer takes a millisecond for each.
+class Pool {
+ public:
+  ~Pool() {
+    {
+      const std::lock_guard<std::mutex> lock(mutex_);
+      count_ = -1;
+    }
+    changed_.notify_all();
+    for (std::thread& thread : threads_) thread.join();
+  }
+
+  // Calls work(i) for every i below count, all at a time.
+  void run(int count, const std::function<void(int)>& work) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    while (static_cast<int>(threads_.size()) < count) {
+      threads_.emplace_back([this, i = static_cast<int>(threads_.size()), turn = turn_] { serve(i, turn); });
+    }
+    work_ = &work;
+    count_ = unfinished_ = count;
+    ++turn_;
+    changed_.notify_all();
+    changed_.wait(lock, [&] { return unfinished_ == 0; });
+  }
+
+ private:
+  void serve(int i, int turn) {
+    std::unique_lock<std::mutex> lock(mutex_);
+    for (;;) {
+      changed_.wait(lock, [&] { return count_ < 0 || turn_ != turn; });
+      if (count_ < 0) return;
+      turn = turn_;
+      if (i >= count_) continue;
+      lock.unlock();
+      (*work_)(i);
+      lock.lock();
+      if (--unfinished_ == 0) changed_.notify_all();
+    }
+  }
+
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  std::vector<std::thread> threads_;
+  const std::function<void(int)>* work_ = nullptr;
+  int count_ = 0, unfinished_ = 0, turn_ = 0;
+};
+
+}  // namespace
+
 // Some blocks at a time, so that races between blocks are seen too.
 void launch(int64_t blocks, int threads, const std::function<void()>& kernel) {
   constexpr int64_t kAtOnce = 4;
+  static Pool pool;
   for (int64_t first = 0; first < blocks; first += kAtOnce) {
-    std::vector<std::unique_ptr<Block>> resident;
-    std::vector<std::thread> running;
-    for (int64_t i = first; i < std::min(blocks, first + kAtOnce); ++i) {
-      resident.push_back(std::make_unique<Block>(threads));
-      for (int t = 0; t < threads; ++t) {
-        running.emplace_back([&kernel, block = resident.back().get(), t, i] {
-          self() = {block, t, i};
-          kernel();
-        });
-      }
-    }
-    for (std::thread& thread : running) thread.join();
+    const int resident = static_cast<int>(std::min(kAtOnce, blocks - first));
+    std::vector<std::unique_ptr<Block>> at;
+    for (int i = 0; i < resident; ++i) at.push_back(std::make_unique<Block>(threads));
+    pool.run(resident * threads, [&](int i) {
+      self() = {at[i / threads].get(), i % threads, first + i / threads};
+      kernel();
+    });
   }
 }
 

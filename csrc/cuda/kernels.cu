@@ -26,7 +26,7 @@ int width_of(const Pixels& pixels) { return static_cast<int>(1 + 2 * pixels.clas
 
 // No pixels, no records: the sums of nothing are found without them.
 int64_t parts_of(const Pixels& pixels, const Plan& plan) {
-  return pixels.height * pixels.width * pixels.classes == 0 ? 0 : plan.parts;
+  return pixels.images * pixels.height * pixels.width * pixels.classes == 0 ? 0 : plan.parts;
 }
 
 // Stage A up to its records, or fixed-point sums, in the workspace.

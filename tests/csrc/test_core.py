@@ -42,7 +42,7 @@ def test_core_under_sanitizers(sanitizers):
 
 @pytest.fixture(scope="module")
 def core():
-    folder = build("core")
+    folder = build("core", f"-DLSR_TORCH={Path(torch.__file__).parent}")
     (path,) = folder.glob("lsr_core_numpy*.so")
     spec = importlib.util.spec_from_file_location("lsr_core_numpy", path)
     module = importlib.util.module_from_spec(spec)
