@@ -2,10 +2,10 @@
 PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip
-NATIVE := $(shell find csrc -type f 2>/dev/null) setup.py
+NATIVE := $(shell find csrc tools -type f -not -name '*.pyc' 2>/dev/null) setup.py
 FORMATTED := $(shell find csrc tests benchmarks -name '*.h' -o -name '*.cpp' -o -name '*.inl' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: build demo test lint format bench clean
+.PHONY: build demo test lint format bench wheel clean
 
 build: .venv/built
 
@@ -37,6 +37,11 @@ format: build
 
 bench: build
 	$(BIN)/python benchmarks/loss.py
+
+# With both libraries, for every Python and every torch that pyproject.toml allows.
+wheel: build
+	LSR_CUDA=1 $(PIP) wheel -q --no-deps --no-build-isolation -w dist .
+	$(BIN)/python tools/check_symbols.py dist/*.whl
 
 clean:
 	rm -rf .venv build dist *.egg-info lsr_ext/*.so

@@ -8,6 +8,7 @@
 
 #include "cpu/parallel.h"
 #include "cpu/table_loss.h"
+#include "cuda/kernels.h"
 #include "threads.h"
 
 namespace py = pybind11;
@@ -74,6 +75,57 @@ py::array pixel_gradient(const py::array& logits, const Mask& mask, const Ids& i
   return out;
 }
 
+// The CUDA kernels, emulated: the whole forward pass, and the gradient of its result.
+cuda::Pixels emulated(const cpu::Pixels& p, int64_t blocks) {
+  const cpu::Array& x = p.logits;
+  const auto scalar = x.scalar == cpu::Scalar::kFloat64 ? cuda::Scalar::kFloat64 : cuda::Scalar::kFloat32;
+  const cuda::Array logits{x.data, scalar, x.image_stride, x.class_stride, x.row_stride, x.pixel_stride};
+  return {logits, p.images, p.classes, p.height, p.width, p.mask, p.block_ids, blocks, p.activation};
+}
+
+py::tuple cuda_block_moments(const py::array& logits, const Mask& mask, const Ids& ids, int64_t blocks,
+                             bool softmax) {
+  const py::ssize_t classes = logits.shape(1);
+  py::array_t<double> n(blocks), S({py::ssize_t(blocks), classes}), Q({py::ssize_t(blocks), classes});
+  const cuda::Pixels pixels = emulated(pixels_of(logits, mask, ids, softmax), blocks);
+  const cuda::Plan plan = cuda::plan_moments(pixels);
+  std::vector<char> workspace(cuda::moment_workspace_bytes(pixels, plan));
+  cuda::block_moments(pixels, plan, workspace.data(), n.mutable_data(), S.mutable_data(), Q.mutable_data(),
+                      nullptr);
+  return py::make_tuple(n, S, Q);
+}
+
+py::tuple cuda_loss(const py::array& logits, const Mask& mask, const Ids& ids, const Integers2D& labels,
+                    const Doubles2D& mean, const Doubles2D& std, int mode, int form, double n_eff,
+                    double floor_rel, double floor_abs, double sharpness, bool softmax) {
+  const py::ssize_t blocks = labels.shape(0), classes = logits.shape(1);
+  const cuda::Pixels pixels = emulated(pixels_of(logits, mask, ids, softmax), blocks);
+  const cuda::Plan plan = cuda::plan_moments(pixels);
+  const cuda::Targets targets{labels.data(), 1,       mean.shape(0), nullptr, 1,   mean.data(),
+                              std.data(),    nullptr, true,          true,    true};
+  const Options options{
+      static_cast<Mode>(mode), static_cast<Form>(form), n_eff, 1.0, floor_rel, floor_abs, sharpness};
+  std::vector<char> moments(cuda::moment_workspace_bytes(pixels, plan));
+  std::vector<char> scratch(cuda::loss_workspace_bytes(pixels, targets));
+  py::array_t<double> a({blocks, classes}), b({blocks, classes});
+  double loss = 0;
+  cuda::label_super_resolution(pixels, plan, moments.data(), targets, options, scratch.data(), &loss, true,
+                               a.mutable_data(), b.mutable_data(), nullptr);
+  return py::make_tuple(loss, a, b);
+}
+
+py::array cuda_pixel_gradient(const py::array& logits, const Mask& mask, const Ids& ids, const Doubles2D& a,
+                              const Doubles2D& b, bool softmax) {
+  py::array out(logits.dtype(), std::vector<py::ssize_t>(logits.shape(), logits.shape() + 4));
+  const cpu::Array to = array_of(out);
+  const cuda::Pixels pixels = emulated(pixels_of(logits, mask, ids, softmax), a.shape(0));
+  cuda::pixel_gradient(
+      pixels, {a.data(), b.data(), nullptr, false},
+      {to.data, pixels.logits.scalar, to.image_stride, to.class_stride, to.row_stride, to.pixel_stride},
+      nullptr);
+  return out;
+}
+
 }  // namespace
 }  // namespace lsr
 
@@ -86,4 +138,12 @@ PYBIND11_MODULE(lsr_core_numpy, m) {
         py::arg("floor_rel"), py::arg("floor_abs"), py::arg("sharpness"));
   m.def("pixel_gradient", &lsr::pixel_gradient, py::arg("logits"), py::arg("mask"), py::arg("block_ids"),
         py::arg("a"), py::arg("b"), py::arg("softmax"));
+  m.def("cuda_block_moments", &lsr::cuda_block_moments, py::arg("logits"), py::arg("mask"),
+        py::arg("block_ids"), py::arg("blocks"), py::arg("softmax"));
+  m.def("cuda_loss", &lsr::cuda_loss, py::arg("logits"), py::arg("mask"), py::arg("block_ids"),
+        py::arg("labels"), py::arg("mean"), py::arg("std"), py::arg("mode"), py::arg("form"),
+        py::arg("n_eff"), py::arg("floor_rel"), py::arg("floor_abs"), py::arg("sharpness"),
+        py::arg("softmax"));
+  m.def("cuda_pixel_gradient", &lsr::cuda_pixel_gradient, py::arg("logits"), py::arg("mask"),
+        py::arg("block_ids"), py::arg("a"), py::arg("b"), py::arg("softmax"));
 }

@@ -12,7 +12,8 @@ from types import ModuleType
 
 import torch
 
-from lsr_ext import functional, reference
+from lsr_ext import functional, ops, reference
+from lsr_ext.binary import cuda_archs
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.losses import LabelSuperResolutionLoss
 
@@ -29,5 +30,11 @@ def __getattr__(name: str) -> ModuleType:
 
 
 def build_info() -> dict[str, str]:
-    """Versions, and which build of the CPU kernels this processor runs."""
-    return {"lsr_ext": __version__, "torch": torch.__version__, "cpu": torch.ops.lsr.cpu_build()}
+    """Versions, which build of the CPU kernels this processor runs, and what the CUDA library holds code for."""
+    library = ops.CUDA_LIBRARY
+    return {
+        "lsr_ext": __version__,
+        "torch": torch.__version__,
+        "cpu": torch.ops.lsr.cpu_build(),
+        "cuda": ";".join(cuda_archs(library)) if library.exists() else "none: built without CUDA kernels",
+    }

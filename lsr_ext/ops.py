@@ -17,10 +17,16 @@ if not _LIBRARY.exists():
     raise ImportError(f"{_LIBRARY} is missing: build the extension with `make build`, or reinstall lsr_ext")
 torch.ops.load_library(_LIBRARY)
 
+CUDA_LIBRARY = _LIBRARY.with_name("_C_cuda.so")
+# It needs symbols that only a torch built with CUDA has; a GPU or a driver it needs only to run.
+_has_cuda = torch.version.cuda is not None and CUDA_LIBRARY.exists()
+if _has_cuda:
+    torch.ops.load_library(CUDA_LIBRARY)
+
 
 def has_kernel(device_type: str) -> bool:
     """Whether the operators run on this type of device; "meta" stands for tracing."""
-    return device_type in ("cpu", "meta")
+    return device_type in ("cpu", "meta") or (device_type == "cuda" and _has_cuda)
 
 
 def fused_loss(

@@ -30,11 +30,15 @@ struct Logistic {
 };
 
 template <class V>
-LSR_HD Logistic<V> logistic(V x) {
-  const V e = exp_of(select(x > V{}, -x, x));
+LSR_HD Logistic<V> logistic(V x, V e) {  // e = exp(-|x|)
   const V one = V{} + 1.0f;
   const auto positive = x > V{};
   return {select(positive, one, e), select(positive, e, one), e, inverse_of(one + e)};
+}
+
+template <class V>
+LSR_HD Logistic<V> logistic(V x) {
+  return logistic(x, exp_of(select(x > V{}, -x, x)));
 }
 
 // Turns the logits x of all classes into exp(x_l - max). Static is the number of classes where it is known.

@@ -76,7 +76,8 @@ LSR_HD double target_gap(const Table& t, int64_t k, int64_t l, double centre) {
 
 // Eq. 8, and Eq. 11 in mode intra+inter, of the group that block k leads. Two passes: E[x^2] - E[x]^2
 // cancels.
-LSR_HD Group group_of(const Table& t, const Options& o, int64_t k, int64_t l) {
+template <class T>  // a Table, or one whose means are at hand
+LSR_HD Group group_of(const T& t, const Options& o, int64_t k, int64_t l) {
   double members = 0, sum = 0, within = 0;
   for (int64_t j = k; j < t.blocks; ++j) {
     if (!same_group(t, j, k, l)) continue;
@@ -95,7 +96,8 @@ LSR_HD Group group_of(const Table& t, const Options& o, int64_t k, int64_t l) {
 }
 
 // The matching of one known cell: of the block alone, or of its group.
-LSR_HD Distance match_cell(const Table& t, const Options& o, const Group* group, int64_t k, int64_t l) {
+template <class T>
+LSR_HD Distance match_cell(const T& t, const Options& o, const Group* group, int64_t k, int64_t l) {
   const double r2 = target_variance(t, o, k, l);
   const double floor = o.floor_rel * r2 + o.floor_abs;
   if (group) return match(o.form, target_gap(t, k, l, group->centre), group->variance + floor, r2);
@@ -109,7 +111,8 @@ struct Share {
   double value, weight, sharpness, sharpness_weight;
 };
 
-LSR_HD Share share_of(const Table& t, const Options& o, const Group* group, int64_t k, int64_t l) {
+template <class T>
+LSR_HD Share share_of(const T& t, const Options& o, const Group* group, int64_t k, int64_t l) {
   const double w = weight_of(t, l);
   if (!is_known(t, k, l) || !(w > 0)) return {0, 0, 0, 0};
   const double share = group ? w / group->members : w;
@@ -127,7 +130,8 @@ struct Coefficients {
   double a, b;
 };
 
-LSR_HD Coefficients coefficients_of(const Table& t, const Options& o, const Group* group, const Share& total,
+template <class T>
+LSR_HD Coefficients coefficients_of(const T& t, const Options& o, const Group* group, const Share& total,
                                     int64_t k, int64_t l) {
   const double w = weight_of(t, l);
   if (!is_known(t, k, l) || !(w > 0)) return {0, 0};

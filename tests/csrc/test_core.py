@@ -42,7 +42,7 @@ def test_core_under_sanitizers(sanitizers):
 
 @pytest.fixture(scope="module")
 def core():
-    folder = build("core")
+    folder = build("core", f"-DLSR_TORCH={Path(torch.__file__).parent}")
     (path,) = folder.glob("lsr_core_numpy*.so")
     spec = importlib.util.spec_from_file_location("lsr_core_numpy", path)
     module = importlib.util.module_from_spec(spec)
@@ -76,3 +76,42 @@ def test_core_equals_reference(core, mode, form, softmax):
     value.backward()
     assert loss == pytest.approx(value.item(), rel=1e-12)
     np.testing.assert_allclose(gradient, x.grad, atol=1e-12 * x.grad.abs().max().item())
+
+
+@pytest.mark.parametrize("by_id", [False, True])
+@pytest.mark.parametrize("layout", ["planar", "channels_last", "transposed"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("softmax", [True, False])
+def test_emulated_cuda_kernels_equal_reference(core, softmax, dtype, layout, by_id):
+    """The kernels' own source, on emulated thread blocks: two launches forward, one backward."""
+    rng = np.random.default_rng(0)
+    logits = rng.normal(size=(6, 3, 12, 20)).astype(dtype)
+    if layout == "channels_last":
+        logits = logits.transpose(0, 2, 3, 1).copy().transpose(0, 3, 1, 2)
+    elif layout == "transposed":
+        logits = logits.transpose(0, 1, 3, 2)
+    pixels = (6, *logits.shape[2:])
+    mask = rng.uniform(size=pixels) > 0.3
+    ids = rng.integers(-1, 4, pixels).astype(np.int32) if by_id else None
+    blocks = 4 if by_id else 6
+    labels, mean, std = rng.integers(-1, 2, blocks), rng.uniform(size=(2, 3)), rng.uniform(0.1, 0.3, (2, 3))
+    options = LossOptions(sharpness=0.2, activation="softmax" if softmax else "sigmoid")
+    sums = core.cuda_block_moments(logits, mask, ids, blocks, softmax)
+    loss, a, b = core.cuda_loss(
+        logits, mask, ids, labels, mean, std, MODES.index(options.mode), FORMS.index(options.form),
+        options.n_eff, options.floor_rel, options.floor_abs, options.sharpness, softmax,
+    )  # fmt: skip
+    gradient = core.cuda_pixel_gradient(logits, mask, ids, a, b, softmax)
+
+    x = torch.from_numpy(logits).double().requires_grad_()
+    block_ids = None if ids is None else torch.from_numpy(ids)
+    expected = reference.block_moments(
+        x, torch.from_numpy(mask), options.activation, block_ids=block_ids, num_blocks=blocks if by_id else None
+    )
+    tolerance = 1e-11 if dtype == np.float64 else 2e-6
+    for actual, table in zip(sums, expected, strict=True):
+        np.testing.assert_allclose(actual, table.detach(), rtol=tolerance)
+    value = reference.table_loss(*expected, *map(torch.from_numpy, (labels, mean, std)), options)
+    value.backward()
+    assert loss == pytest.approx(value.item(), rel=10 * tolerance)
+    np.testing.assert_allclose(gradient, x.grad, atol=10 * tolerance * x.grad.abs().max().item())

@@ -1,0 +1,3 @@
+#include "dispatch.h"
+
+template struct lsr::cuda::Launcher<double>;

@@ -1,0 +1,89 @@
+// Stages A, B and C on a CUDA device, on raw pointers and a stream; nothing here waits for the device.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "../lsr/activation.h"
+#include "../lsr/table.h"
+
+#if defined(LSR_EMULATED)
+using LsrStream = void*;
+#else
+#include <cuda_runtime_api.h>
+using LsrStream = cudaStream_t;
+#endif
+
+namespace lsr::cuda {
+
+enum class Scalar : int32_t { kFloat32, kFloat64, kBFloat16, kFloat16 };
+
+// A (N, L, H, W) array in place, whatever its strides (in elements).
+struct Array {
+  void* data;
+  Scalar scalar;
+  int64_t image_stride, class_stride, row_stride, pixel_stride;
+};
+
+// The logits, and which block each pixel belongs to: image k is block k, or as block_ids say.
+struct Pixels {
+  Array logits;
+  int64_t images, classes, height, width;
+  const uint8_t* mask;       // (N, H, W), or null: all pixels are valid
+  const int32_t* block_ids;  // (N, H, W), or null; below 0 = no block
+  int64_t blocks;
+  Activation activation;
+};
+
+// Which kernels serve a layout.
+enum class Path : int32_t {
+  kPlanar,       // each class a plane
+  kInterleaved,  // the classes of a pixel side by side
+  kElements,     // the same for independent classes
+  kStrided       // any strides, any number of classes, block ids: reads the logits more than once
+};
+
+// How the work on some pixels is cut: into parts of each image, a thread block each.
+struct Plan {
+  Path path;
+  bool wide;                  // kPlanar: in vectors, not element by element
+  int64_t parts, part_units;  // of an image; vectors, tiles, ... of a part
+};
+
+// Of stage A. Its workspace holds a record of each part, or, with block ids, the blocks' fixed-point sums.
+Plan plan_moments(const Pixels& pixels);
+int64_t moment_workspace_bytes(const Pixels& pixels, const Plan& plan);
+
+// The sums n (K), S (K, L), Q (K, L), in two launches.
+void block_moments(const Pixels& pixels, const Plan& plan, void* workspace, double* n, double* S, double* Q,
+                   LsrStream stream);
+
+// What the loss is given beside the pixels. Tables are float or double, as `wide` says.
+struct Targets {
+  const int64_t* labels;  // (K, label_columns)
+  int64_t label_columns, label_count;
+  const int64_t* group;  // (K, group_columns), or null
+  int64_t group_columns;
+  const void *mean, *std, *class_weights;
+  bool wide_mean, wide_std, wide_weights;
+};
+
+int64_t loss_workspace_bytes(const Pixels& pixels, const Targets& targets);
+
+// The loss (float, or double if `wide_loss`) and a, b (K, L), in two launches. A label or a block id that is
+// out of range makes all of them NaN: the host cannot look without waiting.
+void label_super_resolution(const Pixels& pixels, const Plan& plan, void* moment_workspace,
+                            const Targets& targets, const Options& options, void* loss_workspace, void* loss,
+                            bool wide_loss, double* a, double* b, LsrStream stream);
+
+// d loss / d p = scale (a + b p); the scale is read on the device, null = 1.
+struct GradientSource {
+  const double *a, *b;
+  const void* scale;
+  bool wide_scale;
+};
+
+// The gradient by the logits, written to every pixel of out, which may be the logits themselves: one launch.
+void pixel_gradient(const Pixels& pixels, const GradientSource& source, const Array& out, LsrStream stream);
+
+}  // namespace lsr::cuda

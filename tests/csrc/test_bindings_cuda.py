@@ -1,0 +1,80 @@
+"""The CUDA operators without a GPU: their own source on emulated thread blocks, for CPU tensors."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from samples import samples
+from test_core import build
+from test_functional import TOLERANCE
+from test_ops import loss_arguments
+
+from lsr_ext import reference
+
+
+@pytest.fixture(scope="module")
+def emulated():
+    folder = build("core", f"-DLSR_TORCH={Path(torch.__file__).parent}")
+    torch.ops.load_library(folder / "liblsr_emulated_torch.so")
+    return torch.ops.lsr_emulated
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
+@given(sample=samples())
+def test_emulated_operators_equal_reference(emulated, sample):
+    """The random cases of the CPU's operators."""
+    maps = sample.options["mask"], sample.options["block_ids"]
+    arguments = loss_arguments(sample.logits, sample.labels, sample.mean, sample.std, sample.options)
+    value, a, b = emulated.label_super_resolution(*arguments)
+    scale = torch.ones((), dtype=value.dtype)
+    gradient = emulated.pixel_gradient(sample.logits, *maps, a, b, scale, sample.options["activation"])
+
+    exact = sample.logits.double().detach().requires_grad_()
+    expected = reference.label_super_resolution_loss(
+        exact, sample.labels, sample.mean, sample.std, **sample.options
+    )
+    (expected_gradient,) = torch.autograd.grad(expected, exact)
+    assert value.dtype == torch.promote_types(sample.logits.dtype, torch.float32)
+    assert gradient.dtype == sample.logits.dtype and gradient.shape == sample.logits.shape
+    torch.testing.assert_close(value.double(), expected.detach(), rtol=1e-5, atol=1e-6)
+    relative, absolute = TOLERANCE[sample.logits.dtype]
+    largest = expected_gradient.abs().max().item() if expected_gradient.numel() else 0.0
+    torch.testing.assert_close(gradient.double(), expected_gradient, rtol=0, atol=relative * largest + absolute)
+
+
+@pytest.mark.parametrize("by_id", [False, True])
+def test_the_gradient_may_overwrite_the_logits(emulated, by_id):
+    torch.manual_seed(0)
+    for layout in (torch.contiguous_format, torch.channels_last):
+        logits = torch.randn(2, 5, 12, 20).to(memory_format=layout)
+        ids = torch.randint(-1, 2, (2, 12, 20), dtype=torch.int32) if by_id else None
+        a, b = torch.rand(2, 2, 5, dtype=torch.float64)
+        expected = emulated.pixel_gradient(logits, None, ids, a, b, None, "softmax")
+        emulated.pixel_gradient_(logits, None, ids, a, b, None, "softmax")
+        assert torch.equal(logits, expected)
+
+
+def test_values_out_of_range_give_nan(emulated):
+    """The host cannot look at them without waiting for the device: the result says it instead."""
+    logits, labels, tables = torch.randn(2, 3, 4, 4), torch.tensor([0, 2]), torch.full((2, 2, 3), 0.3)
+    loss, a, b = emulated.label_super_resolution(*loss_arguments(logits, labels, *tables, {}))
+    assert loss.isnan() and a.isnan().all() and b.isnan().all()
+    ids = torch.full((2, 4, 4), 5, dtype=torch.int32)
+    arguments = loss_arguments(logits, torch.tensor([0, 1]), *tables, {"block_ids": ids})
+    assert emulated.label_super_resolution(*arguments)[0].isnan()
+
+
+def test_wrong_shapes_are_refused(emulated):
+    logits, a = torch.randn(6, 3, 5, 7), torch.rand(6, 3, dtype=torch.float64)
+    with pytest.raises(RuntimeError, match=r"a must be a contiguous float64 \(6, 3\) table"):
+        emulated.pixel_gradient(logits, None, None, a.float(), a, None, "softmax")
+    with pytest.raises(RuntimeError, match="expected 6 blocks, got 5"):
+        emulated.pixel_gradient(logits, None, None, a[:5], a[:5], None, "softmax")
+    with pytest.raises(RuntimeError, match="grad must be a scalar"):
+        emulated.pixel_gradient(logits, None, None, a, a, torch.ones(2), "softmax")
+    with pytest.raises(RuntimeError, match="softmax needs at least 2 classes, got 1"):
+        emulated.block_moments(logits[:, :1], None, None, 6, "softmax")
+    with pytest.raises(RuntimeError, match=r"labels must have shape \(6,\) or \(6, 3\)"):
+        tables = torch.rand(2, 2, 3)
+        emulated.label_super_resolution(*loss_arguments(logits, torch.zeros(6, 2).long(), *tables, {}))
