@@ -1,0 +1,150 @@
+"""A bounded cache that makes each thing once: decoded tiles by their bytes, open slides by their number."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from typing import Any
+from weakref import WeakSet
+
+_caches: WeakSet[Cache] = WeakSet()
+_abandoned: list[Any] = []
+
+
+class Cache:
+    """Least recently used values, up to a budget.
+
+    Safe under threads: when several ask for a value that is not there, one makes it and the others wait. A
+    forked child starts empty: another thread may have been changing a value at the moment of the fork.
+
+    Args:
+        budget: the largest sum of sizes to hold; a value above it is made and handed out, not kept.
+        size: of a value, in the unit of the budget.
+    """
+
+    def __init__(self, budget: int, size: Callable[[Any], int]) -> None:
+        self._size_of = size
+        self._lock = threading.Lock()
+        self._values: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
+        self._being_made: dict[Hashable, _Making] = {}
+        self._held = 0
+        self._hits = self._misses = 0
+        self._budget = budget
+        _caches.add(self)
+
+    def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
+        """The value of `key`, made now if it is not held; what `make` raises is raised for all who wait."""
+        with self._lock:
+            held = self._values.get(key)
+            if held is not None:
+                self._values.move_to_end(key)
+                self._hits += 1
+                return held[0]
+            making = self._being_made.get(key)
+            mine = making is None
+            if mine:
+                making = self._being_made[key] = _Making()
+                self._misses += 1
+        if not mine:
+            return making.wait()
+        try:
+            making.value = make()
+        except BaseException as error:
+            making.error = error
+            raise
+        finally:
+            self._finish(key, making)
+        return making.value
+
+    def discard(self, matches: Callable[[Hashable], bool]) -> None:
+        """Forget the values whose key matches."""
+        with self._lock:
+            for key in [key for key in self._values if matches(key)]:
+                self._held -= self._values.pop(key)[1]
+
+    @property
+    def budget(self) -> int:
+        return self._budget
+
+    def set_budget(self, budget: int) -> None:
+        """Change the budget, dropping what no longer fits.
+
+        Raises:
+            ValueError: a negative budget.
+        """
+        if budget < 0:
+            raise ValueError(f"expected a budget of at least 0, got {budget}")
+        with self._lock:
+            self._budget = budget
+            self._evict()
+
+    def stats(self) -> dict[str, int]:
+        """What is held now (`values`, `size`), and `hits` and `misses` so far."""
+        with self._lock:
+            return {
+                "values": len(self._values),
+                "size": self._held,
+                "hits": self._hits,
+                "misses": self._misses,
+            }
+
+    def _finish(self, key: Hashable, making: _Making) -> None:
+        size = None if making.error is not None else self._size_of(making.value)
+        with self._lock:
+            # A fork or a discard may have come between: then the key is someone else's by now.
+            if self._being_made.get(key) is making:
+                del self._being_made[key]
+                if size is not None and size <= self._budget:
+                    self._values[key] = making.value, size
+                    self._held += size
+                    self._evict()
+        making.done.set()
+
+    def _evict(self) -> None:
+        while self._held > self._budget:
+            self._held -= self._values.popitem(last=False)[1][1]
+
+    def _restart(self) -> None:
+        # Kept alive for ever: closing the parent's handles here could wait on locks that no thread will release.
+        _abandoned.extend(value for value, _ in self._values.values())
+        self._lock = threading.Lock()
+        self._values, self._being_made, self._held = OrderedDict(), {}, 0
+
+
+class _Making:
+    """A value on its way."""
+
+    __slots__ = ("done", "error", "value")
+
+    def __init__(self) -> None:
+        self.done = threading.Event()
+        self.value: Any = None
+        self.error: BaseException | None = None
+
+    def wait(self) -> Any:
+        self.done.wait()
+        if self.error is not None:
+            raise self.error
+        return self.value
+
+
+def _before_fork() -> None:
+    for cache in _caches:
+        cache._lock.acquire()
+
+
+def _after_fork_in_parent() -> None:
+    for cache in _caches:
+        cache._lock.release()
+
+
+def _after_fork_in_child() -> None:
+    for cache in _caches:
+        cache._restart()
+
+
+os.register_at_fork(
+    before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child
+)
