@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable
 from typing import Any
 from weakref import WeakSet
 
+_REMEMBERED = 4096  # keys of values that were made once and not kept
 _caches: WeakSet[Cache] = WeakSet()
 _abandoned: list[Any] = []
 
@@ -29,6 +30,7 @@ class Cache:
         self._lock = threading.Lock()
         self._values: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
         self._being_made: dict[Hashable, _Making] = {}
+        self._seen: OrderedDict[Hashable, bool] = OrderedDict()
         self._held = 0
         self._hits = self._misses = 0
         self._budget = budget
@@ -36,33 +38,57 @@ class Cache:
 
     def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """The value of `key`, made now if it is not held; what `make` raises is raised for all who wait."""
+        return self._get(key, make, keep=True)[0]
+
+    def get_once(self, key: Hashable, make: Callable[[], Any]) -> tuple[Any, bool]:
+        """As `get`, for a value that will hardly be asked for again: kept from the second time on.
+
+        Returns:
+            The value, and whether the caller is the only one to have it.
+        """
+        return self._get(key, make, keep=False)
+
+    def _get(self, key: Hashable, make: Callable[[], Any], keep: bool) -> tuple[Any, bool]:
         with self._lock:
             held = self._values.get(key)
             if held is not None:
                 self._values.move_to_end(key)
                 self._hits += 1
-                return held[0]
+                return held[0], False
             making = self._being_made.get(key)
             mine = making is None
             if mine:
                 making = self._being_made[key] = _Making()
                 self._misses += 1
+                keep = keep or self._seen_before(key)
+            else:
+                making.shared = True
         if not mine:
-            return making.wait()
+            return making.wait(), False
         try:
             making.value = make()
         except BaseException as error:
             making.error = error
             raise
         finally:
-            self._finish(key, making)
-        return making.value
+            self._finish(key, making, keep)
+        return making.value, not (keep or making.shared)
+
+    def _seen_before(self, key: Hashable) -> bool:
+        if self._seen.pop(key, False):
+            return True
+        self._seen[key] = True
+        if len(self._seen) > _REMEMBERED:
+            self._seen.popitem(last=False)
+        return False
 
     def discard(self, matches: Callable[[Hashable], bool]) -> None:
         """Forget the values whose key matches."""
         with self._lock:
             for key in [key for key in self._values if matches(key)]:
                 self._held -= self._values.pop(key)[1]
+            for key in [key for key in self._seen if matches(key)]:
+                del self._seen[key]
 
     @property
     def budget(self) -> int:
@@ -90,8 +116,8 @@ class Cache:
                 "misses": self._misses,
             }
 
-    def _finish(self, key: Hashable, making: _Making) -> None:
-        size = None if making.error is not None else self._size_of(making.value)
+    def _finish(self, key: Hashable, making: _Making, keep: bool) -> None:
+        size = self._size_of(making.value) if keep and making.error is None else None
         with self._lock:
             # A fork or a discard may have come between: then the key is someone else's by now.
             if self._being_made.get(key) is making:
@@ -111,17 +137,19 @@ class Cache:
         _abandoned.extend(value for value, _ in self._values.values())
         self._lock = threading.Lock()
         self._values, self._being_made, self._held = OrderedDict(), {}, 0
+        self._seen.clear()
 
 
 class _Making:
     """A value on its way."""
 
-    __slots__ = ("done", "error", "value")
+    __slots__ = ("done", "error", "shared", "value")
 
     def __init__(self) -> None:
         self.done = threading.Event()
         self.value: Any = None
         self.error: BaseException | None = None
+        self.shared = False
 
     def wait(self) -> Any:
         self.done.wait()

@@ -39,6 +39,11 @@ class Source(NamedTuple):
         key = self.key, self.index, column, row, reduction
         return handles.tiles.get(key, lambda: self.backend.decode_tile(self.index, column, row, reduction))
 
+    def whole_tile(self, column: int, row: int) -> tuple[Tile | None, bool]:
+        """A tile of which every pixel is wanted, and whether it is the caller's own, to do with as he likes."""
+        key = self.key, self.index, column, row, 1
+        return handles.tiles.get_once(key, lambda: self.backend.decode_tile(self.index, column, row, 1))
+
     def announce(self, tiles: Sequence[tuple[int, int]]) -> None:
         if len(tiles) > 1:
             self.backend.announce(self.index, tiles)
@@ -50,33 +55,34 @@ def read_level(source: Source, x: int, y: int, width: int, height: int, with_mas
     check_bytes(source, width * height * (4 if with_mask else 3), f"{width} x {height} px")
     left, top = max(x, 0), max(y, 0)
     right, bottom = min(x + width, level.width), min(y + height, level.height)
+    columns = range(left // level.tile_width, -(-right // level.tile_width))
+    rows = range(top // level.tile_height, -(-bottom // level.tile_height))
+    wanted = [(column, row) for row in rows for column in columns] if left < right and top < bottom else []
+    if (x % level.tile_width, y % level.tile_height, width, height) == (0, 0, *level[3:]) and len(wanted) == 1:
+        tile, owned = source.whole_tile(*wanted[0])
+        if owned and tile is not None and tile.inside is None and (right, bottom) == (x + width, y + height):
+            return Region(tile.pixels, np.ones((height, width), bool) if with_mask else None)
     covered = (left, top, right, bottom) == (x, y, x + width, y + height)
     pixels = np.empty((height, width, 3), np.uint8)
     if source.backend.facts.has_holes or not covered:
         pixels[:] = source.backend.facts.background
     inside = np.zeros((height, width), bool) if with_mask else None
-    if left >= right or top >= bottom:
-        return Region(pixels, inside)
 
     def place(position: tuple[int, int]) -> None:
         column, row = position
-        tile = source.tile(column, row)
-        if tile is None:
-            return
         x0, y0 = column * level.tile_width, row * level.tile_height
         x1, y1 = max(left, x0), max(top, y0)
         x2, y2 = min(right, x0 + level.tile_width), min(bottom, y0 + level.tile_height)
+        whole = x2 - x1 == level.tile_width and y2 - y1 == level.tile_height
+        tile = source.whole_tile(column, row)[0] if whole else source.tile(column, row)
+        if tile is None:
+            return
         there = slice(y1 - y, y2 - y), slice(x1 - x, x2 - x)
         here = slice(y1 - y0, y2 - y0), slice(x1 - x0, x2 - x0)
         pixels[there] = tile.pixels[here]
         if inside is not None:
             inside[there] = True if tile.inside is None else tile.inside[here]
 
-    wanted = [
-        (column, row)
-        for row in range(top // level.tile_height, -(-bottom // level.tile_height))
-        for column in range(left // level.tile_width, -(-right // level.tile_width))
-    ]
     source.announce(wanted)
     for _ in handles.in_threads(place, wanted):
         pass

@@ -9,6 +9,7 @@ part of the sum, so a tile is needed once and no more than a row of tiles is hel
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numba
@@ -43,7 +44,7 @@ def area_part(
     """What some source pixels give to the output.
 
     Args:
-        pixels: uint8 (H, W, C), C-contiguous.
+        pixels: uint8 (H, W, C) with C 1 or 3, C-contiguous.
         placement: where pixel (0, 0) lies, and how large the pixels are.
         window: the source rows and columns that count: first row, end row, first column, end column.
         size: the output's (height, width); what falls outside is left out.
@@ -58,7 +59,7 @@ def area_part(
     values = np.zeros((end - row, end_column_out - column, pixels.shape[2]), np.float32)
     if values.size:
         flat = pixels.reshape(pixels.shape[0], -1)
-        _accumulate(values, flat, top - row, left - column, step_y, step_x, window)
+        _KERNELS[values.shape[2]](values, flat, top - row, left - column, step_y, step_x, window)
     return Part(row, column, values)
 
 
@@ -78,37 +79,74 @@ def _covered(start: float, end: float, count: int) -> tuple[int, int]:
     return first, max(first, min(math.ceil(end), count))
 
 
-@numba.njit(nogil=True, cache=True, fastmath=True)
-def _accumulate(
-    out: np.ndarray,
-    pixels: np.ndarray,
-    top: float,
-    left: float,
-    step_y: float,
-    step_x: float,
-    window: tuple[int, int, int, int],
-) -> None:
-    rows, columns, channels = out.shape
-    first_row, end_row, first_column, end_column = window
-    begin, stop = first_column * channels, end_column * channels
-    line = np.zeros(pixels.shape[1], np.float32)
-    for j in range(rows):
-        start = max(first_row, int(np.floor((j - top) / step_y)))
-        end = min(end_row, int(np.ceil((j + 1 - top) / step_y)))
-        line[begin:stop] = 0
-        # Down first: whole lines of bytes, which the compiler turns into vectors.
-        for r in range(start, end):
-            overlap = min(j + 1.0, top + (r + 1) * step_y) - max(float(j), top + r * step_y)
-            if overlap > 0:
-                weight = np.float32(overlap)
-                for k in range(begin, stop):
-                    line[k] += weight * np.float32(pixels[r, k])
-        for i in range(columns):
-            start = max(first_column, int(np.floor((i - left) / step_x)))
-            end = min(end_column, int(np.ceil((i + 1 - left) / step_x)))
-            for c in range(start, end):
-                overlap = min(i + 1.0, left + (c + 1) * step_x) - max(float(i), left + c * step_x)
-                if overlap > 0:
-                    weight = np.float32(overlap)
-                    for k in range(channels):
-                        out[j, i, k] += weight * line[c * channels + k]
+@numba.njit(nogil=True, cache=True)
+def _spans(
+    columns: int, left: float, step: float, first_column: int, end_column: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Per output column: its first source column from `first_column` on, their number, the outer two's weights."""
+    firsts, counts = np.zeros(columns, np.int64), np.zeros(columns, np.int64)
+    weights = np.zeros((columns, 2), np.float32)
+    for i in range(columns):
+        start = max(first_column, int(np.floor((i - left) / step)))
+        end = min(end_column, int(np.ceil((i + 1 - left) / step)))
+        if start >= end:
+            continue
+        firsts[i], counts[i] = start - first_column, end - start
+        weights[i, 0] = max(min(i + 1.0, left + (start + 1) * step) - max(float(i), left + start * step), 0.0)
+        if end - start > 1:
+            weights[i, 1] = max(min(i + 1.0, left + end * step) - max(float(i), left + (end - 1) * step), 0.0)
+    return firsts, counts, weights
+
+
+def _kernel(channels: int) -> Callable[..., None]:
+    """The kernel for a number of channels, which has to be a constant for its inner loops to unroll."""
+
+    @numba.njit(nogil=True, cache=True, fastmath=True)
+    def accumulate(
+        out: np.ndarray,
+        pixels: np.ndarray,
+        top: float,
+        left: float,
+        step_y: float,
+        step_x: float,
+        window: tuple[int, int, int, int],
+    ) -> None:
+        rows, columns, _ = out.shape
+        first_row, end_row, first_column, end_column = window
+        begin, stop = first_column * channels, end_column * channels
+        firsts, counts, weights = _spans(columns, left, step_x, first_column, end_column)
+        line = np.empty(stop - begin, np.float32)
+        for j in range(rows):
+            start = max(first_row, int(np.floor((j - top) / step_y)))
+            end = min(end_row, int(np.ceil((j + 1 - top) / step_y)))
+            line[:] = 0
+            # Down first: whole lines of bytes, which the compiler turns into vectors.
+            for r in range(start, end):
+                overlap = min(j + 1.0, top + (r + 1) * step_y) - max(float(j), top + r * step_y)
+                weight = np.float32(max(overlap, 0.0))
+                source = pixels[r, begin:stop]
+                for k in range(source.size):
+                    line[k] += weight * np.float32(source[k])
+            across(out[j], line, firsts, counts, weights, np.float32(step_x))
+
+    @numba.njit(nogil=True, cache=True, fastmath=True)
+    def across(
+        out: np.ndarray, line: np.ndarray, firsts: np.ndarray, counts: np.ndarray, weights: np.ndarray, step: float
+    ) -> None:
+        """One output row, (columns, channels), from a line of sums down."""
+        for i in range(out.shape[0]):
+            if counts[i] == 0:
+                continue
+            begin = firsts[i] * channels
+            end = begin + channels * (counts[i] - 1)
+            for k in range(channels):
+                # The second weight is 0 where the two outer pixels are one.
+                out[i, k] += weights[i, 0] * line[begin + k] + weights[i, 1] * line[end + k]
+            for c in range(begin + channels, end, channels):
+                for k in range(channels):
+                    out[i, k] += step * line[c + k]
+
+    return accumulate
+
+
+_KERNELS = {channels: _kernel(channels) for channels in (1, 3)}

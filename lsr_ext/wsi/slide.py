@@ -171,10 +171,9 @@ class Slide:
             )
         return self.mpp
 
-    def reopen(self) -> Slide:
-        """The slide on a fresh handle, its tiles forgotten."""
+    def forget(self) -> None:
+        """Give up the handle and the decoded tiles; the next read opens the file afresh."""
         handles.forget(self._key)
-        return Slide(self.path, self.mpp, self._key.backend)
 
     def tile_order(self, x: float, y: float, step: float) -> tuple[int, int, int]:
         """A key that sorts reads so that neighbours follow each other: level, tile row, tile column.
