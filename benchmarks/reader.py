@@ -42,7 +42,9 @@ def tissue(seed: int) -> np.ndarray:
     if TISSUE.is_file():
         crop = np.roll(tifffile.imread(TISSUE), rng.integers(0, 1000, 2), axis=(0, 1))
     else:
-        crop = np.kron(rng.integers(90, 230, (128, 128, 3)), np.ones((8, 8, 1))) + rng.normal(0, 8, (1024, 1024, 3))
+        crop = np.kron(rng.integers(90, 230, (128, 128, 3)), np.ones((8, 8, 1))) + rng.normal(
+            0, 8, (1024, 1024, 3)
+        )
         crop = crop.clip(0, 255).astype(np.uint8)
     pair = np.concatenate([crop, crop[:, ::-1]], axis=1)
     square = np.concatenate([pair, pair[::-1]], axis=0)
@@ -193,7 +195,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--peers", nargs="*", choices=PEERS, default=list(PEERS))
     parser.add_argument("--peer-python", default=sys.executable, help="the Python that has the peers")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--folder", type=Path, default=Path("build/benchmarks/slides"), help="where slides are written")
+    parser.add_argument(
+        "--folder", type=Path, default=Path("build/benchmarks/slides"), help="where slides are written"
+    )
     parser.add_argument("--json", type=Path, default=Path("build/benchmarks/reader.json"))
     return parser.parse_args()
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-CACHE_BYTES = 128 * 2**20
+CACHE_BYTES = 32 * 2**20
 MPP = 0.25  # of level 0 in the slides that `reader.py` writes
 
 
@@ -202,7 +202,7 @@ def read_all(slides: list, reads: list, threads: int, average_mpp: float | None)
 
 
 def reuse_memory() -> None:
-    """Make glibc keep freed memory, so that nobody is timed on fresh pages: as in `harness.py`, which needs torch."""
+    """Make glibc keep freed memory, so that nobody is timed on fresh pages; `harness.py` needs torch."""
     libc = ctypes.CDLL("libc.so.6")
     for option in (-1, -3):  # trim and mmap thresholds
         if not libc.mallopt(option, 2**31 - 1):
@@ -217,7 +217,7 @@ def status_mib(field: str) -> float:
 
 
 def measure(make: Callable, order: dict) -> dict:
-    """Open the slides afresh, nothing decoded yet, and read; the page cache is emptied first if asked to be cold."""
+    """Open the slides afresh, nothing decoded yet, and read; the page cache is emptied first for a cold one."""
     if order["cold"]:
         for path in order["paths"]:
             with Path(path).open("rb") as file:

@@ -13,9 +13,9 @@ import torch
 
 from lsr_ext.wsi.backend import Backend
 from lsr_ext.wsi.cache import Cache
-from lsr_ext.wsi.errors import CorruptSlideError, SlideError, UnsupportedSlideError
+from lsr_ext.wsi.errors import CorruptSlideError, UnsupportedSlideError
 
-DEFAULT_CACHE_BYTES = 128 * 2**20
+DEFAULT_CACHE_BYTES = 32 * 2**20  # about what a processor caches itself: more made reads slower, not faster
 DEFAULT_HANDLES = 64
 DEFAULT_MAX_READ_BYTES = 2**30
 
@@ -41,7 +41,8 @@ def configure(
     """Set this process's limits; None leaves one as it is.
 
     Args:
-        cache_bytes: of decoded tiles, over all slides. 128 MiB by default.
+        cache_bytes: of decoded tiles, over all slides; 32 MiB by default. A scan in rows over a wide slide wants
+            room for a row of tiles.
         open_handles: slides held open at once, 64 by default; one in use beyond that is closed after its use.
         read_limit_bytes: what one read may take, 1 GiB by default: `Slide.read` raises `ReadTooLargeError` above.
 
@@ -114,9 +115,12 @@ def open_backend(path: Path, backend: str) -> Backend:
 
 
 def in_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-    """`map` over torch.get_num_threads() threads, results in order; in this thread if that is 1."""
+    """`map` over torch.get_num_threads() threads, results in order; in this thread if that is 1.
+
+    Called from one of those threads it stays there: waiting for the others could be waiting for itself.
+    """
     items = list(items)
-    if len(items) < 2 or torch.get_num_threads() < 2:
+    if len(items) < 2 or torch.get_num_threads() < 2 or getattr(_thread, "is_ours", False):
         return map(function, items)
     return _pool(torch.get_num_threads()).map(function, items)
 
@@ -137,12 +141,17 @@ def _is_tiff(path: Path) -> bool:
 
 _pools: dict[int, ThreadPoolExecutor] = {}
 _pools_lock = threading.Lock()
+_thread = threading.local()
+
+
+def _mark_thread() -> None:
+    _thread.is_ours = True
 
 
 def _pool(threads: int) -> ThreadPoolExecutor:
     with _pools_lock:
         if threads not in _pools:
-            _pools[threads] = ThreadPoolExecutor(threads, "lsr_ext.wsi")
+            _pools[threads] = ThreadPoolExecutor(threads, "lsr_ext.wsi", initializer=_mark_thread)
         return _pools[threads]
 
 

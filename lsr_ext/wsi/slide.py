@@ -43,7 +43,7 @@ def open_slide(
 class Slide:
     """A slide that was found readable; make one with `open_slide`.
 
-    It holds no file: handles and decoded tiles are the process's (see `configure`), opened when they are needed. So
+    It holds no file: handles and decoded tiles are the process's (see `configure`), opened when needed. So
     it is small, may be used by any number of threads, pickled, and used after a fork.
 
     Attributes:

@@ -179,7 +179,9 @@ def test_a_resized_rectangle_may_be_squeezed(pyramid):
     assert np.abs(read - expected).max() <= 0.5 + 1e-2
 
 
-@pytest.mark.parametrize(("mpp", "mean", "largest"), [(0.5, 0.3, 0.51), (1.05, 0.5, 6), (2.2, 0.4, 4), (4.2, 0.4, 3)])
+@pytest.mark.parametrize(
+    ("mpp", "mean", "largest"), [(0.5, 0.3, 0.51), (1.05, 0.5, 6), (2.2, 0.4, 4), (4.2, 0.4, 3)]
+)
 def test_jpeg_decoded_small_is_the_area_average_but_for_a_grey_level_or_two(jpeg, mpp, mean, largest):
     path, pixels = jpeg
     read = open_slide(path).read(-8.0, 3.0, 200, 150, mpp=mpp)
@@ -279,7 +281,7 @@ def test_wrong_requests(pyramid, arguments, message):
 
 
 def test_wrong_ways_to_open(pyramid):
-    with pytest.raises(ValueError, match='got "?\'?fastest'):
+    with pytest.raises(ValueError, match="got \"?'?fastest"):
         open_slide(pyramid[0], backend="fastest")
     with pytest.raises(ValueError, match="above 0, got 0"):
         open_slide(pyramid[0], mpp=0)
