@@ -37,6 +37,7 @@ def write_pyramid(
     mpp: float | None = 0.25,
     holes: Collection[tuple[int, int]] = (),
     description: str | None = None,
+    byteorder: str = "<",
     **options: object,
 ) -> list[np.ndarray]:
     """Write a tiled pyramid; `holes` are the (row, column) of tiles of level 0 that are left out.
@@ -50,7 +51,7 @@ def write_pyramid(
         settings["compressionargs"] = {"level": 85}
     if mpp is not None:
         settings |= {"resolution": (1e4 / mpp, 1e4 / mpp), "resolutionunit": "CENTIMETER"}
-    with tifffile.TiffWriter(path) as tiff:
+    with tifffile.TiffWriter(path, byteorder=byteorder) as tiff:
         for level in range(levels):
             pixels = pixels if level == 0 else halved(pixels)
             tiff.write(

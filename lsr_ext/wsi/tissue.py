@@ -15,6 +15,7 @@ from lsr_ext.wsi.slide import Slide
 THUMBNAIL_PX = 2048
 _SMALLEST_PART = 2e-4  # of the thumbnail's area; less is dust
 _LEAST_SATURATION = 0.03  # below, Otsu would part noise from noise: a slide of glass alone
+_GREATEST_SATURATION = 0.2  # above, it would part tissue from tissue: a slide that is covered all over
 _MARKER_VALUE = 0.25  # pen ink and the scanner's black frame are darker than any stain here
 
 
@@ -63,7 +64,7 @@ class TissueMask:
 
 
 def tissue_mask(slide: Slide, thumbnail_px: int = THUMBNAIL_PX) -> TissueMask:
-    """Find tissue on a thumbnail: Otsu's threshold on the saturation, then cleaned.
+    """Find tissue on a thumbnail: Otsu's threshold on the saturation, within [0.03, 0.2], then cleaned.
 
     Stains of every hue are more saturated than glass. Ink and frames (darker than a quarter of white), dust
     and pinholes are left out, by a median filter, an opening, a closing, and limits on areas.
@@ -91,7 +92,7 @@ def tissue_fraction(slide: Slide, rectangles: Sequence[tuple[float, float, float
 def _threshold(saturation: np.ndarray) -> float:
     if np.ptp(saturation) == 0:
         return _LEAST_SATURATION
-    return max(float(threshold_otsu(saturation)), _LEAST_SATURATION)
+    return float(np.clip(threshold_otsu(saturation), _LEAST_SATURATION, _GREATEST_SATURATION))
 
 
 def _cleaned(mask: np.ndarray) -> np.ndarray:
