@@ -12,11 +12,12 @@ from skimage.morphology import disk, remove_small_holes, remove_small_objects
 
 from lsr_ext.wsi.slide import Slide
 
-THUMBNAIL_PX = 2048
+THUMBNAIL_PX, THUMBNAIL_MPP = 2048, 4.0
 _SMALLEST_PART = 2e-4  # of the thumbnail's area; less is dust
 _LEAST_SATURATION = 0.03  # below, Otsu would part noise from noise: a slide of glass alone
 _GREATEST_SATURATION = 0.2  # above, it would part tissue from tissue: a slide that is covered all over
-_MARKER_VALUE = 0.25  # pen ink and the scanner's black frame are darker than any stain here
+_INK_VALUE = 0.25  # pen ink and the scanner's black frame are this dark, and larger than the darkest nuclei
+_INK_RADIUS_PX = 4
 
 
 @dataclass(frozen=True)
@@ -63,21 +64,21 @@ class TissueMask:
         return np.clip(inside / ((right - left) * (bottom - top)), 0.0, 1.0)
 
 
-def tissue_mask(slide: Slide, thumbnail_px: int = THUMBNAIL_PX) -> TissueMask:
+def tissue_mask(slide: Slide) -> TissueMask:
     """Find tissue on a thumbnail: Otsu's threshold on the saturation, within [0.03, 0.2], then cleaned.
 
-    Stains of every hue are more saturated than glass. Ink and frames (darker than a quarter of white), dust
-    and pinholes are left out, by a median filter, an opening, a closing, and limits on areas.
+    Stains of every hue are more saturated than glass. The thumbnail is 2048 px on its longer side, or less where
+    that would be finer than 4 microns per pixel, which shows cells rather than tissue. Ink and frames (areas
+    darker than a quarter of white) and dust are left out, pinholes filled.
 
     Args:
-        slide: any; of a fluorescence slide, where black is background, nothing remains.
-        thumbnail_px: the thumbnail's longer side.
+        slide: any; of a fluorescence slide, where black is background, nothing sensible comes out.
     """
-    pixels, inside = slide.thumbnail(thumbnail_px, with_mask=True)
+    pixels, inside = slide.thumbnail(_thumbnail_px(slide), with_mask=True)
     value = pixels.max(axis=2)
     chroma = value - pixels.min(axis=2)
     saturation = median_filter(chroma / np.maximum(value, 1).astype(np.float32), size=3)
-    candidates = inside & (value >= _MARKER_VALUE * 255)
+    candidates = inside & ~binary_opening(value < _INK_VALUE * 255, disk(_INK_RADIUS_PX))
     mask = np.zeros(inside.shape, dtype=bool)
     if candidates.any():
         mask = candidates & (saturation > _threshold(saturation[candidates]))
@@ -87,6 +88,13 @@ def tissue_mask(slide: Slide, thumbnail_px: int = THUMBNAIL_PX) -> TissueMask:
 def tissue_fraction(slide: Slide, rectangles: Sequence[tuple[float, float, float, float]]) -> np.ndarray:
     """The share of tissue in each rectangle (x, y, width, height) of level-0 pixels: float64 (N,)."""
     return tissue_mask(slide).fractions(rectangles)
+
+
+def _thumbnail_px(slide: Slide) -> int:
+    longest = max(slide.size)
+    if slide.mpp is not None:
+        longest = round(longest * min(slide.mpp) / THUMBNAIL_MPP)
+    return max(min(longest, THUMBNAIL_PX), 1)
 
 
 def _threshold(saturation: np.ndarray) -> float:
