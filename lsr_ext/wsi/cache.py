@@ -11,7 +11,6 @@ from weakref import WeakSet
 
 _REMEMBERED = 4096  # keys of values that were made once and not kept
 _caches: WeakSet[Cache] = WeakSet()
-_abandoned: list[Any] = []
 
 
 class Cache:
@@ -66,13 +65,15 @@ class Cache:
         if not mine:
             return making.wait(), False
         try:
-            making.value = make()
+            value = making.value = make()
         except BaseException as error:
             making.error = error
+            self._finish(key, making, keep=False)
+            # The error knows this frame: without a name for its holder there is no cycle to keep handles open.
+            del making
             raise
-        finally:
-            self._finish(key, making, keep)
-        return making.value, not (keep or making.shared)
+        self._finish(key, making, keep)
+        return value, not (keep or making.shared)
 
     def _seen_before(self, key: Hashable) -> bool:
         if self._seen.pop(key, False):
@@ -117,7 +118,7 @@ class Cache:
             }
 
     def _finish(self, key: Hashable, making: _Making, keep: bool) -> None:
-        size = self._size_of(making.value) if keep and making.error is None else None
+        size = self._size_of(making.value) if keep else None
         with self._lock:
             # A fork or a discard may have come between: then the key is someone else's by now.
             if self._being_made.get(key) is making:
@@ -133,8 +134,6 @@ class Cache:
             self._held -= self._values.popitem(last=False)[1][1]
 
     def _restart(self) -> None:
-        # Kept alive for ever: closing the parent's handles here could wait on locks that no thread will release.
-        _abandoned.extend(value for value, _ in self._values.values())
         self._lock = threading.Lock()
         self._values, self._being_made, self._held = OrderedDict(), {}, 0
         self._seen.clear()
@@ -153,9 +152,13 @@ class _Making:
 
     def wait(self) -> Any:
         self.done.wait()
-        if self.error is not None:
-            raise self.error
-        return self.value
+        error, value = self.error, self.value
+        if error is None:
+            return value
+        try:
+            raise error
+        finally:
+            del self, error  # as above
 
 
 def _before_fork() -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from weakref import WeakSet
 
 import numpy as np
 import openslide
@@ -36,6 +38,7 @@ class OpenSlideBackend:
             raise UnsupportedSlideError(f"{path}: expected a format that OpenSlide reads ({error})") from error
         except openslide.OpenSlideError as error:
             raise CorruptSlideError(f"{path}: {error}") from error
+        _open.add(self)
         self._slide.set_cache(openslide.OpenSlideCache(_CACHE_BYTES))
         properties = dict(self._slide.properties)
         colour = properties.get("openslide.background-color", _WHITE)
@@ -90,3 +93,9 @@ def _tile_px(native: int) -> int:
     if native >= _TILE_PX:
         return min(native, _LARGEST_TILE_PX)
     return native * -(-_TILE_PX // native)
+
+
+_open: WeakSet[OpenSlideBackend] = WeakSet()
+_kept: list[OpenSlideBackend] = []
+# A forked child never closes its parent's: another thread may have held their locks at the moment of the fork.
+os.register_at_fork(before=lambda: _kept.extend(_open), after_in_parent=_kept.clear)

@@ -1,6 +1,7 @@
 """kill -9 at random moments of `lsr cohort build` and `cut`: started again, the bytes are those of a whole run."""
 
 import hashlib
+import os
 import random
 import signal
 import subprocess
@@ -24,27 +25,62 @@ def commands(folder):
     }
 
 
-# Says when the imports are over, which is when there is something to interrupt.
-LAUNCH = "import sys, lsr_ext.cli, lsr_ext.data.cohort; print('ready', flush=True); lsr_ext.cli.main()"
+# Forks a process per command, so that the imports are paid for once.
+SERVER = """
+import os, sys
+import lsr_ext.data.cohort
+from lsr_ext.cli_cohort import app
+from lsr_ext.wsi.resample import Placement, area_part
+import numpy as np
+area_part(np.zeros((2, 2, 3), np.uint8), Placement(0.0, 0.0, 1.0, 1.0), (0, 2, 0, 2), (2, 2))  # loads the kernel
+print("ready", flush=True)
+for line in sys.stdin:
+    child = os.fork()
+    if not child:
+        sys.stdout = open(os.devnull, "w")
+        app(line.rstrip("\\n").split("\\t"))
+        os._exit(0)
+    print(child, flush=True)
+    sys.stdin.readline()
+    print(os.waitpid(child, 0)[1], flush=True)
+"""
 
 
-def launch(arguments):
+@pytest.fixture(scope="module")
+def server():
     process = subprocess.Popen(
-        [sys.executable, "-W", "ignore", "-c", LAUNCH, "cohort", *arguments],
+        [sys.executable, "-W", "ignore", "-c", SERVER],
         cwd=ROOT,
+        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
     )
-    assert process.stdout.readline() == b"ready\n"
-    return process
+    assert process.stdout.readline() == "ready\n"
+    yield process
+    process.stdin.close()
+    process.wait(60)
 
 
-def finish(arguments):
-    """Seconds that the work takes, without the imports."""
-    process = launch(arguments)
+def launch(server, arguments):
+    """Start the command; its process's id."""
+    server.stdin.write("\t".join(arguments) + "\n")
+    server.stdin.flush()
+    return int(server.stdout.readline())
+
+
+def wait(server):
+    """The status with which the last command's process ended; until then its id is not given to another."""
+    server.stdin.write("\n")
+    server.stdin.flush()
+    return int(server.stdout.readline())
+
+
+def finish(server, arguments):
+    """Run the command to its end; the seconds it took."""
     start = time.perf_counter()
-    _, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors.decode()
+    launch(server, arguments)
+    assert wait(server) == 0
     return time.perf_counter() - start
 
 
@@ -60,27 +96,26 @@ def digests(folder, names):
         ("cut", ("store",)),
     ],
 )
-def test_killed_and_started_again(tmp_path, command, outputs):
+def test_killed_and_started_again(tmp_path, server, command, outputs):
     make_cohort(tmp_path, 8)
     arguments = commands(tmp_path)
     if command == "build":
         remove(tmp_path, outputs)
-    seconds = finish(arguments[command])
+    seconds = finish(server, arguments[command])
     expected = digests(tmp_path, outputs)
     assert len(expected) > 8
     remove(tmp_path, outputs)
     rng, killed = random.Random(0), 0
     for moment in range(MOMENTS):
-        process = launch(arguments[command])
+        process = launch(server, arguments[command])
         time.sleep(rng.uniform(0, seconds) * 0.9)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
-        killed += process.returncode == -signal.SIGKILL
+        os.kill(process, signal.SIGKILL)
+        killed += os.WIFSIGNALED(wait(server))
         if moment % 4 == 3:  # every fourth run is brought to its end, the others go on from what was killed
-            finish(arguments[command])
+            finish(server, arguments[command])
             assert digests(tmp_path, outputs) == expected
             remove(tmp_path, outputs)
-    finish(arguments[command])
+    finish(server, arguments[command])
     assert digests(tmp_path, outputs) == expected
     assert killed > MOMENTS / 2
 
