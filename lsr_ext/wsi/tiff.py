@@ -13,6 +13,7 @@ import tifffile
 
 from lsr_ext.wsi.backend import Facts, Level, Tile
 from lsr_ext.wsi.codecs import DECODERS, JPEG, RGB, YCBCR, Coding, decode
+from lsr_ext.wsi.directories import check_directories
 from lsr_ext.wsi.errors import CorruptSlideError, SlideError, UnsupportedSlideError
 from lsr_ext.wsi.resolution import aperio_mpp, ome_mpp, tiff_mpp
 
@@ -58,6 +59,7 @@ class TiffBackend:
         self._path = path
         self._file = _File(path)
         try:
+            check_directories(self._file.descriptor)
             with _parsed(path) as tiff:
                 self.facts, self._tables, self._associated = self._parse(tiff)
         except (SlideError, OSError):
