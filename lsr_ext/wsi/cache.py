@@ -61,7 +61,7 @@ class Cache:
                 self._misses += 1
                 keep = keep or self._seen_before(key)
             else:
-                making.shared = True
+                making.expect()
         if not mine:
             return making.wait(), False
         try:
@@ -73,7 +73,7 @@ class Cache:
             del making
             raise
         self._finish(key, making, keep)
-        return value, not (keep or making.shared)
+        return value, not keep and making.done is None
 
     def _seen_before(self, key: Hashable) -> bool:
         if self._seen.pop(key, False):
@@ -127,7 +127,8 @@ class Cache:
                     self._values[key] = making.value, size
                     self._held += size
                     self._evict()
-        making.done.set()
+        if making.done is not None:
+            making.done.set()
 
     def _evict(self) -> None:
         while self._held > self._budget:
@@ -140,15 +141,19 @@ class Cache:
 
 
 class _Making:
-    """A value on its way."""
+    """A value on its way; `done` is there once somebody waits for it."""
 
-    __slots__ = ("done", "error", "shared", "value")
+    __slots__ = ("done", "error", "value")
 
     def __init__(self) -> None:
-        self.done = threading.Event()
+        self.done: threading.Event | None = None
         self.value: Any = None
         self.error: BaseException | None = None
-        self.shared = False
+
+    def expect(self) -> None:
+        """Say that somebody will wait; under the cache's lock."""
+        if self.done is None:
+            self.done = threading.Event()
 
     def wait(self) -> Any:
         self.done.wait()

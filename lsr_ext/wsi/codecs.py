@@ -62,14 +62,13 @@ def _jpeg(data: bytes, coding: Coding, reduction: int) -> np.ndarray:
         raise ValueError(f"expected a JPEG stream, got bytes {data[:4].hex()}")
     colours = _JPEG_RGB if coding.photometric == RGB else _JPEG_YCBCR
     stream = b"".join((_START, colours, coding.jpeg_tables[2:-2], data[2:]))
-    height, width, *_ = simplejpeg.decode_jpeg_header(stream)
-    if (height, width) != (coding.height, coding.width):
-        raise ValueError(f"expected a JPEG of {coding.width} x {coding.height} px, got {width} x {height}")
+    shape = coding.height // reduction, coding.width // reduction, 3
+    # Room for a tile and no more: whatever size the stream names, it is not taken at its word.
+    room = np.empty(shape, np.uint8)
     if reduction == 1:
-        return simplejpeg.decode_jpeg(stream)
-    # A corner below the exact one: the library picks the smallest size that is not below it.
+        return simplejpeg.decode_jpeg(stream, buffer=room)
     return simplejpeg.decode_jpeg(
-        stream, min_height=height // reduction, min_width=width // reduction, min_factor=reduction
+        stream, buffer=room, min_height=shape[0], min_width=shape[1], min_factor=reduction
     )
 
 

@@ -22,6 +22,7 @@ MAX_TILE_PIXELS = 2**24
 MAX_ASSOCIATED_PIXELS = 2**26
 _REDUCTIONS = (1, 2, 4, 8)  # what libjpeg does for nearly nothing
 _ASPECT_TOLERANCE = 0.01
+_RUN_GAP_BYTES = 16 * 1024
 
 
 class _TileTable(NamedTuple):
@@ -136,11 +137,22 @@ class TiffBackend:
 
     def announce(self, level: int, tiles: Sequence[tuple[int, int]]) -> None:
         table = self._tables[level]
+        start = end = 0
+        # Tiles side by side mostly follow each other in the file: one call for all of a run.
         for column, row in tiles:
             index = row * table.columns + column
-            if table.sizes[index] > 0:
-                offset, size = int(table.offsets[index]), int(table.sizes[index])
-                os.posix_fadvise(self._file.descriptor, offset, size, os.POSIX_FADV_WILLNEED)
+            offset, size = int(table.offsets[index]), int(table.sizes[index])
+            if size <= 0:
+                continue
+            if not 0 <= offset - end <= _RUN_GAP_BYTES:
+                self._read_ahead(start, end)
+                start = offset
+            end = offset + size
+        self._read_ahead(start, end)
+
+    def _read_ahead(self, start: int, end: int) -> None:
+        if end > start:
+            os.posix_fadvise(self._file.descriptor, start, end - start, os.POSIX_FADV_WILLNEED)
 
     def decode_tile(self, level: int, column: int, row: int, reduction: int) -> Tile | None:
         table = self._tables[level]
