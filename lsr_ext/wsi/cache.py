@@ -83,6 +83,9 @@ class Cache:
             self._seen.popitem(last=False)
         return False
 
+    def __contains__(self, key: Hashable) -> bool:
+        return key in self._values
+
     def discard(self, matches: Callable[[Hashable], bool]) -> None:
         """Forget the values whose key matches."""
         with self._lock:

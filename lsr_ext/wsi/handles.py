@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -114,15 +114,29 @@ def open_backend(path: Path, backend: str) -> Backend:
         return OpenSlideBackend(path)
 
 
-def in_threads(function: Callable[[Any], Any], items: Iterable[Any]) -> Iterator[Any]:
-    """`map` over torch.get_num_threads() threads, results in order; in this thread if that is 1.
+def in_threads(function: Callable[[Any], Any], items: Sequence[Any], at_most: int | None = None) -> list[Any]:
+    """`map` over torch.get_num_threads() threads, this one among them, `at_most` so many; results in order.
 
-    Called from one of those threads it stays there: waiting for the others could be waiting for itself.
+    Each thread has its share from the start: handing out single tiles costs more than decoding them. Called from
+    one of these threads it stays there: waiting for the others could be waiting for itself.
     """
-    items = list(items)
-    if len(items) < 2 or torch.get_num_threads() < 2 or getattr(_thread, "is_ours", False):
-        return map(function, items)
-    return _pool(torch.get_num_threads()).map(function, items)
+    threads = min(torch.get_num_threads(), len(items) if at_most is None else at_most)
+    if threads < 2 or getattr(_thread, "is_ours", False):
+        return [function(item) for item in items]
+
+    def work(share: Sequence[Any]) -> list[Any]:
+        return [function(item) for item in share]
+
+    pool = _pool(torch.get_num_threads())
+    others = [pool.submit(work, items[i::threads]) for i in range(1, threads)]
+    results: list[Any] = [None] * len(items)
+    try:
+        results[::threads] = work(items[::threads])
+    finally:
+        wait(others)
+    for i, other in enumerate(others, start=1):
+        results[i::threads] = other.result()
+    return results
 
 
 def _openslide_vendor(path: Path) -> str | None:

@@ -44,9 +44,12 @@ class Source(NamedTuple):
         key = self.key, self.index, column, row, 1
         return handles.tiles.get_once(key, lambda: self.backend.decode_tile(self.index, column, row, 1))
 
-    def announce(self, tiles: Sequence[tuple[int, int]]) -> None:
-        if len(tiles) > 1:
-            self.backend.announce(self.index, tiles)
+    def prepare(self, tiles: Sequence[tuple[int, int]], reduction: int = 1) -> int:
+        """Have the tiles that are not in the cache read ahead; their number."""
+        missing = [tile for tile in tiles if (self.key, self.index, *tile, reduction) not in handles.tiles]
+        if len(missing) > 1:
+            self.backend.announce(self.index, missing)
+        return len(missing)
 
 
 def read_level(source: Source, x: int, y: int, width: int, height: int, with_mask: bool) -> Region:
@@ -83,9 +86,7 @@ def read_level(source: Source, x: int, y: int, width: int, height: int, with_mas
         if inside is not None:
             inside[there] = True if tile.inside is None else tile.inside[here]
 
-    source.announce(wanted)
-    for _ in handles.in_threads(place, wanted):
-        pass
+    handles.in_threads(place, wanted, source.prepare(wanted))
     return Region(pixels, inside)
 
 
@@ -140,8 +141,8 @@ class _Average:
             tiles = [(column, row) for column in self.columns]
             bottom = min((row + 1) * self.level.tile_height, self.level.height)
             self._extend(int(np.ceil((bottom - self.y) / self.step_y)))
-            self.source.announce(tiles)
-            for part in handles.in_threads(self._part, tiles):
+            missing = self.source.prepare(tiles, self.reduction)
+            for part in handles.in_threads(self._part, tiles, missing):
                 self._add(part)
             if row != self.rows[-1]:
                 self._finish(int((bottom - self.y) // self.step_y))

@@ -3,8 +3,7 @@
 import hashlib
 import resource
 import sys
-
-import numpy as np
+from pathlib import Path
 
 from lsr_ext.wsi import SlideError, open_slide
 
@@ -24,8 +23,8 @@ def digest(path: str) -> str:
 
 
 def main() -> None:
-    np.zeros(1)
-    mapped = int(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmSize"))) * 1024
+    status = Path("/proc/self/status").read_text().splitlines()
+    mapped = 1024 * int(next(line.split()[1] for line in status if line.startswith("VmSize")))
     resource.setrlimit(resource.RLIMIT_AS, (mapped + EXTRA_BYTES, mapped + EXTRA_BYTES))
     for line in sys.stdin:
         try:

@@ -125,7 +125,9 @@ def test_a_tile_of_another_size_is_refused_before_it_is_decoded(tmp_path):
     with jpeg.open("rb+") as file:
         file.seek(offset)
         file.write(small)
-    with pytest.raises(CorruptSlideError, match=r"expected a tile of \(128, 128, 3\) bytes, got uint8 \(64, 64, 3\)"):
+    with pytest.raises(
+        CorruptSlideError, match=r"expected a tile of \(128, 128, 3\) bytes, got uint8 \(64, 64, 3\)"
+    ):
         open_slide(jpeg, backend="tiff").read(0, 0, 5, 5, level=0)
 
 
@@ -150,7 +152,9 @@ def test_levels_in_sub_directories_are_found(tmp_path):
     path = tmp_path / "slide.ome.tif"
     options = {"tile": (64, 64), "photometric": "rgb", "compression": "deflate"}
     with tifffile.TiffWriter(path, ome=True) as tiff:
-        tiff.write(PIXELS, subifds=1, metadata={"axes": "YXS", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.4}, **options)
+        tiff.write(
+            PIXELS, subifds=1, metadata={"axes": "YXS", "PhysicalSizeX": 0.5, "PhysicalSizeY": 0.4}, **options
+        )
         tiff.write(PIXELS[::2, ::2], subfiletype=1, **options)
     slide = open_slide(path)
     assert [level[:2] for level in slide.levels] == [(420, 300), (210, 150)]

@@ -61,7 +61,9 @@ def flip(content, rng):
     content = bytearray(content)
     for _ in range(rng.choice([1, 1, 4, 32])):
         edge = rng.random() < 0.5
-        place = rng.choice([rng.randrange(4096), -1 - rng.randrange(8192)]) if edge else rng.randrange(len(content))
+        place = (
+            rng.choice([rng.randrange(4096), -1 - rng.randrange(8192)]) if edge else rng.randrange(len(content))
+        )
         content[place] ^= 1 << rng.randrange(8)
     return content
 

@@ -42,8 +42,8 @@ def small_limits():
 
 def open_files(folder):
     """The slides of a folder that this process holds open."""
-    links = (os.readlink(link) for link in Path("/proc/self/fd").iterdir() if link.is_symlink() and link.exists())
-    return [link for link in links if Path(link).parent == folder]
+    links = [link for link in Path("/proc/self/fd").iterdir() if link.exists()]
+    return [link for link in links if link.readlink().parent == folder]
 
 
 def test_no_more_handles_and_tiles_than_the_limits(slides, tmp_path, small_limits):

@@ -251,6 +251,35 @@ def test_a_read_above_the_limit_is_refused_before_memory_is_taken(pyramid, argum
     assert slide.read(0, 0, 200, 200, **arguments).shape == (200, 200, 3)
 
 
+def test_a_sparse_slide_of_60000_pixels(tmp_path):
+    """Two tiles of 14,000 are there; a thumbnail takes no more than they do, and level 0 at once is refused."""
+    path = tmp_path / "slide.tif"
+    here = {(0, 0), (100, 117)}
+    dark = np.full((512, 512, 3), 40, np.uint8)
+    tiles = (dark if (row, column) in here else None for row in range(118) for column in range(118))
+    with tifffile.TiffWriter(path) as tiff:
+        tiff.write(
+            tiles,
+            shape=(60_000, 60_000, 3),
+            dtype=np.uint8,
+            tile=(512, 512),
+            photometric="rgb",
+            compression="jpeg",
+            metadata=None,
+        )
+    slide = open_slide(path)
+    with pytest.raises(ReadTooLargeError, match=r"takes \d{11} bytes"):
+        slide.read(0, 0, 60_000, 60_000, level=0)
+    region = slide.read_resized(0, 0, 60_416, 60_416, (236, 236), with_mask=True)  # half a tile to a pixel
+    expected = np.zeros((236, 236), bool)
+    for row, column in here:
+        expected[2 * row : 2 * row + 2, 2 * column : 2 * column + 2] = True
+    expected[:, 234:] = False  # the slide ends 96 columns into the 256 of pixel 234
+    np.testing.assert_array_equal(region.inside, expected)
+    assert (region.pixels[~region.inside][:, 0] > 150).all()
+    assert (region.pixels[:2, :2] <= 41).all()
+
+
 def test_a_slide_travels_by_pickle(pyramid):
     slide = open_slide(pyramid[0], mpp=0.5)
     copy = pickle.loads(pickle.dumps(slide))

@@ -60,9 +60,17 @@ def test_fractions_of_parts_of_pixels_are_exact():
     mask = np.random.default_rng(0).random((7, 9)) > 0.5
     tissue = TissueMask(mask, (90, 70))  # ten level-0 pixels to one of the mask
     fine = np.kron(mask, np.ones((10, 10)))
-    rectangles = [(0, 0, 90, 70), (3, 4, 15, 22), (81, 66, 9, 4), (13, 27, 1, 1), (80, 60, 20, 20), (-5, -5, 10, 10)]
+    rectangles = [
+        (0, 0, 90, 70),
+        (3, 4, 15, 22),
+        (81, 66, 9, 4),
+        (13, 27, 1, 1),
+        (80, 60, 20, 20),
+        (-5, -5, 10, 10),
+    ]
     expected = [
-        fine[max(y, 0) : y + height, max(x, 0) : x + width].sum() / (width * height) for x, y, width, height in rectangles
+        fine[max(y, 0) : y + height, max(x, 0) : x + width].sum() / (width * height)
+        for x, y, width, height in rectangles
     ]
     assert tissue.fractions(rectangles) == pytest.approx(expected)
     with pytest.raises(ValueError, match="with an area"):

@@ -3,11 +3,11 @@
 try:
     from lsr_ext.data.cohort.build import build_cohort
     from lsr_ext.data.cohort.dataset import BlockSource, CohortDataset, SlideBlocks
+    from lsr_ext.data.cohort.label_sources import HeatMaps, LabelSource, Masks, PatchProbabilities, Regions
     from lsr_ext.data.cohort.manifest import Manifest, read_manifest
     from lsr_ext.data.cohort.quarantine import Quarantine, QuarantineLimitError, read_report
     from lsr_ext.data.cohort.recipe import PRESETS, Recipe
     from lsr_ext.data.cohort.slides import CohortSlide, assign_splits, list_slides
-    from lsr_ext.data.cohort.sources import HeatMaps, LabelSource, Masks, PatchProbabilities, Regions
     from lsr_ext.data.cohort.store import StoredBlocks, cut_cohort, verify_store
 except ModuleNotFoundError as error:
     raise ModuleNotFoundError(

@@ -18,11 +18,11 @@ from rich.console import Console
 from rich.progress import track
 
 from lsr_ext.data.cohort.grid import Grid, merge_values
+from lsr_ext.data.cohort.label_sources import LabelSource
 from lsr_ext.data.cohort.manifest import make_table, write_table
 from lsr_ext.data.cohort.quarantine import DEFAULT_LIMIT, QuarantineLimitError
 from lsr_ext.data.cohort.recipe import Recipe
 from lsr_ext.data.cohort.slides import CohortSlide, assign_splits
-from lsr_ext.data.cohort.sources import LabelSource
 from lsr_ext.data.labels import quantise_fractions
 from lsr_ext.wsi import SlideError, open_slide, tissue_mask
 

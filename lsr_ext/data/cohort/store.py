@@ -80,7 +80,8 @@ def cut_cohort(
 ) -> Path:
     """Read all blocks of a manifest and write them to a store.
 
-    A shard is written to a temporary name, renamed, and recorded with its SHA-256; blocks carry a CRC-32C each. A run that was interrupted goes on with the first shard that has no record or another checksum, and ends with
+    A shard is written to a temporary name, renamed, and recorded with its SHA-256; blocks carry a CRC-32C each. A
+    run that was interrupted goes on with the first shard that has no record or another checksum, and ends with
     the same bytes. Blocks that cannot be read are retried on a fresh handle, left out of the store's manifest, and
     recorded with the reason; a later run tries them again.
 
@@ -172,8 +173,7 @@ def _cut_shard(
         except (SlideError, OSError) as error:
             failed[row] = f"{type(error).__name__}: {error}"
 
-    for _ in in_threads(cut, sorted(rows, key=blocks.order)):
-        pass
+    in_threads(cut, sorted(rows, key=blocks.order))
     array[rows[0] : rows[-1] + 1] = pixels
     record = {
         "sha256": _digest(_shard_file(folder, shard)),

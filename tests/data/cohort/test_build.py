@@ -27,7 +27,13 @@ from lsr_ext.data.cohort import (
 def test_the_papers_recipe(tmp_path):
     recipe = PRESETS["breast-cancer"]
     assert recipe.label_names == list(CountDistribution.paper("table1").labels)
-    assert [recipe.patch_side((mpp, mpp)) for mpp in (0.25, 0.2325, 0.2527, 0.5, 1.0)] == [2000, 2000, 2000, 1000, 500]
+    assert [recipe.patch_side((mpp, mpp)) for mpp in (0.25, 0.2325, 0.2527, 0.5, 1.0)] == [
+        2000,
+        2000,
+        2000,
+        1000,
+        500,
+    ]
     # At 2.5x (mpp 4) a patch of 2000 px is one of 125 px.
     slide = tmp_path / "slides" / "a.tif"
     slide.parent.mkdir()
@@ -70,7 +76,9 @@ def test_splits_are_by_patient_and_keep_their_shares(tmp_path):
     rows = [f"slides/{slide.name},patient-{i // 3}" for i, slide in enumerate(slides)]
     (tmp_path / "slides.csv").write_text("\n".join(["slide,patient", *rows]))
     source = PatchProbabilities(tmp_path / "p.csv")
-    path = build_cohort(list_slides(tmp_path / "slides.csv"), source, RECIPE, tmp_path / "m.parquet", shares=SHARES)
+    path = build_cohort(
+        list_slides(tmp_path / "slides.csv"), source, RECIPE, tmp_path / "m.parquet", shares=SHARES
+    )
     rows = read_manifest(path).table.to_pylist()
     split_of = {}
     for row in rows:
@@ -128,7 +136,9 @@ def test_slides_that_cannot_be_read_are_reported_and_too_many_end_the_run(tmp_pa
         (str(slides[5]), "ValueError"),
     ]
     assert "slide-000.tif" in report[0]["reason"]
-    with pytest.raises(QuarantineLimitError, match=r"2 of 6 slides left out, more than the limit of 30\.00%.*report"):
+    with pytest.raises(
+        QuarantineLimitError, match=r"2 of 6 slides left out, more than the limit of 30\.00%.*report"
+    ):
         build_cohort(listed, source, RECIPE, tmp_path / "m.parquet", shares=SHARES, limit=0.3)
 
 

@@ -85,7 +85,9 @@ def finish(server, arguments):
 
 
 def digests(folder, names):
-    files = (path for name in names for path in [folder / name, *sorted((folder / name).rglob("*"))] if path.is_file())
+    files = (
+        path for name in names for path in [folder / name, *sorted((folder / name).rglob("*"))] if path.is_file()
+    )
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 

@@ -22,9 +22,7 @@ def slide(tmp_path):
 def test_grids_are_in_rows_and_whole():
     assert (GRID.rows, GRID.columns) == (4, 6)
     assert GRID.rectangles()[7].tolist() == [100, 100, 100, 100]
-    assert GRID.merged(2).rectangles().tolist() == [
-        [x, y, 200, 200] for y in (0, 200) for x in (0, 200, 400)
-    ]
+    assert GRID.merged(2).rectangles().tolist() == [[x, y, 200, 200] for y in (0, 200) for x in (0, 200, 400)]
     assert Grid.over((50, 50), 100).rectangles().shape == (0, 4)
 
 
@@ -142,7 +140,10 @@ def test_regions_as_qupath_writes_them(tmp_path, slide):
         ("{", "not readable JSON"),
         ('{"type": "Feature"}', "expected a GeoJSON FeatureCollection"),
         ('[{"properties": {}}]', "feature 0: expected a named region"),
-        ('[{"properties": {"name": "a"}, "geometry": {"type": "Polygon", "coordinates": [[[0,0]]]}}]', "feature 0"),
+        (
+            '[{"properties": {"name": "a"}, "geometry": {"type": "Polygon", "coordinates": [[[0,0]]]}}]',
+            "feature 0",
+        ),
     ],
 )
 def test_faults_in_regions(tmp_path, slide, content, message):
