@@ -36,24 +36,26 @@ class BlockDataset(Dataset[dict[str, torch.Tensor | int]]):
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor | int]:
         block = self.collection.blocks[index]
-        turns, flip = _draw_symmetry(block.width == block.height) if self.augment else (0, False)
-        pixels = _tensor(block.cut(self.collection.images[block.image]), turns, flip)
+        turns, flip = draw_symmetry(block.width == block.height) if self.augment else (0, False)
+        pixels = to_tensor(block.cut(self.collection.images[block.image]), turns, flip)
         item = {
             "image": pixels.permute(2, 0, 1).contiguous().float() / 255,
             "label": torch.as_tensor(self.collection.labels[index], dtype=torch.int64),
             "index": index,
         }
         if self.with_masks:
-            item["mask"] = _tensor(block.cut(self.collection.masks[block.image]), turns, flip).long()
+            item["mask"] = to_tensor(block.cut(self.collection.masks[block.image]), turns, flip).long()
         return item
 
 
-def _draw_symmetry(is_square: bool) -> tuple[int, bool]:
+def draw_symmetry(is_square: bool) -> tuple[int, bool]:
+    """Quarter turns (half turns unless square) and whether to flip, from torch's global generator."""
     turns, flip = torch.randint(4, ()).item(), torch.randint(2, ()).item() == 1
     return (turns if is_square else turns // 2 * 2), flip
 
 
-def _tensor(array: np.ndarray, turns: int, flip: bool) -> torch.Tensor:
+def to_tensor(array: np.ndarray, turns: int, flip: bool) -> torch.Tensor:
+    """A copy of an (H, W, ...) array, turned by `turns` quarters, then flipped left to right."""
     turned = np.rot90(array, turns)
     # A copy: torch takes no negative strides, and the collection's own array stays out of reach.
     return torch.from_numpy((turned[:, ::-1] if flip else turned).copy())

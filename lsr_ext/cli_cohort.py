@@ -1,0 +1,102 @@
+"""The command line's cohorts: build a manifest from slides and labels, cut its blocks into a store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from lsr_ext.data.cohort import LabelSource, Recipe
+
+app = typer.Typer(help="Cohorts of slides: a manifest of labelled blocks, a store of them.", no_args_is_help=True)
+
+Limit = Annotated[float, typer.Option("--limit", help="Largest share to leave out as unreadable.")]
+
+
+@app.command("build")
+def build_command(
+    slides: Annotated[Path, typer.Argument(help="Folder of slides, or CSV: slide[,patient][,mpp].")],
+    output: Annotated[Path, typer.Argument(help="The manifest, Parquet.")],
+    probabilities: Annotated[Path | None, typer.Option(help="CSV: slide,x,y,probability of patches.")] = None,
+    heat_maps: Annotated[Path | None, typer.Option(help="Folder of heat maps, NAME.npy or NAME.png.")] = None,
+    regions: Annotated[Path | None, typer.Option(help="Folder of GeoJSON regions, NAME.geojson.")] = None,
+    masks: Annotated[Path | None, typer.Option(help="Folder of masks of class ids, NAME.png.")] = None,
+    classes: Annotated[list[str] | None, typer.Option("--class", help="For regions and masks; repeat it.")] = None,
+    preset: Annotated[str, typer.Option(help="The recipe to start from.")] = "breast-cancer",
+    patch_px: Annotated[int | None, typer.Option(help="Side of a patch, in pixels at 40x.")] = None,
+    merge: Annotated[int | None, typer.Option(help="Patches per block, across and down.")] = None,
+    size_px: Annotated[int | None, typer.Option(help="Side that blocks are read at, in pixels.")] = None,
+    edge: Annotated[list[float] | None, typer.Option(help="Inner edges of the bins; repeat it.")] = None,
+    min_tissue: Annotated[float | None, typer.Option(help="Least share of tissue in a block.")] = None,
+    share: Annotated[list[str] | None, typer.Option(help="Split and share, train=0.8; repeat it.")] = None,
+    seed: Annotated[int, typer.Option(help="Of the draw of the splits.")] = 0,
+    limit: Limit = 0.05,
+    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+) -> None:
+    """Write the manifest of a cohort; run again, it goes on where it stopped."""
+    from lsr_ext.data import cohort
+
+    given = {"patch_px": patch_px, "merge": merge, "size_px": size_px, "min_tissue": min_tissue}
+    recipe = _recipe(preset, given | {"edges": tuple(edge) if edge else None})
+    source = _source(probabilities, heat_maps, regions, masks, classes or ())
+    listed = cohort.list_slides(slides)
+    shares = None if share is None else dict(_share(text) for text in share)
+    cohort.build_cohort(listed, source, recipe, output, shares=shares, seed=seed, limit=limit, workers=workers)
+    manifest = cohort.read_manifest(output)
+    left_out = len(cohort.read_report(f"{output}.report.jsonl"))
+    print(f"{output}: {len(manifest)} blocks of {len(listed) - left_out} slides, {left_out} slides left out")
+
+
+@app.command("cut")
+def cut_command(
+    manifest: Annotated[Path, typer.Argument(help="The manifest of a cohort.")],
+    store: Annotated[Path, typer.Argument(help="Folder of the store.")],
+    shard_blocks: Annotated[int, typer.Option(help="Blocks per file.")] = 256,
+    limit: Limit = 0.05,
+) -> None:
+    """Cut a cohort's blocks into a store; run again, it goes on where it stopped."""
+    from lsr_ext.data import cohort
+
+    total = len(cohort.read_manifest(manifest))
+    cohort.cut_cohort(manifest, store, shard_blocks=shard_blocks, limit=limit)
+    kept = len(cohort.StoredBlocks(store).manifest)
+    print(f"{store}: {kept} blocks, {total - kept} left out")
+
+
+def _recipe(preset: str, given: dict[str, object]) -> Recipe:
+    from lsr_ext.data.cohort import PRESETS
+
+    if preset not in PRESETS:
+        raise ValueError(f"expected one of the presets {', '.join(PRESETS)}, got {preset!r}")
+    return replace(PRESETS[preset], **{name: value for name, value in given.items() if value is not None})
+
+
+def _source(
+    probabilities: Path | None,
+    heat_maps: Path | None,
+    regions: Path | None,
+    masks: Path | None,
+    classes: Sequence[str],
+) -> LabelSource:
+    from lsr_ext.data.cohort import HeatMaps, Masks, PatchProbabilities, Regions
+
+    given = [path for path in (probabilities, heat_maps, regions, masks) if path is not None]
+    if len(given) != 1:
+        raise ValueError(f"expected one of --probabilities, --heat-maps, --regions, --masks, got {len(given)}")
+    if probabilities:
+        return PatchProbabilities(probabilities)
+    if heat_maps:
+        return HeatMaps(heat_maps)
+    return Regions(regions, classes) if regions else Masks(given[0], classes)
+
+
+def _share(text: str) -> tuple[str, float]:
+    name, _, number = text.partition("=")
+    try:
+        return name, float(number)
+    except ValueError:
+        raise ValueError(f"expected a split and its share, such as train=0.8, got {text!r}") from None

@@ -1,0 +1,40 @@
+"""Cohorts of slides: a manifest of labelled blocks, a dataset over it, a store of blocks cut beforehand."""
+
+try:
+    from lsr_ext.data.cohort.build import build_cohort
+    from lsr_ext.data.cohort.dataset import BlockSource, CohortDataset, SlideBlocks
+    from lsr_ext.data.cohort.label_sources import HeatMaps, LabelSource, Masks, PatchProbabilities, Regions
+    from lsr_ext.data.cohort.manifest import Manifest, read_manifest
+    from lsr_ext.data.cohort.quarantine import Quarantine, QuarantineLimitError, read_report
+    from lsr_ext.data.cohort.recipe import PRESETS, Recipe
+    from lsr_ext.data.cohort.slides import CohortSlide, assign_splits, list_slides
+    from lsr_ext.data.cohort.store import StoredBlocks, cut_cohort, verify_store
+except ModuleNotFoundError as error:
+    raise ModuleNotFoundError(
+        f"lsr_ext.data.cohort needs the module {error.name!r}: pip install lsr_ext[wsi]", name=error.name
+    ) from error
+
+__all__ = [
+    "PRESETS",
+    "BlockSource",
+    "CohortDataset",
+    "CohortSlide",
+    "HeatMaps",
+    "LabelSource",
+    "Manifest",
+    "Masks",
+    "PatchProbabilities",
+    "Quarantine",
+    "QuarantineLimitError",
+    "Recipe",
+    "Regions",
+    "SlideBlocks",
+    "StoredBlocks",
+    "assign_splits",
+    "build_cohort",
+    "cut_cohort",
+    "list_slides",
+    "read_manifest",
+    "read_report",
+    "verify_store",
+]

@@ -1,0 +1,203 @@
+"""From slides and a source of labels to a manifest, slide by slide, each slide's part kept until all are there."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from rich.console import Console
+from rich.progress import track
+
+from lsr_ext.data.cohort.grid import Grid, merge_values
+from lsr_ext.data.cohort.label_sources import LabelSource
+from lsr_ext.data.cohort.manifest import make_table, write_table
+from lsr_ext.data.cohort.quarantine import DEFAULT_LIMIT, QuarantineLimitError
+from lsr_ext.data.cohort.recipe import Recipe
+from lsr_ext.data.cohort.slides import CohortSlide, assign_splits
+from lsr_ext.data.labels import quantise_fractions
+from lsr_ext.wsi import SlideError, open_slide, tissue_mask
+
+DEFAULT_SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
+_VERSION = 1  # of what a part holds; another one is made anew
+
+
+def build_cohort(
+    slides: Sequence[CohortSlide],
+    source: LabelSource,
+    recipe: Recipe,
+    output: str | Path,
+    *,
+    shares: Mapping[str, float] | None = None,
+    seed: int = 0,
+    limit: float = DEFAULT_LIMIT,
+    workers: int = 1,
+) -> Path:
+    """Write the manifest of a cohort.
+
+    Each slide's part is written to OUTPUT.parts/ and renamed when it is whole; a part of the same slide, labels
+    and recipe is used again. So a run that was interrupted goes on, and ends with the same bytes.
+    Slides that cannot be read, or have no labels, are retried once, then left out and written to
+    OUTPUT.report.jsonl with the reason.
+
+    Args:
+        slides: see `list_slides`.
+        source: of the labels.
+        recipe: how slides are divided.
+        output: the manifest, Parquet.
+        shares: of the splits, by patient where there is one, otherwise by slide; 0.8, 0.1, 0.1 by default.
+        seed: of the draw of the splits.
+        limit: the largest share of the slides to leave out.
+        workers: processes; 1: this one.
+
+    Returns:
+        `output`.
+
+    Raises:
+        QuarantineLimitError: more slides were left out than `limit` allows.
+        ValueError: no blocks, or too few slides for the splits.
+    """
+    output = Path(output)
+    folder = output.with_name(f"{output.name}.parts")
+    folder.mkdir(parents=True, exist_ok=True)
+    for stale in folder.glob(".*.part"):
+        stale.unlink()
+    parts, failures = [], []
+    make = partial(_make_part, source=source, recipe=recipe, folder=folder)
+    for slide, (part, reason) in zip(slides, _each(make, slides, workers), strict=True):
+        if reason is None:
+            parts.append((slide, part))
+            continue
+        failures.append({"slide": str(slide.path), "reason": reason})
+        if len(failures) > limit * len(slides):
+            _write_report(output, failures)
+            raise QuarantineLimitError(
+                f"{len(failures)} of {len(slides)} slides left out, more than the limit of {limit:.2%}; see "
+                f"{_report(output)}; the last: {reason}"
+            )
+    _write_report(output, failures)
+    shares = DEFAULT_SHARES if shares is None else shares
+    _join(parts, output, source, recipe, shares, seed)
+    return output
+
+
+def _each(make: partial, slides: Sequence[CohortSlide], workers: int) -> Iterator[tuple[Path, str | None]]:
+    console = Console(stderr=True)
+    if workers < 2:
+        yield from map(make, track(slides, "slides", console=console))
+        return
+    # Not forked: the decoding threads of this process would be missing.
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield from track(pool.map(make, slides), "slides", total=len(slides), console=console)
+
+
+def _make_part(slide: CohortSlide, source: LabelSource, recipe: Recipe, folder: Path) -> tuple[Path, str | None]:
+    """The file of a slide's blocks, and why there is none."""
+    for attempt in (1, 2):
+        try:
+            part = folder / f"{slide.path.stem}-{_fingerprint(slide, source, recipe)}.parquet"
+            if not part.exists():
+                _write_part(part, _blocks(slide, source, recipe))
+            return part, None
+        except (SlideError, ValueError, OSError) as error:
+            reason = f"{type(error).__name__}: {error}"
+            if attempt == 2:
+                return folder, reason
+    raise AssertionError("unreachable")
+
+
+def _fingerprint(slide: CohortSlide, source: LabelSource, recipe: Recipe) -> str:
+    found = slide.path.stat()
+    facts = [_VERSION, str(slide.path), found.st_size, found.st_mtime_ns, slide.mpp, recipe.as_dict()]
+    facts += [source.name, source.classes, source.fingerprint(slide.path)]
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
+
+
+def _blocks(slide: CohortSlide, source: LabelSource, recipe: Recipe) -> pa.Table:
+    opened = open_slide(slide.path, mpp=slide.mpp)
+    mpp = opened.known_mpp()
+    patches = Grid.over(opened.size, recipe.patch_side(mpp))
+    values = merge_values(source.values(slide.path, opened.size, patches), patches, recipe.merge)
+    rectangles = patches.merged(recipe.merge).rectangles()
+    known = ~np.isnan(values).any(axis=1)
+    values, rectangles = values[known], rectangles[known]
+    tissue = tissue_mask(opened).fractions(rectangles) if len(rectangles) else np.empty(0)
+    enough = tissue >= recipe.min_tissue
+    values, rectangles, tissue = values[enough], rectangles[enough], tissue[enough]
+    many = len(source.classes) > 1
+    labels = quantise_fractions(
+        values if many else values[:, 0], [recipe.edges] * values.shape[1] if many else recipe.edges
+    )
+    count = len(rectangles)
+    x, y, width, height = rectangles.T
+    columns = {
+        "slide": [str(slide.path.resolve())] * count,
+        "patient": [slide.patient] * count,
+        "x": x,
+        "y": y,
+        "width": width,
+        "height": height,
+        "mpp": width * (mpp[0] + mpp[1]) / 2 / recipe.size_px,
+        "size_px": [recipe.size_px] * count,
+        "label_source": [source.name] * count,
+        "split": [""] * count,
+        "tissue_fraction": tissue,
+    }
+    return make_table(columns, labels)
+
+
+def _write_part(path: Path, table: pa.Table) -> None:
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    pq.write_table(table, part, compression="zstd")
+    part.replace(path)
+
+
+def _join(
+    parts: Iterable[tuple[CohortSlide, Path]],
+    output: Path,
+    source: LabelSource,
+    recipe: Recipe,
+    shares: Mapping[str, float],
+    seed: int,
+) -> None:
+    parts = list(parts)
+    groups = [slide.patient or slide.path.stem for slide, _ in parts]
+    splits = assign_splits(groups, shares, seed)
+    tables = []
+    for (_, part), group in zip(parts, groups, strict=True):
+        table = pq.read_table(part)
+        place = table.column_names.index("split")
+        table = table.set_column(place, "split", pa.array([splits[group]] * len(table), pa.string()))
+        place = table.column_names.index("slide")
+        tables.append(table.set_column(place, "slide", _relative(table["slide"], output.parent.resolve())))
+    joined = pa.concat_tables(tables)
+    if not len(joined):
+        raise ValueError(f"{output}: expected at least one block, got none from {len(parts)} slides")
+    about = {"recipe": recipe.as_dict(), "shares": dict(shares), "seed": seed}
+    many = len(source.classes) > 1
+    write_table(joined, output, recipe.label_names, source.classes if many else (), about)
+
+
+def _relative(slides: pa.ChunkedArray, folder: Path) -> pa.Array:
+    """Below the manifest's folder, so that the two can move together; otherwise absolute."""
+    paths = [Path(slide) for slide in slides.to_pylist()]
+    inside = [str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path) for path in paths]
+    return pa.array(inside, pa.string())
+
+
+def _report(output: Path) -> Path:
+    return output.with_name(f"{output.name}.report.jsonl")
+
+
+def _write_report(output: Path, failures: Sequence[Mapping[str, str]]) -> None:
+    part = _report(output).with_suffix(".part")
+    part.write_text("".join(json.dumps(failure) + "\n" for failure in failures))
+    part.replace(_report(output))

@@ -1,0 +1,184 @@
+"""The blocks of a cohort as tensors: read from the slides, or from a store cut beforehand."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, default_collate
+
+from lsr_ext.data.cohort.manifest import Manifest, read_manifest
+from lsr_ext.data.cohort.quarantine import Quarantine
+from lsr_ext.data.dataset import draw_symmetry, to_tensor
+from lsr_ext.wsi import Slide, SlideError, open_slide
+from lsr_ext.wsi.cache import Cache
+
+_slides = Cache(1024, size=lambda slide: 1)
+
+
+class BlockSource(Protocol):
+    """The pixels of a manifest's blocks."""
+
+    manifest: Manifest
+
+    def read(self, row: int) -> np.ndarray:
+        """uint8 (size_px, size_px, 3) of a row of the manifest.
+
+        Raises:
+            SlideError, OSError: it cannot be read.
+        """
+
+    def order(self, row: int) -> tuple:
+        """A key that sorts reads so that neighbours follow each other."""
+
+    def refresh(self, row: int) -> None:
+        """Forget what is held open for the row, so that the next read starts afresh."""
+
+    def rows_lost_with(self, row: int) -> np.ndarray:
+        """The rows that cannot be read if this one cannot: itself, or all of a slide that does not open."""
+
+
+class SlideBlocks:
+    """Blocks read from the slides themselves, each averaged down from its rectangle."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        self.manifest = manifest
+        self._paths, self._slide_of = manifest.slide_paths()
+        self._rectangles = manifest.rectangles
+        self._sizes = manifest.table["size_px"].to_numpy()
+
+    def read(self, row: int) -> np.ndarray:
+        size = int(self._sizes[row])
+        return self._slide(row).read_resized(*self._rectangles[row].tolist(), (size, size))
+
+    def order(self, row: int) -> tuple:
+        x, y, width, _ = self._rectangles[row].tolist()
+        slide = int(self._slide_of[row])
+        try:
+            return slide, *self._slide(row).tile_order(x, y, width / int(self._sizes[row]))
+        except (SlideError, OSError):  # told when it is read
+            return slide, 0, 0, 0
+
+    def refresh(self, row: int) -> None:
+        path = self._paths[self._slide_of[row]]
+        _slides.discard(lambda held: held == path)
+        try:
+            open_slide(path).forget()
+        except (SlideError, OSError):  # nothing is held open then
+            return
+
+    def rows_lost_with(self, row: int) -> np.ndarray:
+        try:
+            self._slide(row)
+        except (SlideError, OSError):
+            return np.flatnonzero(self._slide_of == self._slide_of[row])
+        return np.array([row])
+
+    def _slide(self, row: int) -> Slide:
+        path = self._paths[self._slide_of[row]]
+        return _slides.get(path, lambda: open_slide(path))
+
+
+class CohortDataset(Dataset[dict[str, torch.Tensor | int]]):
+    """Map-style dataset of a cohort's blocks, for `GroupedBatchSampler` and any number of workers.
+
+    An item is a dict as `BlockDataset` gives it: `image`, float32 (3, H, W) in [0, 1]; `label`, int64, a scalar or
+    (L,); `index`, int. A `DataLoader` asks for whole batches: their reads are ordered by slide and tile, and a
+    block that comes twice is read once.
+
+    What cannot be read is retried on a fresh handle, then left out of its batch, which is smaller for it, and
+    counted in `quarantine`; so give the loss no `group`, it finds the groups by the labels. Pass `collate` as
+    the loader's `collate_fn`, for the batch of which nothing is left.
+
+    Args:
+        source: of the pixels: a manifest or its path, a `StoredBlocks`, or another `BlockSource`.
+        split: of the manifest; None: all blocks.
+        augment: flip and turn by quarters at random, as `BlockDataset` does.
+        report: a file for what is left out, one line of JSON per event.
+        limit: the largest share of the blocks to leave out.
+
+    Raises:
+        QuarantineLimitError: when more is left out, from the batch in which that happens.
+        ValueError: a fault in the manifest, or no block in the split.
+    """
+
+    def __init__(
+        self,
+        source: BlockSource | Manifest | str | Path,
+        split: str | None = None,
+        *,
+        augment: bool = False,
+        report: str | Path | None = None,
+        limit: float = 0.05,
+    ) -> None:
+        if isinstance(source, (str, Path)):
+            source = read_manifest(source)
+        self.source: BlockSource = SlideBlocks(source) if isinstance(source, Manifest) else source
+        self.rows = self.source.manifest.rows_of(split)
+        self.labels = self.source.manifest.labels[self.rows]
+        self.augment = augment
+        self.quarantine = Quarantine(len(self.rows), report, limit)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor | int]:
+        """One item.
+
+        Raises:
+            SlideError, OSError: it cannot be read, even on a fresh handle.
+        """
+        row = int(self.rows[index])
+        try:
+            pixels = self.source.read(row)
+        except (SlideError, OSError):
+            self.source.refresh(row)
+            pixels = self.source.read(row)
+        return self._item(index, pixels)
+
+    def __getitems__(self, indices: Sequence[int]) -> list[dict[str, torch.Tensor | int]]:
+        """The items that can be read, in the order of `indices`."""
+        wanted = {int(i) for i in indices if i not in self.quarantine}
+        pixels = {i: self._read(i) for i in sorted(wanted, key=lambda i: self.source.order(int(self.rows[i])))}
+        return [self._item(int(i), pixels[int(i)]) for i in indices if pixels.get(int(i)) is not None]
+
+    @staticmethod
+    def collate(items: list[dict[str, torch.Tensor | int]]) -> dict[str, torch.Tensor]:
+        """A batch; its `image`, `label` and `index` are of length 0 if nothing is left of it."""
+        if items:
+            return default_collate(items)
+        empty = torch.empty(0, dtype=torch.int64)
+        return {"image": torch.empty(0, 3, 0, 0), "label": empty, "index": empty}
+
+    def _read(self, index: int) -> np.ndarray | None:
+        if index in self.quarantine:  # its slide was lost with an earlier block of the batch
+            return None
+        row = int(self.rows[index])
+        try:
+            return self.source.read(row)
+        except (SlideError, OSError):
+            self.source.refresh(row)
+        try:
+            return self.source.read(row)
+        except (SlideError, OSError) as error:
+            self._leave_out(row, error)
+            return None
+
+    def _leave_out(self, row: int, error: Exception) -> None:
+        lost = self.source.rows_lost_with(row)
+        blocks = np.flatnonzero(np.isin(self.rows, lost))
+        table = self.source.manifest.table
+        x, y = (table[name][row].as_py() for name in ("x", "y"))
+        about = {"slide": table["slide"][row].as_py(), "x": x, "y": y, "rows": self.rows[blocks].tolist()}
+        self.quarantine.add(blocks, f"{type(error).__name__}: {error}", about)
+
+    def _item(self, index: int, pixels: np.ndarray) -> dict[str, torch.Tensor | int]:
+        turns, flip = draw_symmetry(pixels.shape[0] == pixels.shape[1]) if self.augment else (0, False)
+        return {
+            "image": to_tensor(pixels, turns, flip).permute(2, 0, 1).contiguous().float() / 255,
+            "label": torch.as_tensor(self.labels[index], dtype=torch.int64),
+            "index": index,
+        }

@@ -1,0 +1,297 @@
+"""Where block labels come from: each source gives every patch of a slide a value in [0, 1], or NaN for unknown."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import shapely
+from PIL import Image
+
+from lsr_ext.data.cohort.grid import Grid
+from lsr_ext.data.images import MAX_PIXELS, read_mask
+
+MAX_TEXT_BYTES = 2**30
+
+
+class LabelSource(Protocol):
+    """Values of the patches of slides.
+
+    Attributes:
+        name: what the manifest says of the labels' source.
+        classes: the names of the L classes that have a value each; empty: one value.
+    """
+
+    name: str
+    classes: tuple[str, ...]
+
+    def values(self, slide: Path, size: tuple[int, int], grid: Grid) -> np.ndarray:
+        """float64 (rows * columns, L), L 1 without classes; NaN: unknown.
+
+        Args:
+            slide: the file; sources go by its name.
+            size: (width, height) in level-0 pixels.
+            grid: the patches.
+
+        Raises:
+            ValueError, OSError: the source's data for this slide are missing or wrong.
+        """
+
+    def fingerprint(self, slide: Path) -> str:
+        """Changes when the values for the slide might."""
+
+
+class PatchProbabilities:
+    """A CSV with the columns slide, x, y, probability: one row per patch, x and y its top left level-0 pixel.
+
+    `slide` is the slide's file name, with or without its suffix. Patches without a row are unknown.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: a wrong column, number or a patch that comes twice; the message names file and row.
+    """
+
+    name = "patch probabilities"
+    classes: tuple[str, ...] = ()
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._patches: dict[str, dict[tuple[int, int], float]] = {}
+        with _text(self.path).open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.DictReader(file)
+            if not {"slide", "x", "y", "probability"} <= set(reader.fieldnames or ()):
+                raise ValueError(
+                    f"{self.path}: expected columns slide,x,y,probability, got {','.join(reader.fieldnames or ())}"
+                )
+            for fields in reader:
+                self._add(fields, f"{self.path}, row {reader.line_num}")
+
+    def _add(self, fields: dict[str, str | None], where: str) -> None:
+        try:
+            corner = int(fields["x"] or ""), int(fields["y"] or "")
+            probability = float(fields["probability"] or "")
+        except (ValueError, TypeError):
+            raise ValueError(f"{where}: expected whole x and y and a probability, got {fields}") from None
+        if not 0 <= probability <= 1:
+            raise ValueError(f"{where}: expected a probability in [0, 1], got {probability}")
+        patches = self._patches.setdefault(Path(fields["slide"] or "").name, {})
+        if corner in patches:
+            raise ValueError(f"{where}: the patch at {corner} comes a second time")
+        patches[corner] = probability
+
+    def values(self, slide: Path, size: tuple[int, int], grid: Grid) -> np.ndarray:
+        patches = self._of(slide)
+        if not patches:
+            raise ValueError(f"{self.path}: expected patches of {slide.name}, found none")
+        values = np.full((grid.rows * grid.columns, 1), np.nan)
+        for (x, y), probability in patches.items():
+            if x % grid.side or y % grid.side or x < 0 or y < 0:
+                raise ValueError(
+                    f"{self.path}, {slide.name}: expected multiples of {grid.side} px, got a patch at {x}, {y}"
+                )
+            column, row = x // grid.side, y // grid.side
+            if column < grid.columns and row < grid.rows:  # the rest reach over the edge
+                values[row * grid.columns + column] = probability
+        return values
+
+    def fingerprint(self, slide: Path) -> str:
+        return _digest(repr(sorted(self._of(slide).items())).encode())
+
+    def _of(self, slide: Path) -> dict[tuple[int, int], float]:
+        return self._patches.get(slide.name) or self._patches.get(_stem(slide.name), {})
+
+
+class HeatMaps:
+    """A folder with a heat map per slide, laid over the whole of it; a patch's value is the map's mean over it.
+
+    `<name>.npy`: (H, W) of numbers in [0, 1], NaN for unknown; `<name>.png`, `.tif`, ...: 8-bit grey, 255 for 1.
+    """
+
+    name = "heat map"
+    classes: tuple[str, ...] = ()
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = _folder(folder)
+
+    def values(self, slide: Path, size: tuple[int, int], grid: Grid) -> np.ndarray:
+        path = _beside(self.folder, slide, (".npy", ".png", ".tif", ".tiff"))
+        return _means(_read_heat_map(path), size, grid.rectangles())[:, None]
+
+    def fingerprint(self, slide: Path) -> str:
+        return _file_digest(_beside(self.folder, slide, (".npy", ".png", ".tif", ".tiff")))
+
+
+class Masks:
+    """A folder with a mask of class ids per slide, laid over the whole of it; values are the classes' fractions.
+
+    Args:
+        folder: of files as `read_mask` takes them.
+        classes: the names of ids 1, 2, ...; 0 is background and has no value. One name: one label per block.
+    """
+
+    name = "mask"
+
+    def __init__(self, folder: str | Path, classes: Sequence[str]) -> None:
+        self.folder, self.classes = _folder(folder), _checked_classes(classes)
+
+    def values(self, slide: Path, size: tuple[int, int], grid: Grid) -> np.ndarray:
+        path = _beside(self.folder, slide, (".npy", ".png", ".tif", ".tiff"))
+        mask = read_mask(path)
+        if mask.min() < 0 or mask.max() > len(self.classes):
+            raise ValueError(
+                f"{path}: expected class ids in [0, {len(self.classes)}], got {mask.min()} to {mask.max()}"
+            )
+        rectangles = grid.rectangles()
+        ids = range(1, len(self.classes) + 1)
+        return np.stack([_means((mask == i).astype(np.float64), size, rectangles) for i in ids], axis=1)
+
+    def fingerprint(self, slide: Path) -> str:
+        path = _beside(self.folder, slide, (".npy", ".png", ".tif", ".tiff"))
+        return _file_digest(path) + repr(self.classes)
+
+
+class Regions:
+    """A folder with GeoJSON per slide, as QuPath exports it; values are the fractions that the regions cover.
+
+    Polygons and multi-polygons in level-0 pixels; `properties.classification.name` (or `properties.name`) is
+    the class. Regions of one class may overlap: their union counts. Other classes are passed over.
+
+    Args:
+        folder: of `<name>.geojson` or `<name>.json`.
+        classes: the names that have a value. One name: one label per block.
+    """
+
+    name = "regions"
+
+    def __init__(self, folder: str | Path, classes: Sequence[str]) -> None:
+        self.folder, self.classes = _folder(folder), _checked_classes(classes)
+
+    def values(self, slide: Path, size: tuple[int, int], grid: Grid) -> np.ndarray:
+        path = _beside(self.folder, slide, (".geojson", ".json"))
+        shapes = _read_regions(path)
+        x, y, width, height = grid.rectangles().T
+        patches = shapely.box(x, y, x + width, y + height)
+        columns = []
+        for name in self.classes:
+            union = shapely.union_all(shapes.get(name, []))
+            shapely.prepare(union)
+            columns.append(shapely.area(shapely.intersection(patches, union)) / grid.side**2)
+        return np.clip(np.stack(columns, axis=1), 0.0, 1.0)
+
+    def fingerprint(self, slide: Path) -> str:
+        return _file_digest(_beside(self.folder, slide, (".geojson", ".json"))) + repr(self.classes)
+
+
+def _read_regions(path: Path) -> dict[str, list[shapely.Geometry]]:
+    try:
+        content = json.loads(_text(path).read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path}: not readable JSON ({error})") from error
+    features = content.get("features") if isinstance(content, dict) else content
+    if not isinstance(features, list):
+        raise ValueError(f"{path}: expected a GeoJSON FeatureCollection or a list of features")
+    shapes: dict[str, list[shapely.Geometry]] = {}
+    for number, feature in enumerate(features):
+        try:
+            properties = feature.get("properties") or {}
+            name = (properties.get("classification") or properties)["name"]
+            shape = shapely.from_geojson(json.dumps(feature["geometry"]))
+        except (AttributeError, KeyError, TypeError, shapely.errors.ShapelyError) as error:
+            raise ValueError(f"{path}, feature {number}: expected a named region ({error!r})") from error
+        if shape.geom_type in ("Polygon", "MultiPolygon"):
+            # Drawn by hand, outlines cross themselves.
+            shapes.setdefault(name, []).append(shapely.make_valid(shape))
+    return shapes
+
+
+def _read_heat_map(path: Path) -> np.ndarray:
+    if path.suffix == ".npy":
+        try:
+            mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # reads the header alone
+        except ValueError as error:
+            raise ValueError(f"{path}: not a readable .npy array ({error})") from error
+        if mapped.ndim != 2 or mapped.dtype.kind not in "fiu" or mapped.size > MAX_PIXELS:
+            raise ValueError(f"{path}: expected (H, W) of at most {MAX_PIXELS} numbers, got {mapped.shape}")
+        heat = np.asarray(mapped, dtype=np.float64)
+    else:
+        with Image.open(path) as image:
+            if image.mode != "L" or image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"{path}: expected 8-bit grey of at most {MAX_PIXELS} px, got {image}")
+            heat = np.asarray(image, dtype=np.float64) / 255
+    if np.nanmin(heat, initial=0.0) < 0 or np.nanmax(heat, initial=0.0) > 1:
+        raise ValueError(f"{path}: expected values in [0, 1], got {np.nanmin(heat)} to {np.nanmax(heat)}")
+    return heat
+
+
+def _means(image: np.ndarray, size: tuple[int, int], rectangles: np.ndarray) -> np.ndarray:
+    """The mean of an image that lies over a slide of `size` in rectangles of level-0 pixels, by exact areas."""
+    rows, columns = image.shape
+    sides = np.arange(rows + 1) * size[1] / rows, np.arange(columns + 1) * size[0] / columns
+    x, y, width, height = rectangles.T
+    means = np.empty(len(rectangles))
+    for i in range(len(rectangles)):
+        down = _lengths(sides[0], y[i], y[i] + height[i])
+        across = _lengths(sides[1], x[i], x[i] + width[i])
+        (r0, r1), (c0, c1) = _support(down), _support(across)
+        means[i] = down[r0:r1] @ image[r0:r1, c0:c1] @ across[c0:c1] / (width[i] * height[i])
+    return np.clip(means, 0.0, 1.0)
+
+
+def _lengths(sides: np.ndarray, start: float, end: float) -> np.ndarray:
+    return np.clip(np.minimum(sides[1:], end) - np.maximum(sides[:-1], start), 0, None)
+
+
+def _support(weights: np.ndarray) -> tuple[int, int]:
+    used = np.flatnonzero(weights)
+    return (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 0)
+
+
+def _beside(folder: Path, slide: Path, suffixes: Sequence[str]) -> Path:
+    found = [path for suffix in suffixes if (path := folder / f"{_stem(slide.name)}{suffix}").is_file()]
+    if len(found) != 1:
+        raise ValueError(
+            f"{folder}: expected one of {_stem(slide.name)}({'|'.join(suffixes)}), found {len(found)}"
+        )
+    return found[0]
+
+
+def _stem(name: str) -> str:
+    return Path(name).name.removesuffix(Path(name).suffix)
+
+
+def _folder(folder: str | Path) -> Path:
+    if not Path(folder).is_dir():
+        raise FileNotFoundError(f"expected a folder of label files, found none at {folder}")
+    return Path(folder)
+
+
+def _text(path: Path) -> Path:
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a file of labels, found none at {path}")
+    if path.stat().st_size > MAX_TEXT_BYTES:
+        raise ValueError(f"{path}: expected at most {MAX_TEXT_BYTES} bytes, got {path.stat().st_size}")
+    return path
+
+
+def _checked_classes(classes: Sequence[str]) -> tuple[str, ...]:
+    if not classes or len(set(classes)) < len(classes):
+        raise ValueError(f"expected distinct names of classes, got {list(classes)}")
+    return tuple(classes)
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return (
+            hashlib.file_digest(file, "sha256").hexdigest()
+            if hasattr(hashlib, "file_digest")
+            else _digest(file.read())
+        )
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()

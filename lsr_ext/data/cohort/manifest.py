@@ -1,0 +1,157 @@
+"""The manifest of a cohort: a Parquet file with a row per labelled block."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+MAX_BYTES = 8 * 2**30
+_METADATA = b"lsr_ext"
+_COLUMNS = {
+    "slide": pa.string(),
+    "patient": pa.string(),
+    "x": pa.int64(),
+    "y": pa.int64(),
+    "width": pa.int64(),
+    "height": pa.int64(),
+    "mpp": pa.float64(),
+    "size_px": pa.int32(),
+    "label_source": pa.string(),
+    "split": pa.string(),
+    "tissue_fraction": pa.float32(),
+}
+_LABEL, _LABELS = pa.int32(), pa.list_(pa.int32())
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """N labelled blocks of slides.
+
+    Attributes:
+        table: a row per block. slide: the file, relative to `folder` if not absolute; patient: who must not be
+            on both sides of a split; x, y, width, height: the block in level-0 pixels; mpp and size_px: the
+            resolution and the side it is read at; label: an integer from 0, -1 for unknown, or a list with one per
+            class; label_source; split; tissue_fraction in [0, 1]; and, in a store, row: where it lies there.
+        folder: of the manifest.
+        label_names: names of the labels 0..Z-1.
+        classes: names of the classes that `label` has one for each of; empty: one label per block.
+    """
+
+    table: pa.Table
+    folder: Path
+    label_names: tuple[str, ...]
+    classes: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return self.table.num_rows
+
+    @property
+    def labels(self) -> np.ndarray:
+        """int64 (N,), or (N, L) with classes."""
+        column = self.table["label"].combine_chunks()
+        if not self.classes:
+            return column.to_numpy().astype(np.int64)
+        return column.flatten().to_numpy().astype(np.int64).reshape(len(self), len(self.classes))
+
+    @property
+    def rectangles(self) -> np.ndarray:
+        """int64 (N, 4): x, y, width, height in level-0 pixels."""
+        return np.stack([self.table[name].to_numpy() for name in ("x", "y", "width", "height")], axis=1)
+
+    def slide_paths(self) -> tuple[list[Path], np.ndarray]:
+        """The distinct slides, and which of them each block lies on: int64 (N,)."""
+        coded = self.table["slide"].combine_chunks().dictionary_encode()
+        paths = [self.folder / slide for slide in coded.dictionary.to_pylist()]  # an absolute one stands alone
+        return paths, coded.indices.to_numpy().astype(np.int64)
+
+    def rows_of(self, split: str | None) -> np.ndarray:
+        """The rows of a split, all without one: int64.
+
+        Raises:
+            ValueError: no block has that split.
+        """
+        if split is None:
+            return np.arange(len(self))
+        splits = np.asarray(self.table["split"].to_pylist())
+        rows = np.flatnonzero(splits == split)
+        if not len(rows):
+            raise ValueError(f"expected one of the splits {sorted(set(splits.tolist()))}, got {split!r}")
+        return rows
+
+
+def make_table(columns: Mapping[str, Sequence | np.ndarray], labels: np.ndarray) -> pa.Table:
+    """A manifest's table from its columns, and labels (N,) or (N, L)."""
+    arrays = {name: pa.array(columns[name], kind) for name, kind in _COLUMNS.items()}
+    many = labels.ndim == 2
+    arrays["label"] = pa.array(labels.tolist(), _LABELS if many else _LABEL)
+    return pa.table(arrays)
+
+
+def write_table(
+    table: pa.Table, path: Path, label_names: Sequence[str], classes: Sequence[str], about: Mapping[str, object]
+) -> None:
+    """Write a manifest to a temporary name, then rename it."""
+    content = {"version": 1, "label_names": list(label_names), "classes": list(classes), **about}
+    metadata = {_METADATA: json.dumps(content, sort_keys=True).encode()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    pq.write_table(table.replace_schema_metadata(metadata), part, compression="zstd")
+    with part.open("rb+") as file:
+        os.fsync(file.fileno())
+    part.replace(path)
+
+
+def read_manifest(path: str | Path) -> Manifest:
+    """Read a cohort's manifest.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it is no manifest, holds impossible values, or would take more than 8 GiB.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a manifest, found none at {path}")
+    try:
+        described = pq.ParquetFile(path)
+        needed = sum(described.metadata.row_group(i).total_byte_size for i in range(described.num_row_groups))
+        if needed > MAX_BYTES:
+            raise ValueError(f"expected at most {MAX_BYTES} bytes, got {needed}")
+        about = json.loads((described.schema_arrow.metadata or {})[_METADATA])
+        manifest = Manifest(described.read(), path.parent, tuple(about["label_names"]), tuple(about["classes"]))
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path}: not a readable manifest of a cohort ({error!r})") from error
+    _check(manifest, path)
+    return manifest
+
+
+def read_about(path: Path) -> dict[str, object]:
+    """What the manifest says of its making."""
+    return json.loads(pq.read_schema(path).metadata[_METADATA])
+
+
+def _check(manifest: Manifest, path: Path) -> None:
+    table = manifest.table
+    kinds = _COLUMNS | {"label": _LABELS if manifest.classes else _LABEL}
+    for name, kind in kinds.items():
+        if name not in table.column_names or table.schema.field(name).type != kind:
+            raise ValueError(f"{path}: expected a column {name} of {kind}, got {table.schema.names}")
+        if name != "patient" and table[name].null_count:
+            raise ValueError(f"{path}: expected no gaps in {name}, got {table[name].null_count}")
+    if not len(manifest):
+        raise ValueError(f"{path}: expected at least one block, got none")
+    if manifest.classes and set(np.diff(table["label"].combine_chunks().offsets)) != {len(manifest.classes)}:
+        raise ValueError(f"{path}: expected {len(manifest.classes)} labels in every row")
+    labels, rectangles = manifest.labels, manifest.rectangles
+    if labels.min() < -1 or labels.max() >= len(manifest.label_names):
+        raise ValueError(
+            f"{path}: expected labels in [-1, {len(manifest.label_names)}), got {labels.min()} to {labels.max()}"
+        )
+    if rectangles[:, 2:].min() < 1 or table["size_px"].to_numpy().min() < 1:
+        raise ValueError(f"{path}: expected sizes of at least 1 px")

@@ -1,0 +1,87 @@
+"""Blocks that cannot be read: left out, counted, written down with the reason; too many end the run."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+DEFAULT_LIMIT = 0.05
+
+
+class QuarantineLimitError(ValueError):
+    """More was left out than the user allows."""
+
+
+class Quarantine:
+    """The blocks of a dataset that are left out, shared by all the processes that the dataset is sent to.
+
+    Args:
+        num_blocks: N.
+        report: a file of JSON lines, one per event: slide, blocks, reason, ...; started anew. None: no report.
+        limit: the largest share of the N blocks to leave out, in [0, 1].
+
+    Raises:
+        ValueError: a limit outside [0, 1].
+    """
+
+    def __init__(self, num_blocks: int, report: str | Path | None = None, limit: float = DEFAULT_LIMIT) -> None:
+        if not 0 <= limit <= 1:
+            raise ValueError(f"expected a limit in [0, 1], got {limit}")
+        self.limit = limit
+        self.report = None if report is None else Path(report)
+        # In shared memory: a DataLoader's workers see each other's.
+        self._left_out = torch.zeros(num_blocks, dtype=torch.bool).share_memory_()
+        if self.report is not None:
+            self.report.parent.mkdir(parents=True, exist_ok=True)
+            self.report.write_bytes(b"")
+
+    def __contains__(self, block: int) -> bool:
+        return bool(self._left_out[block])
+
+    @property
+    def count(self) -> int:
+        """How many blocks are left out."""
+        return int(self._left_out.sum())
+
+    def blocks(self) -> np.ndarray:
+        """Which: int64, increasing."""
+        return np.flatnonzero(self._left_out.numpy())
+
+    def add(self, blocks: Sequence[int] | np.ndarray, reason: str, about: Mapping[str, object]) -> None:
+        """Leave blocks out from now on; those that already are count once.
+
+        Args:
+            blocks: indices into the dataset.
+            reason: of the failure.
+            about: more for the report.
+
+        Raises:
+            QuarantineLimitError: more are left out now than the limit allows.
+        """
+        new = [int(block) for block in blocks if block not in self]
+        if new and self.report is not None:
+            with self.report.open("a") as file:
+                fcntl.flock(file, fcntl.LOCK_EX)
+                # Another process may have been faster.
+                new = [block for block in new if block not in self]
+                if new:
+                    file.write(json.dumps({**about, "blocks": new, "reason": reason}) + "\n")
+                    file.flush()
+                self._left_out[new] = True
+        self._left_out[new] = True
+        if self.count > self.limit * len(self._left_out):
+            where = "" if self.report is None else f"; see {self.report}"
+            raise QuarantineLimitError(
+                f"{self.count} of {len(self._left_out)} blocks cannot be read, more than the limit of "
+                f"{self.limit:.2%}{where}; the last: {reason}"
+            )
+
+
+def read_report(path: str | Path) -> list[dict]:
+    """The events of a report, in the order in which they were written."""
+    return [json.loads(line) for line in Path(path).read_text().splitlines()]

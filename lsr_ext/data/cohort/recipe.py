@@ -1,0 +1,65 @@
+"""How a slide is divided into labelled blocks."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+MPP_AT_40X = 0.25
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Square patches with a value each, merged into square blocks with a label each.
+
+    The grid of patches starts at the slide's top left; blocks that would reach over its edge are left out. Pixels
+    are those at 40x: a slide's own side is halved for each halving of its magnification, which is the power of 2
+    nearest to 0.25 microns per pixel, so that 2000 px at 40x are 1000 px on a 20x slide.
+
+    Args:
+        patch_px: the side of a patch, in pixels at 40x.
+        merge: a block is `merge` x `merge` patches; its value is their maximum.
+        size_px: the side of a block as it is read, in pixels.
+        edges: inner edges of the bins of values, increasing: label = the number of edges at or below the value.
+        min_tissue: blocks with less tissue, as a share of their area, are left out.
+
+    Raises:
+        ValueError: a size below 1, edges that do not increase within (0, 1], `min_tissue` not in [0, 1].
+    """
+
+    patch_px: int
+    merge: int
+    size_px: int
+    edges: tuple[float, ...]
+    min_tissue: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("patch_px", "merge", "size_px"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"expected {name} of at least 1, got {getattr(self, name)}")
+        if not self.edges or not np.all(np.diff([0.0, *self.edges]) > 0) or self.edges[-1] > 1:
+            raise ValueError(f"expected increasing edges in (0, 1], got {self.edges}")
+        if not 0 <= self.min_tissue <= 1:
+            raise ValueError(f"expected min_tissue in [0, 1], got {self.min_tissue}")
+
+    def patch_side(self, mpp: tuple[float, float]) -> int:
+        """The side of a patch in level-0 pixels of a slide of this resolution."""
+        halvings = round(math.log2(math.sqrt(mpp[0] * mpp[1]) / MPP_AT_40X))
+        return max(round(self.patch_px / 2**halvings), 1)
+
+    @property
+    def label_names(self) -> list[str]:
+        """The bins in percent: "0-20", ..."""
+        limits = [f"{100 * edge:g}" for edge in (0.0, *self.edges, 1.0)]
+        return [f"{low}-{high}" for low, high in itertools.pairwise(limits)]
+
+    def as_dict(self) -> dict[str, object]:
+        return asdict(self)
+
+
+# The paper's: section 3.2, Appendix C, and the bins of Table 1.
+BREAST_CANCER = Recipe(patch_px=2000, merge=2, size_px=240, edges=(0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95))
+PRESETS = {"breast-cancer": BREAST_CANCER}

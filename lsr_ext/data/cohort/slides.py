@@ -1,0 +1,106 @@
+"""Which slides make up a cohort, whose they are, and who goes into which split."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".dcm")
+
+
+class CohortSlide(NamedTuple):
+    """A slide of a cohort: its file, its patient, and the mpp to use in place of the file's."""
+
+    path: Path
+    patient: str | None = None
+    mpp: float | None = None
+
+
+def list_slides(source: str | Path) -> list[CohortSlide]:
+    """The slides of a folder, by their suffixes, or of a CSV with the columns slide[,patient][,mpp].
+
+    In a CSV, paths are relative to its folder, and empty fields are unknown.
+
+    Returns:
+        Sorted by path.
+
+    Raises:
+        FileNotFoundError: neither folder nor file.
+        ValueError: no slide, a slide that comes twice, two of one name, or a field that is wrong.
+    """
+    source = Path(source)
+    if source.is_dir():
+        slides = [CohortSlide(path) for path in source.iterdir() if path.suffix.lower() in SUFFIXES]
+    elif source.is_file():
+        slides = _read_slides(source)
+    else:
+        raise FileNotFoundError(f"expected a folder of slides or a CSV of them, found none at {source}")
+    if not slides:
+        raise ValueError(f"{source}: expected slides ({', '.join(SUFFIXES)}), found none")
+    slides.sort(key=lambda slide: str(slide.path))
+    names: dict[str, Path] = {}
+    for slide in slides:
+        # Label files are found by the slide's name.
+        if slide.path.stem in names:
+            raise ValueError(f"{source}: two slides of one name: {names[slide.path.stem]} and {slide.path}")
+        names[slide.path.stem] = slide.path
+    return slides
+
+
+def assign_splits(groups: Sequence[str], shares: Mapping[str, float], seed: int) -> dict[str, str]:
+    """A split for each group (a patient, or a slide), by a draw that depends on the group's name and `seed` alone.
+
+    The groups are put in the order of a hash and dealt out by the shares, rounded to whole groups.
+
+    Args:
+        groups: names; repeats count once.
+        shares: of each split, above 0; their sum counts as 1.
+        seed: of the draw.
+
+    Raises:
+        ValueError: no shares, one that is not above 0, or a split that would stay empty.
+    """
+    if not shares or not all(share > 0 for share in shares.values()):
+        raise ValueError(f"expected shares above 0, got {dict(shares)}")
+    order = sorted(set(groups), key=lambda group: hashlib.sha256(f"{seed}:{group}".encode()).digest())
+    total, done, start, splits = sum(shares.values()), 0.0, 0, {}
+    for split, share in shares.items():
+        done += share
+        end = round(len(order) * done / total)
+        if end == start:
+            raise ValueError(f"{len(order)} slides or patients leave nothing for {split}={share} of {total:g}")
+        splits |= dict.fromkeys(order[start:end], split)
+        start = end
+    return splits
+
+
+def _read_slides(path: Path) -> list[CohortSlide]:
+    slides = []
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        columns = set(reader.fieldnames or ())
+        if "slide" not in columns or columns - {"slide", "patient", "mpp"}:
+            raise ValueError(f"{path}: expected columns slide[,patient][,mpp], got {','.join(columns)}")
+        for fields in reader:
+            where = f"{path}, row {reader.line_num}"
+            if not fields["slide"]:
+                raise ValueError(f"{where}: the slide is empty")
+            slides.append(
+                CohortSlide(path.parent / fields["slide"], fields.get("patient") or None, _mpp(fields, where))
+            )
+    return slides
+
+
+def _mpp(fields: dict[str, str], where: str) -> float | None:
+    if not fields.get("mpp"):
+        return None
+    try:
+        mpp = float(fields["mpp"])
+    except ValueError:
+        mpp = 0.0
+    if not 0 < mpp < float("inf"):
+        raise ValueError(f"{where}: expected an mpp above 0, got {fields['mpp']!r}")
+    return mpp

@@ -1,0 +1,83 @@
+"""Whether a TIFF is whole: all its directories and their values lie inside the file.
+
+tifffile passes over what lies outside with a line in the log, so a file that was cut short would open with fewer
+levels, or without the tags that say how its pixels are coded.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from typing import NamedTuple
+
+MAX_DIRECTORIES = 4096
+_SUB_DIRECTORIES = 330
+_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8, 17: 8, 18: 8}
+
+
+class _Layout(NamedTuple):
+    """How a TIFF, or a BigTIFF, lays out a directory."""
+
+    number: struct.Struct  # of entries
+    entry: struct.Struct  # tag, type, count, value or its offset
+    offset: struct.Struct
+
+
+def check_directories(descriptor: int) -> None:
+    """Follow a TIFF's directories, sub-directories too.
+
+    Raises:
+        ValueError: one lies outside the file, or a value of one does, or there are too many to be true.
+    """
+    size = os.fstat(descriptor).st_size
+    layout, first = _header(descriptor)
+    waiting, seen = [first], set()
+    while waiting:
+        place = waiting.pop()
+        if place == 0 or place in seen:
+            continue
+        seen.add(place)
+        if len(seen) > MAX_DIRECTORIES:
+            raise ValueError(f"expected at most {MAX_DIRECTORIES} directories")
+        waiting += _follow(descriptor, place, layout, size)
+
+
+def _header(descriptor: int) -> tuple[_Layout, int]:
+    start = os.pread(descriptor, 16, 0).ljust(16, b"\0")
+    order = "<" if start[:2] == b"II" else ">"
+    if struct.unpack_from(order + "H", start, 2)[0] == 43:
+        layout = _Layout(*(struct.Struct(order + code) for code in ("Q", "HHQ8s", "Q")))
+        return layout, layout.offset.unpack_from(start, 8)[0]
+    layout = _Layout(*(struct.Struct(order + code) for code in ("H", "HHI4s", "I")))
+    return layout, layout.offset.unpack_from(start, 4)[0]
+
+
+def _follow(descriptor: int, place: int, layout: _Layout, size: int) -> list[int]:
+    """Check the directory at `place`; the offsets of those that it names."""
+    (number,) = layout.number.unpack(_read(descriptor, place, layout.number.size, size))
+    length = number * layout.entry.size
+    content = _read(descriptor, place + layout.number.size, length + layout.offset.size, size)
+    following = [layout.offset.unpack_from(content, length)[0]]
+    for tag, kind, count, field in layout.entry.iter_unpack(content[:length]):
+        values = count * _BYTES.get(kind, 1)
+        (offset,) = layout.offset.unpack(field)
+        if values > layout.offset.size and offset + values > size:
+            raise ValueError(f"expected {values} bytes of tag {tag} at {offset}, in a file of {size} bytes")
+        if tag == _SUB_DIRECTORIES:
+            following += _offsets(descriptor, field, count, kind, layout)
+    return following
+
+
+def _offsets(descriptor: int, field: bytes, count: int, kind: int, layout: _Layout) -> list[int]:
+    if count > MAX_DIRECTORIES:
+        raise ValueError(f"expected at most {MAX_DIRECTORIES} sub-directories, got {count}")
+    order, width = layout.offset.format[0], _BYTES.get(kind, 4)
+    if count * width > layout.offset.size:
+        field = os.pread(descriptor, count * width, layout.offset.unpack(field)[0])
+    return list(struct.unpack_from(f"{order}{count}{'Q' if width == 8 else 'I'}", field))
+
+
+def _read(descriptor: int, place: int, length: int, size: int) -> bytes:
+    if place + length > size:
+        raise ValueError(f"expected a directory of {length} bytes at {place}, in a file of {size} bytes")
+    return os.pread(descriptor, length, place)

@@ -1,0 +1,178 @@
+"""What a process shares between all its slides: open handles, decoded tiles, the decoding threads."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+
+from lsr_ext.wsi.backend import Backend
+from lsr_ext.wsi.cache import Cache
+from lsr_ext.wsi.errors import CorruptSlideError, UnsupportedSlideError
+
+DEFAULT_CACHE_BYTES = 32 * 2**20  # about what a processor caches itself: more made reads slower, not faster
+DEFAULT_HANDLES = 64
+DEFAULT_MAX_READ_BYTES = 2**30
+
+tiles = Cache(DEFAULT_CACHE_BYTES, size=lambda tile: 1 if tile is None else tile.nbytes)
+handles = Cache(DEFAULT_HANDLES, size=lambda handle: 1)
+max_read_bytes = DEFAULT_MAX_READ_BYTES
+
+
+class FileKey(NamedTuple):
+    """A file as it was when it was opened: another file under the same name has another key."""
+
+    path: str
+    device: int
+    inode: int
+    size: int
+    changed_ns: int
+    backend: str
+
+
+def configure(
+    *, cache_bytes: int | None = None, open_handles: int | None = None, read_limit_bytes: int | None = None
+) -> None:
+    """Set this process's limits; None leaves one as it is.
+
+    Args:
+        cache_bytes: of decoded tiles, over all slides; 32 MiB by default. A scan in rows over a wide slide wants
+            room for a row of tiles.
+        open_handles: slides held open at once, 64 by default; one in use beyond that is closed after its use.
+        read_limit_bytes: what one read may take, 1 GiB by default: `Slide.read` raises `ReadTooLargeError` above.
+
+    A process that is forked later has the same limits; one that is spawned has the defaults.
+
+    Raises:
+        ValueError: a limit below 0.
+    """
+    global max_read_bytes
+    if cache_bytes is not None:
+        tiles.set_budget(cache_bytes)
+    if open_handles is not None:
+        handles.set_budget(open_handles)
+    if read_limit_bytes is not None:
+        if read_limit_bytes < 0:
+            raise ValueError(f"expected a limit of at least 0 bytes, got {read_limit_bytes}")
+        max_read_bytes = read_limit_bytes
+
+
+def file_key(path: Path, backend: str) -> FileKey:
+    """The key of the file as it lies there now.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a slide, found none at {path}")
+    found = path.stat()
+    return FileKey(str(path), found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, backend)
+
+
+def handle(key: FileKey) -> Backend:
+    """The open file of a key."""
+    return handles.get(key, lambda: open_backend(Path(key.path), key.backend))
+
+
+def forget(key: FileKey) -> None:
+    """Close a file and drop its tiles, so that the next read starts afresh."""
+    handles.discard(lambda held: held == key)
+    tiles.discard(lambda held: held[0] == key)
+
+
+def open_backend(path: Path, backend: str) -> Backend:
+    """Open a file with "tiff", "openslide", or by what the file is ("auto").
+
+    Formats whose tiles must be stitched or that need more than a TIFF says go to OpenSlide; plain tiled
+    TIFF and SVS, and what OpenSlide does not know, to the `tiff` backend.
+
+    Raises:
+        UnsupportedSlideError: no backend reads it.
+        CorruptSlideError: it is damaged.
+    """
+    # Imported here: each backend needs packages that the other does without.
+    from lsr_ext.wsi.openslide import OpenSlideBackend
+    from lsr_ext.wsi.tiff import TiffBackend
+
+    if backend == "tiff":
+        return TiffBackend(path)
+    if backend == "openslide":
+        return OpenSlideBackend(path)
+    vendor = _openslide_vendor(path)
+    if not _is_tiff(path) or vendor not in (None, "aperio", "generic-tiff"):
+        return OpenSlideBackend(path)
+    try:
+        return TiffBackend(path)
+    except UnsupportedSlideError:
+        if vendor is None:
+            raise
+        return OpenSlideBackend(path)
+
+
+def in_threads(function: Callable[[Any], Any], items: Sequence[Any], at_most: int | None = None) -> list[Any]:
+    """`map` over torch.get_num_threads() threads, this one among them, `at_most` so many; results in order.
+
+    Each thread has its share from the start: handing out single tiles costs more than decoding them. Called from
+    one of these threads it stays there: waiting for the others could be waiting for itself.
+    """
+    threads = min(torch.get_num_threads(), len(items) if at_most is None else at_most)
+    if threads < 2 or getattr(_thread, "is_ours", False):
+        return [function(item) for item in items]
+
+    def work(share: Sequence[Any]) -> list[Any]:
+        return [function(item) for item in share]
+
+    pool = _pool(torch.get_num_threads())
+    others = [pool.submit(work, items[i::threads]) for i in range(1, threads)]
+    results: list[Any] = [None] * len(items)
+    try:
+        results[::threads] = work(items[::threads])
+    finally:
+        wait(others)
+    for i, other in enumerate(others, start=1):
+        results[i::threads] = other.result()
+    return results
+
+
+def _openslide_vendor(path: Path) -> str | None:
+    import openslide
+
+    try:
+        return openslide.OpenSlide.detect_format(path)
+    except openslide.OpenSlideError as error:
+        raise CorruptSlideError(f"{path}: {error}") from error
+
+
+def _is_tiff(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+
+
+_pools: dict[int, ThreadPoolExecutor] = {}
+_pools_lock = threading.Lock()
+_thread = threading.local()
+
+
+def _mark_thread() -> None:
+    _thread.is_ours = True
+
+
+def _pool(threads: int) -> ThreadPoolExecutor:
+    with _pools_lock:
+        if threads not in _pools:
+            _pools[threads] = ThreadPoolExecutor(threads, "lsr_ext.wsi", initializer=_mark_thread)
+        return _pools[threads]
+
+
+def _after_fork_in_child() -> None:
+    global _pools_lock
+    _pools_lock = threading.Lock()
+    _pools.clear()  # their threads stayed with the parent
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)

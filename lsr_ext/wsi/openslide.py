@@ -1,0 +1,101 @@
+"""Every format that OpenSlide reads, cut into tiles of ours."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from weakref import WeakSet
+
+import numpy as np
+import openslide
+
+from lsr_ext.wsi.backend import Facts, Level, Tile
+from lsr_ext.wsi.errors import CorruptSlideError, UnsupportedSlideError
+from lsr_ext.wsi.resolution import openslide_mpp
+
+_WHITE = "FFFFFF"
+_TILE_PX, _LARGEST_TILE_PX = 512, 4096
+_CACHE_BYTES = 32 * 2**20
+
+
+class OpenSlideBackend:
+    """A slide as OpenSlide shows it.
+
+    Its tiles are whole numbers of OpenSlide's own, so that those are decoded once. Where a level's downsample
+    is no whole number, OpenSlide shifts pixels by fractions of one and interpolates.
+
+    Raises:
+        UnsupportedSlideError: OpenSlide does not know the format.
+        CorruptSlideError: it does, and the file is damaged.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._slide = openslide.OpenSlide(path)
+        except openslide.OpenSlideUnsupportedFormatError as error:
+            raise UnsupportedSlideError(f"{path}: expected a format that OpenSlide reads ({error})") from error
+        except openslide.OpenSlideError as error:
+            raise CorruptSlideError(f"{path}: {error}") from error
+        _open.add(self)
+        self._slide.set_cache(openslide.OpenSlideCache(_CACHE_BYTES))
+        properties = dict(self._slide.properties)
+        colour = properties.get("openslide.background-color", _WHITE)
+        self.facts = Facts(
+            backend="openslide",
+            levels=tuple(self._level(index, properties) for index in range(self._slide.level_count)),
+            vendor=properties.get("openslide.vendor", ""),
+            mpp=openslide_mpp(properties),
+            background=tuple(bytes.fromhex(colour)),
+            has_holes=True,
+            properties=properties,
+            associated=tuple(self._slide.associated_images),
+        )
+
+    def _level(self, index: int, properties: Mapping[str, str]) -> Level:
+        width, height = self._slide.level_dimensions[index]
+        native = [int(properties.get(f"openslide.level[{index}].tile-{side}", 1)) for side in ("width", "height")]
+        tile_width, tile_height = (_tile_px(px) for px in native)
+        return Level(width, height, self._slide.level_downsamples[index], tile_width, tile_height)
+
+    def reductions(self, level: int) -> Sequence[int]:
+        return (1,)
+
+    def announce(self, level: int, tiles: Sequence[tuple[int, int]]) -> None:
+        """OpenSlide tells nobody where its tiles lie."""
+
+    def decode_tile(self, level: int, column: int, row: int, reduction: int) -> Tile:
+        spec = self.facts.levels[level]
+        left, top = column * spec.tile_width, row * spec.tile_height
+        size = min(spec.tile_width, spec.width - left), min(spec.tile_height, spec.height - top)
+        corner = round(left * spec.downsample), round(top * spec.downsample)
+        try:
+            # Alpha is 0 where there is no tile; the colours there are 0 too.
+            rgba = np.asarray(self._slide.read_region(corner, level, size))
+        except openslide.OpenSlideError as error:
+            raise CorruptSlideError(f"{self._path}, level {level}, pixels at {left}, {top}: {error}") from error
+        alpha = rgba[..., 3:]
+        if alpha.all() and (alpha == 255).all():
+            return Tile(np.ascontiguousarray(rgba[..., :3]), None)
+        weight = alpha / np.float32(255)
+        pixels = rgba[..., :3] * weight + np.array(self.facts.background, np.float32) * (1 - weight)
+        return Tile((pixels + 0.5).astype(np.uint8), alpha[..., 0] >= 128)
+
+    def associated_image(self, name: str) -> np.ndarray:
+        try:
+            return np.array(self._slide.associated_images[name].convert("RGB"))
+        except openslide.OpenSlideError as error:
+            raise CorruptSlideError(f"{self._path}: the image {name!r} does not read ({error})") from error
+
+
+def _tile_px(native: int) -> int:
+    if native >= _TILE_PX:
+        return min(native, _LARGEST_TILE_PX)
+    return native * -(-_TILE_PX // native)
+
+
+_open: WeakSet[OpenSlideBackend] = WeakSet()
+_kept: list[OpenSlideBackend] = []
+# A forked child never closes its parent's: another thread may have held their locks at the moment of the fork.
+os.register_at_fork(before=lambda: _kept.extend(_open), after_in_parent=_kept.clear)

@@ -1,0 +1,68 @@
+"""Microns per pixel from what files say. Nothing is guessed: not from the magnification, nor from a default."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from xml.etree import ElementTree
+
+import tifffile
+
+# 72 or 96 dots per inch, which image editors write for want of knowledge, are 353 and 265 microns.
+PLAUSIBLE_MPP = (0.01, 100.0)
+_MICRONS_PER_UNIT = {2: 25_400.0, 3: 10_000.0}  # TIFF's inch and centimetre
+_MICRONS_PER_OME_UNIT = {"m": 1e6, "cm": 1e4, "mm": 1e3, "µm": 1.0, "μm": 1.0, "nm": 1e-3, "in": 25_400.0}
+
+
+def aperio_mpp(description: str) -> tuple[float, float] | None:
+    """From "MPP = 0.4990" in an Aperio image description."""
+    found = re.search(r"\|\s*MPP\s*=\s*([0-9.eE+-]+)", description)
+    return None if found is None else plausible(found[1], found[1])
+
+
+def ome_mpp(xml: str) -> tuple[float, float] | None:
+    """From the physical size of the first image's pixels in OME-XML."""
+    try:
+        pixels = ElementTree.fromstring(xml).find("{*}Image/{*}Pixels")
+    except ElementTree.ParseError:
+        return None
+    if pixels is None:
+        return None
+    sizes = []
+    for axis in "XY":
+        microns = _MICRONS_PER_OME_UNIT.get(pixels.get(f"PhysicalSize{axis}Unit", "µm"))
+        size = pixels.get(f"PhysicalSize{axis}")
+        if microns is None or size is None:
+            return None
+        sizes.append((size, microns))
+    (x, x_microns), (y, y_microns) = sizes
+    return plausible(x, y, x_microns, y_microns)
+
+
+def tiff_mpp(page: tifffile.TiffPage) -> tuple[float, float] | None:
+    """From the resolution tags, where they give a length."""
+    unit = page.tags.valueof("ResolutionUnit", 2)  # inches where the tag is missing, says TIFF
+    microns = _MICRONS_PER_UNIT.get(int(unit))
+    x, y = (page.tags.valueof(name) for name in ("XResolution", "YResolution"))
+    if microns is None or x is None or y is None or not (x[0] and y[0]):
+        return None
+    return plausible(microns * x[1] / x[0], microns * y[1] / y[0])
+
+
+def openslide_mpp(properties: Mapping[str, str]) -> tuple[float, float] | None:
+    """From OpenSlide's properties, which hold the vendor's or the resolution tags."""
+    x, y = (properties.get(f"openslide.mpp-{axis}") for axis in "xy")
+    return None if x is None or y is None else plausible(x, y)
+
+
+def plausible(
+    x: float | str, y: float | str, x_microns: float = 1.0, y_microns: float = 1.0
+) -> tuple[float, float] | None:
+    """The two in microns per pixel, or None where they are no numbers or out of a microscope's reach."""
+    try:
+        mpp = float(x) * x_microns, float(y) * y_microns
+    except ValueError:
+        return None
+    low, high = PLAUSIBLE_MPP
+    return mpp if all(math.isfinite(value) and low <= value <= high for value in mpp) else None

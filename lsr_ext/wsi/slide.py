@@ -1,0 +1,230 @@
+"""A slide: its facts, and its pixels at any resolution."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from lsr_ext.wsi import handles
+from lsr_ext.wsi.backend import Level
+from lsr_ext.wsi.errors import CorruptSlideError, MissingResolutionError, SlideError
+from lsr_ext.wsi.reading import Region, Source, read_average, read_level
+
+_SAME_MPP = 1.01  # a level up to 1 % too coarse is the one that was meant: downsamples are rounded
+
+
+def open_slide(
+    path: str | Path, *, mpp: float | tuple[float, float] | None = None, backend: str = "auto"
+) -> Slide:
+    """Open a whole-slide image.
+
+    Args:
+        path: tiled TIFF, SVS, OME-TIFF, or whatever OpenSlide reads.
+        mpp: microns per level-0 pixel, one number or (x, y); None: what the file says.
+        backend: "auto" chooses by what the file is; "tiff" or "openslide" insists.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        UnsupportedSlideError: it is none of these formats.
+        CorruptSlideError: it is damaged.
+        ValueError: another backend, or an mpp that is not above 0.
+    """
+    if backend not in ("auto", "tiff", "openslide"):
+        raise ValueError(f'expected backend "auto", "tiff" or "openslide", got {backend!r}')
+    pair = mpp if mpp is None or isinstance(mpp, tuple) else (mpp, mpp)
+    if pair is not None and not all(math.isfinite(value) and value > 0 for value in pair):
+        raise ValueError(f"{path}: expected an mpp above 0, got {mpp}")
+    return Slide(Path(path), pair, backend)
+
+
+class Slide:
+    """A slide that was found readable; make one with `open_slide`.
+
+    It holds no file: handles and decoded tiles are the process's (see `configure`), opened when needed. So
+    it is small, may be used by any number of threads, pickled, and used after a fork.
+
+    Attributes:
+        path: of the file.
+        size: (width, height) of level 0, in pixels.
+        levels: size, downsample and tile size of each; level 0 is the finest.
+        mpp: microns per level-0 pixel, (x, y), as given or as the file says; None: unknown.
+        vendor, backend: of the format, and which backend reads it.
+        properties: what else the file says.
+        associated_images: names of the label, macro, ...; see `associated_image`.
+    """
+
+    def __init__(self, path: Path, mpp: tuple[float, float] | None, backend: str) -> None:
+        self.path = path
+        self._key = handles.file_key(path, backend)
+        facts = handles.handle(self._key).facts
+        self.levels: tuple[Level, ...] = facts.levels
+        self.size: tuple[int, int] = facts.levels[0][:2]
+        self.mpp = facts.mpp if mpp is None else mpp
+        self.vendor, self.backend = facts.vendor, facts.backend
+        self.properties: Mapping[str, str] = facts.properties
+        self.associated_images = facts.associated
+        self.background = facts.background
+
+    def __repr__(self) -> str:
+        return f"Slide({str(self.path)!r}, {self.size[0]} x {self.size[1]} px, mpp={self.mpp})"
+
+    def read(
+        self,
+        x: float,
+        y: float,
+        width: int,
+        height: int,
+        *,
+        mpp: float | None = None,
+        level: int | None = None,
+        with_mask: bool = False,
+    ) -> np.ndarray | Region:
+        """Read a rectangle at a resolution.
+
+        With `level`, the level's pixels as they are, from the one nearest to (x, y) on. With `mpp`, exact area
+        averages over squares of that side, taken from the coarsest level that is not coarser (by more than
+        1 %); JPEG tiles are decoded at a half, quarter or eighth where that level is at least twice as fine
+        still, which changes values by a grey level or two. Finer than level 0, pixels are magnified.
+
+        Args:
+            x, y: top left corner in level-0 pixels; may lie outside.
+            width, height: of the result, in its pixels.
+            mpp, level: one of the two.
+            with_mask: also say where the slide holds pixels: at least half of the output pixel.
+
+        Returns:
+            uint8 (height, width, 3), background outside the slide and in its holes; `with_mask`, a
+            `Region` of these pixels and of `inside`, bool (height, width).
+
+        Raises:
+            MissingResolutionError: `mpp` was asked of a slide whose own is unknown.
+            CorruptSlideError: a tile of it is damaged. The handle is given up; the next read opens afresh.
+            ReadTooLargeError: it would take more memory than `configure` allows.
+            ValueError: a size below 1, no such level, not exactly one of `mpp` and `level`.
+        """
+        if (mpp is None) == (level is None):
+            raise ValueError(f"{self.path}: expected either mpp or level, got mpp={mpp}, level={level}")
+        self._check(x, y, width, height)
+        if level is not None:
+            if not 0 <= level < len(self.levels):
+                raise ValueError(f"{self.path}: expected a level in [0, {len(self.levels)}), got {level}")
+            region = self._read_level(x, y, width, height, level, with_mask)
+        else:
+            if not (math.isfinite(mpp) and mpp > 0):
+                raise ValueError(f"{self.path}: expected an mpp above 0, got {mpp}")
+            own_x, own_y = self.known_mpp()
+            region = self._read_average(x, y, (mpp / own_x, mpp / own_y), (height, width), with_mask)
+        return region if with_mask else region.pixels
+
+    def read_resized(
+        self, x: float, y: float, width: float, height: float, size: tuple[int, int], *, with_mask: bool = False
+    ) -> np.ndarray | Region:
+        """Read a rectangle of level 0 averaged to a size in pixels; needs no mpp.
+
+        Args:
+            x, y, width, height: the rectangle, in level-0 pixels.
+            size: (height, width) of the result, in its pixels.
+            with_mask: as in `read`.
+
+        Returns:
+            As `read`.
+
+        Raises:
+            As `read`.
+        """
+        self._check(x, y, size[1], size[0])
+        if not (width > 0 and height > 0):
+            raise ValueError(f"{self.path}: expected a rectangle with an area, got {width} x {height} px")
+        region = self._read_average(x, y, (width / size[1], height / size[0]), size, with_mask)
+        return region if with_mask else region.pixels
+
+    def thumbnail(self, largest_px: int, *, with_mask: bool = False) -> np.ndarray | Region:
+        """The whole slide, its longer side `largest_px` or the slide's own, whichever is less."""
+        width, height = self.size
+        scale = min(largest_px / max(width, height), 1.0)
+        size = max(round(height * scale), 1), max(round(width * scale), 1)
+        return self.read_resized(0, 0, width, height, size, with_mask=with_mask)
+
+    def associated_image(self, name: str) -> np.ndarray:
+        """The label, macro or thumbnail: uint8 (H, W, 3).
+
+        Raises:
+            KeyError: the slide has none of that name.
+            CorruptSlideError: it is damaged.
+        """
+        if name not in self.associated_images:
+            raise KeyError(f"{self.path}: expected one of {self.associated_images}, got {name!r}")
+        return handles.handle(self._key).associated_image(name)
+
+    def known_mpp(self) -> tuple[float, float]:
+        """Microns per level-0 pixel.
+
+        Raises:
+            MissingResolutionError: neither file nor caller said.
+        """
+        if self.mpp is None:
+            raise MissingResolutionError(
+                f"{self.path}: expected a resolution in the file, found none; give it: open_slide(path, mpp=...)"
+            )
+        return self.mpp
+
+    def forget(self) -> None:
+        """Give up the handle and the decoded tiles; the next read opens the file afresh."""
+        handles.forget(self._key)
+
+    def tile_order(self, x: float, y: float, step: float) -> tuple[int, int, int]:
+        """A key that sorts reads so that neighbours follow each other: level, tile row, tile column.
+
+        `step` is the read's resolution in level-0 pixels per pixel.
+        """
+        index = self._best_level((step, step))
+        level = self.levels[index]
+        row = y / level.downsample // level.tile_height
+        return index, int(row), int(x / level.downsample // level.tile_width)
+
+    def _best_level(self, step: tuple[float, float]) -> int:
+        limit = min(step) * _SAME_MPP
+        return max((i for i, level in enumerate(self.levels) if level.downsample <= limit), default=0)
+
+    def _read_level(self, x: float, y: float, width: int, height: int, level: int, with_mask: bool) -> Region:
+        downsample = self.levels[level].downsample
+        left, top = math.floor(x / downsample + 0.5), math.floor(y / downsample + 0.5)
+        with _Giving(self._key):
+            source = Source(self._key, handles.handle(self._key), level)
+            return read_level(source, left, top, width, height, with_mask)
+
+    def _read_average(
+        self, x: float, y: float, step: tuple[float, float], size: tuple[int, int], with_mask: bool
+    ) -> Region:
+        """`step`: level-0 pixels per output pixel, (x, y)."""
+        index = self._best_level(step)
+        downsample = self.levels[index].downsample
+        step = step[0] / downsample, step[1] / downsample
+        with _Giving(self._key):
+            source = Source(self._key, handles.handle(self._key), index)
+            return read_average(source, x / downsample, y / downsample, step, size, with_mask)
+
+    def _check(self, x: float, y: float, width: int, height: int) -> None:
+        if not (math.isfinite(x) and math.isfinite(y)):
+            raise SlideError(f"{self.path}: expected a corner in pixels, got {x}, {y}")
+        if width < 1 or height < 1:
+            raise SlideError(f"{self.path}: expected at least 1 x 1 px, got {width} x {height}")
+
+
+class _Giving:
+    """Gives a handle up when a read on it fails: it may be the handle that is damaged, not the file."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, key: handles.FileKey) -> None:
+        self.key = key
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is not None and issubclass(kind, CorruptSlideError):
+            handles.forget(self.key)

@@ -1,0 +1,213 @@
+"""Manifests of cohorts: the paper's recipe by hand, splits, resuming, what cannot be read."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from cohorts import RECIPE, SHARES, make_cohort, write_probabilities, write_slides
+from slides import tissue_like, write_pyramid
+
+from lsr_ext import CountDistribution
+from lsr_ext.data.cohort import (
+    PRESETS,
+    CohortSlide,
+    Masks,
+    PatchProbabilities,
+    QuarantineLimitError,
+    Recipe,
+    assign_splits,
+    build_cohort,
+    list_slides,
+    read_manifest,
+    read_report,
+)
+
+
+def test_the_papers_recipe(tmp_path):
+    recipe = PRESETS["breast-cancer"]
+    assert recipe.label_names == list(CountDistribution.paper("table1").labels)
+    assert [recipe.patch_side((mpp, mpp)) for mpp in (0.25, 0.2325, 0.2527, 0.5, 1.0)] == [
+        2000,
+        2000,
+        2000,
+        1000,
+        500,
+    ]
+    # At 2.5x (mpp 4) a patch of 2000 px is one of 125 px.
+    slide = tmp_path / "slides" / "a.tif"
+    slide.parent.mkdir()
+    write_pyramid(slide, tissue_like(520, 770), mpp=4.0)
+    probabilities = np.linspace(0, 1, 24).reshape(4, 6)
+    rows = [f"a,{125 * c},{125 * r},{probabilities[r, c]}" for r in range(4) for c in range(6)]
+    (tmp_path / "p.csv").write_text("\n".join(["slide,x,y,probability", *rows]))
+    source, listed = PatchProbabilities(tmp_path / "p.csv"), list_slides(slide.parent)
+    path = build_cohort(listed, source, recipe, tmp_path / "m.parquet", shares={"train": 1})
+    manifest = read_manifest(path)
+    assert manifest.rectangles.tolist() == [[x, y, 250, 250] for y in (0, 250) for x in (0, 250, 500)]
+    highest = [probabilities[r : r + 2, c : c + 2].max() for r in (0, 2) for c in (0, 2, 4)]
+    bins = [0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95]
+    assert manifest.labels.tolist() == [sum(value >= edge for edge in bins) for value in highest]
+    table = manifest.table.to_pylist()
+    assert {row["size_px"] for row in table} == {240}
+    assert [row["mpp"] for row in table] == pytest.approx([1000 / 240] * 6)  # the paper's 4.2
+    assert {row["label_source"] for row in table} == {"patch probabilities"}
+    assert {row["slide"] for row in table} == {"slides/a.tif"}
+    assert manifest.label_names[9] == "95-100"
+
+
+def test_a_label_per_class_from_masks(tmp_path):
+    slides = write_slides(tmp_path / "slides", 2)
+    ids = np.zeros((128, 128), np.uint8)
+    ids[:64, :64], ids[64:, 64:96] = 1, 2
+    for slide in slides:
+        np.save(tmp_path / f"{slide.stem}.npy", ids)
+    source = Masks(tmp_path, ["a", "b"])
+    recipe = Recipe(patch_px=64, merge=1, size_px=16, edges=(0.25, 0.75))
+    path = build_cohort(list_slides(tmp_path / "slides"), source, recipe, tmp_path / "m.parquet", shares=SHARES)
+    manifest = read_manifest(path)
+    assert manifest.classes == ("a", "b")
+    assert manifest.labels.tolist() == [[2, 0], [0, 0], [0, 0], [0, 1]] * 2
+
+
+def test_splits_are_by_patient_and_keep_their_shares(tmp_path):
+    slides = write_slides(tmp_path / "slides", 12)
+    write_probabilities(tmp_path / "p.csv", slides)
+    rows = [f"slides/{slide.name},patient-{i // 3}" for i, slide in enumerate(slides)]
+    (tmp_path / "slides.csv").write_text("\n".join(["slide,patient", *rows]))
+    source = PatchProbabilities(tmp_path / "p.csv")
+    path = build_cohort(
+        list_slides(tmp_path / "slides.csv"), source, RECIPE, tmp_path / "m.parquet", shares=SHARES
+    )
+    rows = read_manifest(path).table.to_pylist()
+    split_of = {}
+    for row in rows:
+        assert split_of.setdefault(row["patient"], row["split"]) == row["split"]
+    assert sorted(split_of.values()) == ["test", "test", "train", "train"]
+    assert len(read_manifest(path).rows_of("test")) == len(rows) // 2
+    with pytest.raises(ValueError, match=r"one of the splits \['test', 'train'\], got 'validation'"):
+        read_manifest(path).rows_of("validation")
+
+
+def test_a_groups_split_depends_on_the_seed_and_not_on_the_order():
+    groups = [f"p{i}" for i in range(40)]
+    shares = {"train": 0.8, "validation": 0.1, "test": 0.1}
+    splits = assign_splits(groups, shares, seed=0)
+    assert assign_splits(groups[::-1] * 2, shares, seed=0) == splits
+    assert assign_splits(groups, shares, seed=1) != splits
+    assert [list(splits.values()).count(name) for name in shares] == [32, 4, 4]
+    with pytest.raises(ValueError, match="leave nothing for"):
+        assign_splits(["a"], shares, seed=0)
+    with pytest.raises(ValueError, match="above 0"):
+        assign_splits(groups, {"train": 0}, seed=0)
+
+
+def test_a_second_run_uses_the_parts_and_writes_the_same_bytes(tmp_path):
+    path = make_cohort(tmp_path, 3)
+    content = path.read_bytes()
+    parts = {part: part.stat().st_mtime_ns for part in (tmp_path / "cohort.parquet.parts").iterdir()}
+    path.unlink()
+    source = PatchProbabilities(tmp_path / "patches.csv")
+    listed = list_slides(tmp_path / "slides")
+    build_cohort(listed, source, RECIPE, path, shares=SHARES)
+    assert path.read_bytes() == content
+    assert {part: part.stat().st_mtime_ns for part in (tmp_path / "cohort.parquet.parts").iterdir()} == parts
+    build_cohort(listed, source, RECIPE, path, shares=SHARES, workers=2)
+    assert path.read_bytes() == content
+    # New labels of one slide: its part alone is made anew.
+    lines = (tmp_path / "patches.csv").read_text().splitlines()
+    lines[1] = lines[1].rsplit(",", 1)[0] + ",0.9999"
+    (tmp_path / "patches.csv").write_text("\n".join(lines))
+    build_cohort(listed, PatchProbabilities(tmp_path / "patches.csv"), RECIPE, path, shares=SHARES)
+    assert len(list((tmp_path / "cohort.parquet.parts").iterdir())) == len(parts) + 1
+    assert read_manifest(path).labels[0] == 3
+
+
+def test_slides_that_cannot_be_read_are_reported_and_too_many_end_the_run(tmp_path):
+    slides = write_slides(tmp_path / "slides", 6)
+    write_probabilities(tmp_path / "p.csv", slides[:-1])  # the last has no labels
+    slides[0].write_bytes(b"II*\0no slide")
+    source, listed = PatchProbabilities(tmp_path / "p.csv"), list_slides(tmp_path / "slides")
+    path = build_cohort(listed, source, RECIPE, tmp_path / "m.parquet", shares=SHARES, limit=0.4)
+    assert len(read_manifest(path)) == 4 * 4
+    report = read_report(tmp_path / "m.parquet.report.jsonl")
+    assert [(entry["slide"], entry["reason"].split(":")[0]) for entry in report] == [
+        (str(slides[0]), "CorruptSlideError"),
+        (str(slides[5]), "ValueError"),
+    ]
+    assert "slide-000.tif" in report[0]["reason"]
+    with pytest.raises(
+        QuarantineLimitError, match=r"2 of 6 slides left out, more than the limit of 30\.00%.*report"
+    ):
+        build_cohort(listed, source, RECIPE, tmp_path / "m.parquet", shares=SHARES, limit=0.3)
+
+
+def test_a_slide_without_resolution_is_left_out_or_given_one(tmp_path):
+    slide = tmp_path / "a.tif"
+    write_pyramid(slide, tissue_like(128, 128), mpp=None)
+    write_probabilities(tmp_path / "p.csv", [slide])
+    source = PatchProbabilities(tmp_path / "p.csv")
+    with pytest.raises(QuarantineLimitError, match=r"MissingResolutionError.*give it"):
+        build_cohort([CohortSlide(slide)], source, RECIPE, tmp_path / "m.parquet", shares={"train": 1})
+    (tmp_path / "slides.csv").write_text("slide,mpp\na.tif,0.25\n")
+    listed = list_slides(tmp_path / "slides.csv")
+    path = build_cohort(listed, source, RECIPE, tmp_path / "m.parquet", shares={"train": 1})
+    assert read_manifest(path).table["mpp"].to_pylist() == [1.0] * 4
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ("path\na.tif", r"expected columns slide\[,patient\]\[,mpp\], got path"),
+        ("slide,mpp\na.tif,forty", "row 2: expected an mpp above 0, got 'forty'"),
+        ("slide\nx/a.tif\ny/a.tif", "two slides of one name"),
+        ("slide\n", "expected slides"),
+    ],
+)
+def test_faults_in_the_list_of_slides(tmp_path, content, message):
+    path = tmp_path / "slides.csv"
+    path.write_text(content)
+    with pytest.raises(ValueError, match=rf"slides\.csv.*{message}"):
+        list_slides(path)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"patch_px": 0}, {"merge": 0}, {"size_px": 0}, {"edges": ()}, {"edges": (0.5, 0.5)}, {"edges": (0.0,)},
+     {"edges": (1.5,)}, {"min_tissue": 2}],
+)  # fmt: skip
+def test_impossible_recipes(arguments):
+    with pytest.raises(ValueError, match="expected"):
+        Recipe(**{"patch_px": 1, "merge": 1, "size_px": 1, "edges": (0.5,)} | arguments)
+
+
+def test_little_tissue_leaves_a_block_out(tmp_path):
+    pixels = np.full((256, 256, 3), 242, np.uint8)
+    pixels[:128] = (200, 110, 180)
+    slides = tmp_path / "slides"
+    slides.mkdir()
+    write_pyramid(slides / "a.tif", pixels, mpp=4.0, compression="deflate")
+    write_probabilities(tmp_path / "p.csv", [slides / "a.tif"], side_px=256, patch_px=64)
+    recipe = Recipe(patch_px=1024, merge=1, size_px=16, edges=(0.5,), min_tissue=0.5)
+    source = PatchProbabilities(tmp_path / "p.csv")
+    path = build_cohort(list_slides(slides), source, recipe, tmp_path / "m.parquet", shares={"train": 1})
+    manifest = read_manifest(path)
+    assert sorted({row[1] for row in manifest.rectangles.tolist()}) == [0, 64]
+    assert min(manifest.table["tissue_fraction"].to_pylist()) > 0.9
+
+
+def test_files_that_are_no_manifest_are_refused(tmp_path):
+    path = make_cohort(tmp_path, 2)
+    with pytest.raises(FileNotFoundError, match=r"absent\.parquet"):
+        read_manifest(tmp_path / "absent.parquet")
+    (tmp_path / "text.parquet").write_text("no parquet")
+    with pytest.raises(ValueError, match=r"text\.parquet: not a readable manifest"):
+        read_manifest(tmp_path / "text.parquet")
+    table = pq.read_table(path)
+    pq.write_table(table.drop_columns("tissue_fraction"), tmp_path / "less.parquet")
+    with pytest.raises(ValueError, match=r"less\.parquet: expected a column tissue_fraction"):
+        read_manifest(tmp_path / "less.parquet")
+    metadata = {b"lsr_ext": json.dumps({"label_names": ["a"], "classes": []}).encode()}
+    pq.write_table(table.replace_schema_metadata(metadata), tmp_path / "names.parquet")
+    with pytest.raises(ValueError, match=r"expected labels in \[-1, 1\)"):
+        read_manifest(tmp_path / "names.parquet")
