@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader
 from matplotlib.figure import Figure
 
 import lsr_ext
+from lsr_ext.files import write_atomically
 from lsr_ext.metrics import fraction_calibration, overlap_scores
 from lsr_ext.report.curves import read_curves
 from lsr_ext.report.figures import METHOD_TITLES, draw_calibration, draw_curves, draw_overlays
@@ -28,7 +29,6 @@ from lsr_ext.training.evaluation import (
     low_resolution_maps,
     stitch,
 )
-from lsr_ext.training.files import write_atomically
 from lsr_ext.training.run import method_folder
 from lsr_ext.training.sources import PreparedData, prepare_data
 

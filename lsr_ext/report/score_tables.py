@@ -16,8 +16,8 @@ import orjson
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
+from lsr_ext.files import write_atomically
 from lsr_ext.metrics import bootstrap_interval, macro
-from lsr_ext.training.files import write_atomically
 
 ALL_IMAGES = "all images"
 Statistics = Mapping[str, Callable[[Any], np.ndarray]]

@@ -14,9 +14,9 @@ import orjson
 import torch
 
 from lsr_ext.data import Block, BlockCollection
+from lsr_ext.files import write_atomically
 from lsr_ext.metrics import masked_scores, overlap_scores
 from lsr_ext.training.config import RunConfig
-from lsr_ext.training.files import write_atomically
 from lsr_ext.training.run import (
     CHECKPOINT_NAME,
     build_datamodule,

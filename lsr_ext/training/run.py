@@ -12,10 +12,10 @@ from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
+from lsr_ext.files import write_atomically
 from lsr_ext.losses import LabelSuperResolutionLoss
 from lsr_ext.training.config import RunConfig, TrainingConfig
 from lsr_ext.training.datamodule import BlockDataModule
-from lsr_ext.training.files import write_atomically
 from lsr_ext.training.module import SegmentationModule
 from lsr_ext.training.network import SegmentationUNet
 from lsr_ext.training.sources import PreparedData, prepare_data
