@@ -39,10 +39,12 @@ class _File:
 
     def __init__(self, path: Path) -> None:
         self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        # Bound here: at the interpreter's end the module's names are gone before the last handles are.
+        self._close = os.close
 
     def __del__(self) -> None:
-        if hasattr(self, "descriptor"):
-            os.close(self.descriptor)
+        if hasattr(self, "_close"):
+            self._close(self.descriptor)
 
 
 class TiffBackend:
