@@ -57,7 +57,7 @@ LSR_DEVICE int class_of(const Elements& in, int j) {
 }
 
 template <class S>
-LSR_KERNEL(kThreads, 3)
+LSR_KERNEL(kThreads, (sizeof(S) == 2 ? 2 : 3))
 element_moments(Elements in, Records records) {
   using T = Compute<S>;
   constexpr int V = 16 / static_cast<int>(sizeof(S));
@@ -122,7 +122,7 @@ element_moments(Elements in, Records records) {
 }
 
 template <class S>
-LSR_KERNEL(kThreads, 3)
+LSR_KERNEL(kThreads, (sizeof(S) == 2 ? 2 : 3))
 element_gradient(Elements in, GradientSource source, void* out, int64_t out_image_stride) {
   using T = Compute<S>;
   constexpr int V = 16 / static_cast<int>(sizeof(S));

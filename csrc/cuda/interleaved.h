@@ -17,6 +17,11 @@ LSR_HD constexpr int tile_pixels_per_thread(int classes) {
   return classes <= 8 ? vector : classes <= 16 ? vector / 2 : 1;
 }
 
+// Thread blocks that a multiprocessor is to hold at a time: as many as the registers allow without a spill.
+LSR_HD constexpr int tile_residents(int classes) {
+  return classes <= 4 ? 4 : classes <= 6 ? 3 : classes <= 8 ? 2 : 1;
+}
+
 constexpr int kWarps = kThreads / kWarp;
 
 struct Tiles {
@@ -179,10 +184,7 @@ struct Staging {
 };
 
 template <class S, int L, bool Exact>
-LSR_KERNEL(kThreads, (L <= 4   ? 4
-                      : L <= 6 ? 3
-                      : L <= 8 ? 2
-                               : 1))
+LSR_KERNEL(kThreads, tile_residents(L))
 interleaved_moments(Tiles tiles, Records records) {
   using T = Compute<S>;
   using Stage = Staging<S, L>;
@@ -223,10 +225,7 @@ interleaved_moments(Tiles tiles, Records records) {
 }
 
 template <class S, int L, bool Exact>
-LSR_KERNEL(kThreads, (L <= 4   ? 4
-                      : L <= 6 ? 3
-                      : L <= 8 ? 2
-                               : 1))
+LSR_KERNEL(kThreads, tile_residents(L))
 interleaved_gradient(Tiles tiles, GradientSource source, void* out, int64_t out_image_stride,
                      int64_t out_row_stride) {
   using T = Compute<S>;

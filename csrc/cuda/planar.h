@@ -18,6 +18,11 @@ LSR_HD constexpr int planar_bytes(int classes) {
 // Vectors of every class that a thread takes at a time, so that few classes too are many loads in flight.
 LSR_HD constexpr int planar_unroll(int classes) { return classes == 1 ? 4 : classes == 2 ? 2 : 1; }
 
+// Thread blocks that a multiprocessor is to hold at a time: as many as the registers allow without a spill.
+LSR_HD constexpr int planar_residents(int classes) {
+  return classes == 1 ? 3 : classes == 2 ? 4 : classes <= 8 ? 2 : 1;
+}
+
 // The planes of one part of an image, in vectors.
 struct Planes {
   const void* data;
@@ -112,9 +117,7 @@ LSR_DEVICE const S* plane_of(const Planes& planes, const Part& part) {
 }
 
 template <class S, int L, bool Exact, int Bytes>
-LSR_KERNEL(kThreads, (L <= 2   ? 4
-                      : L <= 8 ? 2
-                               : 1))
+LSR_KERNEL(kThreads, planar_residents(L))
 planar_moments(Planes planes, Records records) {
   using T = Compute<S>;
   constexpr int V = Bytes / static_cast<int>(sizeof(S)), kUnroll = planar_unroll(L);
@@ -162,9 +165,7 @@ planar_moments(Planes planes, Records records) {
 }
 
 template <class S, int L, bool Exact, int Bytes>
-LSR_KERNEL(kThreads, (L <= 2   ? 4
-                      : L <= 8 ? 2
-                               : 1))
+LSR_KERNEL(kThreads, planar_residents(L))
 planar_gradient(Planes planes, GradientSource source, void* out, int64_t out_image_stride,
                 int64_t out_class_stride, int64_t out_row_stride) {
   using T = Compute<S>;

@@ -164,7 +164,7 @@ strided_moments(Strided in, Records records, FixedSums fixed) {
 }
 
 template <class S>
-LSR_KERNEL(kThreads, 4)
+LSR_KERNEL(kThreads, (sizeof(S) == 8 ? 2 : 4))
 strided_gradient(Strided in, GradientSource source, void* out, Strides out_strides) {
   using T = Compute<S>;
   const int64_t image = block_index() / in.parts, part = block_index() % in.parts;
