@@ -72,7 +72,8 @@ def test_against_all_pairs_and_scipy(sets):
     if within.any():
         count = (maximum_bipartite_matching(csr_array(within), perm_type="column") >= 0).sum()
         least = scipy_least_total(np.sqrt(distances2), within)
-        np.testing.assert_allclose(optimal.distances.sum(), least, rtol=1e-9, atol=1e-12)
+        # Coordinates of 1e6 leave 1e-10 between distances that are equal on paper; the solvers round at that.
+        np.testing.assert_allclose(optimal.distances.sum(), least, rtol=1e-9, atol=1e-8)
     assert len(most.pairs) == len(optimal.pairs) == count
     for matches in (closest, most, optimal):
         i, j = matches.pairs.T

@@ -1,5 +1,6 @@
 """Feeding from a cohort: right pixels and counts, whatever the workers, with one slide in ten damaged."""
 
+import contextlib
 from collections import Counter
 from pathlib import Path
 
@@ -259,8 +260,11 @@ def collate_watched(answer):
 
 
 def open_slides():
-    links = [link for link in Path("/proc/self/fd").iterdir() if link.exists()]
-    return sum(link.readlink().suffix == ".tif" for link in links)
+    count = 0
+    for link in list(Path("/proc/self/fd").iterdir()):
+        with contextlib.suppress(FileNotFoundError):  # closed since it was listed
+            count += link.readlink().suffix == ".tif"
+    return count
 
 
 def resident_mib():
