@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, library
 from torch.autograd.function import FunctionCtx, once_differentiable
-from torch.library import register_autograd, register_fake
 
 from lsr_ext.options import LossOptions
 from lsr_ext.reference import table_dtype
@@ -77,7 +76,7 @@ def check_may_overwrite(logits: Tensor) -> None:
         raise ValueError(f"inplace_backward needs logits without overlap, got strides {logits.stride()}")
 
 
-@register_fake("lsr::block_moments")
+@library.register_fake("lsr::block_moments")
 def _(
     logits: Tensor, mask: Tensor | None, block_ids: Tensor | None, blocks: int, activation: str
 ) -> tuple[Tensor, Tensor, Tensor]:
@@ -85,19 +84,19 @@ def _(
     return table.new_empty((blocks,)), table, torch.empty_like(table)
 
 
-@register_fake("lsr::label_super_resolution")
+@library.register_fake("lsr::label_super_resolution")
 def _(logits: Tensor, labels: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor]:
     table = logits.new_empty((labels.shape[0], logits.shape[1]), dtype=table_dtype(logits))
     loss = logits.new_empty((), dtype=torch.promote_types(logits.dtype, torch.float32))
     return loss, table, torch.empty_like(table)
 
 
-@register_fake("lsr::pixel_gradient")
+@library.register_fake("lsr::pixel_gradient")
 def _(logits: Tensor, *_: object) -> Tensor:
     return torch.empty_like(logits)
 
 
-@register_fake("lsr::pixel_gradient_")
+@library.register_fake("lsr::pixel_gradient_")
 def _(logits: Tensor, *_: object) -> None:
     return None
 
@@ -129,8 +128,8 @@ def _loss_backward(ctx: FunctionCtx, grad: Tensor, *_: Tensor | None) -> tuple:
     return pixel_grad, *[None] * 15
 
 
-register_autograd("lsr::block_moments", _moments_backward, setup_context=_save_moments_context)
-register_autograd("lsr::label_super_resolution", _loss_backward, setup_context=_save_loss_context)
+library.register_autograd("lsr::block_moments", _moments_backward, setup_context=_save_moments_context)
+library.register_autograd("lsr::label_super_resolution", _loss_backward, setup_context=_save_loss_context)
 
 
 class BlockMoments(torch.autograd.Function):

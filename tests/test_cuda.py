@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from samples import LAYOUTS, lay_out, samples
 from test_functional import TOLERANCE
 from test_ops import CHECKS, loss_arguments
-from torch.library import opcheck
+from torch import library
 
 from lsr_ext import functional, ops, reference
 
@@ -116,7 +116,7 @@ def test_opcheck(layout, dtype):
         (torch.ops.lsr.pixel_gradient_, (logits.detach().clone(), mask, None, a, b, None, "softmax")),
     ]
     for op, arguments in calls:
-        opcheck(op, arguments, test_utils=CHECKS)
+        library.opcheck(op, arguments, test_utils=CHECKS)
 
 
 def step(logits, *tables, **options):

@@ -11,7 +11,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, assume, given, settings
 from samples import LAYOUTS, lay_out, samples
-from torch.library import opcheck
+from torch import library
 
 import lsr_ext
 from lsr_ext.options import LossOptions
@@ -47,7 +47,7 @@ def test_opcheck(layout, dtype):
         (torch.ops.lsr.pixel_gradient_, (logits.detach().clone(), mask, None, a, b, None, "softmax")),
     ]
     for op, arguments in calls:
-        opcheck(op, arguments, test_utils=CHECKS)
+        library.opcheck(op, arguments, test_utils=CHECKS)
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
@@ -57,7 +57,7 @@ def test_opcheck_over_random_samples(sample):
     arguments = loss_arguments(
         sample.logits.detach().requires_grad_(), sample.labels, sample.mean, sample.std, sample.options
     )
-    opcheck(torch.ops.lsr.label_super_resolution, arguments, test_utils=CHECKS[:3])
+    library.opcheck(torch.ops.lsr.label_super_resolution, arguments, test_utils=CHECKS[:3])
 
 
 class Step(torch.nn.Module):

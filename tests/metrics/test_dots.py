@@ -52,7 +52,7 @@ def sorted_pairs_greedy(distances2, radius):
 
 def scipy_least_total(distances, within):
     """The least total distance of as many pairs as possible: a row without a partner takes a costly column."""
-    price = distances.max() * (len(distances) + 1) + 1
+    price = distances[within].max() * (len(distances) + 1) + 1  # no larger: the sum must keep a distance's digits
     cost = np.hstack([np.where(within, distances + price, 0), np.diag(np.full(len(distances), 3 * price))])
     rows, columns = min_weight_full_bipartite_matching(csr_array(cost))
     is_pair = columns < distances.shape[1]
@@ -72,8 +72,7 @@ def test_against_all_pairs_and_scipy(sets):
     if within.any():
         count = (maximum_bipartite_matching(csr_array(within), perm_type="column") >= 0).sum()
         least = scipy_least_total(np.sqrt(distances2), within)
-        # Coordinates of 1e6 leave 1e-10 between distances that are equal on paper; the solvers round at that.
-        np.testing.assert_allclose(optimal.distances.sum(), least, rtol=1e-9, atol=1e-8)
+        np.testing.assert_allclose(optimal.distances.sum(), least, rtol=1e-9, atol=1e-12)
     assert len(most.pairs) == len(optimal.pairs) == count
     for matches in (closest, most, optimal):
         i, j = matches.pairs.T
