@@ -1,0 +1,5 @@
+"""The baselines of the paper's section 3.1.4: stains told apart by colour, and pixel labels made from that."""
+
+from lsr_ext.baselines.stains import StainSet
+
+__all__ = ["StainSet"]
