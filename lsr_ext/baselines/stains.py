@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -87,7 +88,7 @@ class StainSet:
     def preset(cls, name: str) -> StainSet:
         """Stains known by name.
 
-        "multiplex": the paper's five, CD16 (black), CD20 (red), CD3 (yellow), CD4 (cyan) and CD8 (purple), Table 2.
+        "multiplex": the five of Table 2: CD16 (black), CD20 (red), CD3 (yellow), CD4 (cyan) and CD8 (purple).
         "multiplex-haematoxylin": these and haematoxylin, a counterstain.
         "h-dab": haematoxylin, a counterstain, and DAB by scikit-image's `rgb_from_hdx`.
 
@@ -148,7 +149,9 @@ class StainSet:
 
         Raises:
             ValueError: a stain without pixels, a pixel outside the image, or as the class.
+            TypeError: an image that is not uint8.
         """
+        check_rgb(image)
         picks = {name: np.array(list(points), dtype=np.int64).reshape(-1, 2) for name, points in picks.items()}
         colours = {name: _median_colour(image, name, points, radius_px) for name, points in picks.items()}
         background = colours.pop("background", _WHITE)
@@ -196,6 +199,14 @@ class StainSet:
     def _densities(self) -> np.ndarray:
         light = np.maximum(self.rgb, 1) / np.maximum(self.background_rgb, 1)
         return -np.log10(np.minimum(light, 1))
+
+
+def check_rgb(image: Any) -> None:
+    """Raise unless an array is uint8 (H, W, 3); it is not read."""
+    if len(image.shape) != 3 or image.shape[2] != 3:
+        raise ValueError(f"expected an RGB image (H, W, 3), got shape {tuple(image.shape)}")
+    if image.dtype != np.uint8:
+        raise TypeError(f"expected an image of uint8, got {image.dtype}")
 
 
 PRESETS = ("multiplex", "multiplex-haematoxylin", "h-dab")
