@@ -1,8 +1,8 @@
 """Label super-resolution: train pixel-level segmentation from block-level labels.
 
-``import lsr_ext`` needs torch alone. ``lsr_ext.baselines``, ``.data``, ``.metrics``, ``.training``, ``.experiments``
-and ``.report`` are imported when they are first used and need the extra ``lsr_ext[train]``; for dots, regions and
-maps of slides ``.metrics`` needs ``lsr_ext[metrics]``, and ``.wsi`` needs ``lsr_ext[wsi]``.
+``import lsr_ext`` needs torch alone. ``lsr_ext.baselines``, ``.data``, ``.metrics``, ``.training``,
+``.experiments`` and ``.report`` are imported when they are first used and need the extra ``lsr_ext[train]``; for
+dots, regions and maps of slides ``.metrics`` needs ``lsr_ext[metrics]``, and ``.wsi`` needs ``lsr_ext[wsi]``.
 """
 
 from __future__ import annotations
