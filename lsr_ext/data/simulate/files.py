@@ -1,0 +1,170 @@
+"""Write simulated fields and slides to files, with a note that says so and how to make them again."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import tifffile
+from PIL import Image
+from rich.progress import track
+from skimage.transform import downscale_local_mean
+
+from lsr_ext import __version__
+from lsr_ext.data.simulate.fields import SimulatedField, simulate_field, simulate_labels
+from lsr_ext.data.simulate.options import CLASSES, MARKERS, MPP, FieldOptions
+from lsr_ext.data.simulate.slide import simulate_section
+from lsr_ext.files import write_atomically
+
+_TILE_PX = 256
+_JPEG_QUALITY = 85
+
+
+def write_fields(
+    folder: str | Path,
+    count: int,
+    *,
+    size_px: int = 400,
+    seed: int = 0,
+    options: FieldOptions | None = None,
+    count_noise: float = 0.0,
+) -> None:
+    """Write `simulate_fields` and their labels into a folder.
+
+    images/NAME.png; masks/NAME.png, 8-bit class ids; dots/NAME.csv with x, y, class; labels.csv with image (the
+    path images/NAME.png) and a column per marker, 1 = high; simulated.json with all parameters.
+
+    Args:
+        folder: made where there is none.
+        count: number of fields, at least 1.
+        size_px, seed, options: as `simulate_fields` takes them.
+        count_noise: as `simulate_labels` takes it.
+
+    Raises:
+        ValueError: a count below 1, or what `simulate_field` and `simulate_labels` refuse.
+    """
+    if count < 1:
+        raise ValueError(f"expected a count of at least 1, got {count}")
+    folder, options = Path(folder), options or FieldOptions()
+    rows = []
+    for index in track(range(count), "simulating", transient=True):
+        name = f"simulated_{index:05d}"
+        field = simulate_field(size_px, (seed, index), options)
+        write_atomically(folder / "images" / f"{name}.png", _png(field.image))
+        write_atomically(folder / "masks" / f"{name}.png", _png(field.mask.astype(np.uint8)))
+        write_atomically(folder / "dots" / f"{name}.csv", _dots_csv(field))
+        # Each field has noise of its own, whatever the count.
+        labels = simulate_labels(
+            [field], least_per_mm2=options.high_per_mm2, count_noise=count_noise, seed=(seed, index)
+        )
+        rows.append([f"images/{name}.png", *labels[0].tolist()])
+    write_atomically(folder / "labels.csv", _csv(("image", *MARKERS), rows))
+    note = {"count": count, "size_px": size_px, "seed": seed, "count_noise": count_noise}
+    write_atomically(folder / "simulated.json", _note("fields", options, note))
+
+
+def simulate_slide(
+    path: str | Path, size_px: int = 2048, seed: int = 0, options: FieldOptions | None = None
+) -> SimulatedField:
+    """Simulate a slide: a section of tissue on glass whose regions of 400 um differ in their cells.
+
+    Writes NAME.tif, a pyramid of JPEG tiles (quality 85) at 1 um per pixel that `lsr_ext.wsi.open_slide` reads,
+    and beside it NAME_mask.png, NAME_dots.csv and NAME_simulated.json.
+
+    Args:
+        path: of the slide, ending in .tif or .tiff.
+        size_px, seed, options: as `simulate_field` takes them; `options.jpeg_quality` is not used.
+
+    Returns:
+        The section, its image before the compression of the tiles.
+
+    Raises:
+        ValueError: another suffix, or a size out of range.
+    """
+    path, options = Path(path), options or FieldOptions()
+    if path.suffix.lower() not in (".tif", ".tiff"):
+        raise ValueError(f"expected a path ending in .tif or .tiff, got {path}")
+    section = simulate_section(size_px, seed, options)
+    _write_pyramid(path, section.image)
+    beside = path.with_suffix("").as_posix()
+    write_atomically(Path(f"{beside}_mask.png"), _png(section.mask.astype(np.uint8)))
+    write_atomically(Path(f"{beside}_dots.csv"), _dots_csv(section))
+    write_atomically(Path(f"{beside}_simulated.json"), _note("slide", options, {"size_px": size_px, "seed": seed}))
+    return section
+
+
+def _write_pyramid(path: Path, pixels: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    os.close(handle)
+    try:
+        with tifffile.TiffWriter(temporary) as tiff:
+            for level in range(_levels(len(pixels))):
+                if level:
+                    pixels = np.rint(downscale_local_mean(pixels, (2, 2, 1))).astype(np.uint8)
+                tiff.write(
+                    pixels,
+                    photometric="rgb",
+                    tile=(_TILE_PX, _TILE_PX),
+                    compression="jpeg",
+                    compressionargs={"level": _JPEG_QUALITY},
+                    resolution=(1e4 / (MPP * 2**level),) * 2,
+                    resolutionunit="CENTIMETER",
+                    subfiletype=min(level, 1),
+                    description="simulated" if level == 0 else None,
+                    metadata=None,
+                )
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    finally:
+        Path(temporary).unlink(missing_ok=True)
+
+
+def _levels(size_px: int) -> int:
+    """Halve while the sides stay even and more than one tile is left."""
+    levels = 1
+    while size_px % 2 == 0 and size_px > _TILE_PX:
+        size_px, levels = size_px // 2, levels + 1
+    return levels
+
+
+def _note(what: str, options: FieldOptions, parameters: Mapping[str, object]) -> bytes:
+    note = {
+        "simulated": what,
+        "note": "Simulated by lsr_ext.data.simulate; not real tissue. Results on it are to be named simulated.",
+        "lsr_ext": __version__,
+        "classes": CLASSES,
+        "mpp": MPP,
+        **parameters,
+        "options": asdict(options),
+    }
+    return json.dumps(note, indent=2).encode()
+
+
+def _png(pixels: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def _dots_csv(field: SimulatedField) -> bytes:
+    # Cut, not rounded: a dot stays in its pixel.
+    places = np.floor(field.dots * 1000) / 1000
+    names = np.array(field.classes)[field.dot_classes]
+    rows = ([f"{x:.3f}", f"{y:.3f}", name] for (x, y), name in zip(places, names, strict=True))
+    return _csv(("x", "y", "class"), rows)
+
+
+def _csv(header: Sequence[str], rows: object) -> bytes:
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return buffer.getvalue().encode()
