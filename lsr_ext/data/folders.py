@@ -1,30 +1,40 @@
 """Folders of images with their pixel masks, brought to one magnification."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from skimage.transform import downscale_local_mean
 
-from lsr_ext.data.images import IMAGE_SUFFIXES, list_images, read_image, read_mask
+from lsr_ext.data.images import IMAGE_SUFFIXES, Colour, list_images, read_colour_mask, read_image, read_mask
 
 
 def read_mask_pairs(
     image_folder: str | Path,
     mask_folder: str | Path,
     *,
+    image_suffix: str = "",
     mask_suffix: str = "_mask",
+    mask_page: int | None = None,
+    mask_colours: Mapping[int, Colour | Sequence[Colour]] | None = None,
+    colour_tolerance: int = 0,
     instance_masks: bool = True,
     resize: Mapping[str, int] | None = None,
     downscale: int = 1,
 ) -> tuple[list[np.ndarray], list[np.ndarray], list[str]]:
-    """Read every image `name.png` of one folder with its mask `name<mask_suffix>.png` of another.
+    """Read every image `name<image_suffix>.png` of one folder with its mask `name<mask_suffix>.png` of another.
 
     Args:
         image_folder: PNG, JPEG or TIFF images.
         mask_folder: masks of those formats or `.npy`; it may be the image folder itself.
-        mask_suffix: what a mask's name has after its image's name, before the extension.
-        instance_masks: masks hold instance ids, and every id above 0 becomes class 1; False: class ids.
+        image_suffix: what an image's file name has after the name, before the extension; images without it are
+            passed over.
+        mask_suffix: the same of a mask.
+        mask_page: which page of TIFF masks with several, from 0; None: they have one.
+        mask_colours: masks are painted: class id -> colour or colours, with `colour_tolerance`, as
+            `read_colour_mask` takes them. None: masks hold ids.
+        instance_masks: masks hold instance ids, and every id above 0 becomes class 1; False: class ids. Painted
+            masks hold classes either way.
         resize: image file name -> the factor that would enlarge it to the magnification of the
             others; a file that is not named has factor 1.
         downscale: the factor by which images of factor 1 are reduced. An image of factor f is reduced
@@ -36,19 +46,28 @@ def read_mask_pairs(
     Raises:
         FileNotFoundError: a folder is missing.
         ValueError: an image without a mask, a mask without an image, two files of one name, a pair
-            of unequal sizes, a `resize` name without an image, or a reduction that is no whole number.
+            of unequal sizes, a `resize` name without an image, a reduction that is no whole number, a page and
+            colours together, or what `read_mask` and `read_colour_mask` refuse.
     """
-    pairs = _find_pairs(Path(image_folder), Path(mask_folder), mask_suffix)
+    if mask_page is not None and mask_colours is not None:
+        raise ValueError("expected either mask_page or mask_colours, got both")
+    pairs = _find_pairs(Path(image_folder), Path(mask_folder), image_suffix, mask_suffix)
     resize = dict(resize or {})
     unknown = sorted(resize.keys() - {image.name for image, _ in pairs})
     if unknown:
         raise ValueError(f"resize names {unknown[0]!r}, which is no image of {image_folder}")
     images, masks = [], []
     for image_path, mask_path in pairs:
-        image, mask = _read_pair(image_path, mask_path)
+        image = read_image(image_path)
+        if mask_colours is not None:
+            mask = read_colour_mask(mask_path, mask_colours, tolerance=colour_tolerance)
+        else:
+            mask = read_mask(mask_path, page=mask_page)
+            mask = mask > 0 if instance_masks else mask
+        _check_pair(image, mask, image_path, mask_path)
         factor = _reduction(downscale, resize.get(image_path.name, 1), image_path)
         images.append(reduce_image(image, factor))
-        masks.append(reduce_mask(mask > 0 if instance_masks else mask, factor).astype(np.int64))
+        masks.append(reduce_mask(mask, factor).astype(np.int64))
     return images, masks, [image.name for image, _ in pairs]
 
 
@@ -89,13 +108,17 @@ def _whole_cells(array: np.ndarray, factor: int) -> np.ndarray:
     return array[: height - height % factor, : width - width % factor]
 
 
-def _find_pairs(image_folder: Path, mask_folder: Path, mask_suffix: str) -> list[tuple[Path, Path]]:
+def _find_pairs(
+    image_folder: Path, mask_folder: Path, image_suffix: str, mask_suffix: str
+) -> list[tuple[Path, Path]]:
     same_folder = image_folder.resolve() == mask_folder.resolve()
     if same_folder and not mask_suffix:
         raise ValueError(f"{image_folder}: images and masks in one folder need a mask suffix to tell them apart")
     if not mask_folder.is_dir():
         raise FileNotFoundError(f"expected a folder of masks, found none at {mask_folder}")
-    images = list_images(image_folder)
+    images = [path for path in list_images(image_folder) if path.stem.endswith(image_suffix)]
+    if not images:
+        raise ValueError(f"{image_folder}: expected images named <name>{image_suffix}, found none")
     if same_folder:
         images = [path for path in images if not path.stem.endswith(mask_suffix)]
     masks = [
@@ -103,14 +126,14 @@ def _find_pairs(image_folder: Path, mask_folder: Path, mask_suffix: str) -> list
         for path in sorted(mask_folder.iterdir())
         if path.suffix.lower() in (*IMAGE_SUFFIXES, ".npy") and path.stem.endswith(mask_suffix)
     ]
-    image_of = _by_name(images, "")
+    image_of = _by_name(images, image_suffix)
     mask_of = _by_name(masks, mask_suffix)
     for name, path in image_of.items():
         if name not in mask_of:
             raise ValueError(f"image {path} has no mask {name}{mask_suffix} in {mask_folder}")
     for name, path in mask_of.items():
         if name not in image_of:
-            raise ValueError(f"mask {path} has no image {name} in {image_folder}")
+            raise ValueError(f"mask {path} has no image {name}{image_suffix} in {image_folder}")
     return [(path, mask_of[name]) for name, path in image_of.items()]
 
 
@@ -124,14 +147,12 @@ def _by_name(paths: list[Path], suffix: str) -> dict[str, Path]:
     return found
 
 
-def _read_pair(image_path: Path, mask_path: Path) -> tuple[np.ndarray, np.ndarray]:
-    image, mask = read_image(image_path), read_mask(mask_path)
+def _check_pair(image: np.ndarray, mask: np.ndarray, image_path: Path, mask_path: Path) -> None:
     if image.shape[:2] != mask.shape:
         raise ValueError(
             f"{image_path} is {image.shape[0]} x {image.shape[1]} px, its mask {mask_path.name} "
             f"{mask.shape[0]} x {mask.shape[1]} px"
         )
-    return image, mask
 
 
 def _reduction(downscale: int, factor: int, image_path: Path) -> int:

@@ -1,6 +1,6 @@
 """Read images and masks into arrays, and say which file is at fault when that fails."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -10,6 +10,8 @@ from PIL import Image
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 MAX_PIXELS = 2**26
 _BITS_PER_SAMPLE = 258  # the TIFF tag
+
+Colour = tuple[int, int, int]
 
 
 def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
@@ -34,7 +36,7 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         return np.array(image.convert("RGB"))
 
 
-def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
+def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS, *, page: int | None = None) -> np.ndarray:
     """Read a map of class or instance ids.
 
     Grey images (8, 16 or 32 bits) and palette images hold the id itself; 8-bit RGB images hold
@@ -43,18 +45,21 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     Args:
         path: the file.
         max_pixels: the largest height x width to decode, checked in the file's header.
+        page: which page of a TIFF, from 0; None: the file's only one.
 
     Returns:
         int64 (H, W).
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: the file is unreadable, too large, holds several pages, or has no integer ids.
+        ValueError: the file is unreadable, too large, holds several pages and none was chosen, has no such
+            page, or has no integer ids.
     """
     path = Path(path)
     if path.suffix.lower() == ".npy":
+        _check_page(path, page, 1)
         return _read_npy_mask(path, max_pixels)
-    with _opened(path, max_pixels) as image:
+    with _opened(path, max_pixels, page) as image:
         if image.mode == "F":
             raise ValueError(f"{path}: expected integer ids, got floating-point pixels")
         if image.mode in ("RGB", "RGBA"):
@@ -63,6 +68,48 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     if ids.ndim != 2:
         raise ValueError(f"{path}: expected a grey, palette or RGB mask, got mode {image.mode}")
     return ids
+
+
+def read_colour_mask(
+    path: str | Path,
+    colours: Mapping[int, Colour | Sequence[Colour]],
+    *,
+    tolerance: int = 0,
+    max_pixels: int = MAX_PIXELS,
+) -> np.ndarray:
+    """Read a mask whose classes are painted in colours.
+
+    Args:
+        path: PNG, JPEG or TIFF.
+        colours: class id -> its colour (R, G, B), or several that all mean this class.
+        tolerance: how far a pixel may be from the nearest of the colours, in the channel that differs most;
+            above 0 for masks with compressed or smoothed edges.
+        max_pixels: the largest height x width to decode, checked in the file's header.
+
+    Returns:
+        int64 (H, W), class ids.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: an unreadable file, colours that are none or come twice, or a pixel of another colour, which
+            is named.
+    """
+    ids, table = _colour_table(colours)
+    pixels = read_image(path, max_pixels)
+    nearest = np.full(pixels.shape[:2], 256, dtype=np.int16)
+    mask = np.empty(pixels.shape[:2], dtype=np.int64)
+    for class_id, colour in zip(ids, table, strict=True):
+        distance = np.abs(pixels.astype(np.int16) - colour).max(axis=2)
+        mask[distance < nearest] = class_id
+        np.minimum(nearest, distance, out=nearest)
+    unknown = nearest > tolerance
+    if unknown.any():
+        row, column = np.argwhere(unknown)[0].tolist()
+        raise ValueError(
+            f"{path}: {unknown.sum()} pixels are of none of the colours {table.tolist()} (tolerance {tolerance}), "
+            f"the first {pixels[row, column].tolist()} in row {row}, column {column}"
+        )
+    return mask
 
 
 def list_images(folder: str | Path) -> list[Path]:
@@ -82,7 +129,7 @@ def list_images(folder: str | Path) -> list[Path]:
 
 
 @contextmanager
-def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
+def _opened(path: Path, max_pixels: int, page: int | None = None) -> Iterator[Image.Image]:
     if not path.is_file():
         raise FileNotFoundError(f"expected an image file, found none at {path}")
     with _decoding(path, "PNG, JPEG or TIFF image"):
@@ -91,9 +138,12 @@ def _opened(path: Path, max_pixels: int) -> Iterator[Image.Image]:
         _check_size(path, (image.height, image.width), max_pixels)
         with _decoding(path, "PNG, JPEG or TIFF image"):
             pages = getattr(image, "n_frames", 1)
+        _check_page(path, page, pages)
+        with _decoding(path, "PNG, JPEG or TIFF image"):
+            image.seek(page or 0)
+        _check_size(path, (image.height, image.width), max_pixels)
+        with _decoding(path, "PNG, JPEG or TIFF image"):
             image.load()
-        if pages > 1:
-            raise ValueError(f"{path}: expected one image in the file, got {pages} pages")
         yield image
 
 
@@ -103,6 +153,27 @@ def _decoding(path: Path, what: str) -> Iterator[None]:
         yield
     except Exception as error:  # decoders raise all kinds of errors on damaged bytes
         raise ValueError(f"{path}: not a readable {what} ({error})") from error
+
+
+def _check_page(path: Path, page: int | None, pages: int) -> None:
+    if page is None and pages > 1:
+        raise ValueError(f"{path}: expected one image in the file, got {pages} pages")
+    if page is not None and not 0 <= page < pages:
+        raise ValueError(f"{path}: expected a page from 0 to {pages - 1}, got {page}")
+
+
+def _colour_table(colours: Mapping[int, Colour | Sequence[Colour]]) -> tuple[np.ndarray, np.ndarray]:
+    """Class ids (C,) and their colours (C, 3), a row for each colour."""
+    ids, rows = [], []
+    for class_id, given in colours.items():
+        own = np.atleast_2d(np.asarray(given))
+        if own.ndim != 2 or own.shape[1] != 3 or own.dtype.kind not in "iu" or own.min() < 0 or own.max() > 255:
+            raise ValueError(f"expected colours (R, G, B) from 0 to 255 for class {class_id}, got {given}")
+        ids += [class_id] * len(own)
+        rows += own.tolist()
+    if not rows or len(set(map(tuple, rows))) < len(rows):
+        raise ValueError(f"expected distinct colours of classes, got {dict(colours)}")
+    return np.array(ids), np.array(rows, dtype=np.int16)
 
 
 def _check_size(path: Path, size: tuple[int, ...], max_pixels: int) -> None:

@@ -10,7 +10,8 @@ from skimage.transform import resize_local_mean
 from lsr_ext.data import read_mask_pairs, read_resize_list
 from lsr_ext.data.folders import reduce_image, reduce_mask
 
-NUCLEI = Path(__file__).parents[2].parent / "shared" / "data" / "he_nuclei_miccai"
+DATA = Path(__file__).parents[2].parent / "shared" / "data"
+NUCLEI = DATA / "he_nuclei_miccai"
 
 
 def save(path, array):
@@ -48,6 +49,39 @@ def test_pairs_in_two_folders_with_one_name(tmp_path):
     np.save(tmp_path / "masks" / "a.npy", np.array([[0, 4], [5, 0]]))
     masks = read_mask_pairs(tmp_path / "images", tmp_path / "masks", mask_suffix="")[1]
     np.testing.assert_array_equal(masks[0], [[0, 1], [1, 0]])
+
+
+def test_images_with_a_suffix_of_their_own(tmp_path):
+    save(tmp_path / "a_image.png", np.full((2, 3, 3), 9))
+    save(tmp_path / "a_seg.png", [[0, 1, 2], [2, 1, 0]])
+    save(tmp_path / "a_thumbnail.png", np.zeros((1, 1, 3)))
+    options = {"image_suffix": "_image", "mask_suffix": "_seg", "instance_masks": False}
+    images, masks, names = read_mask_pairs(tmp_path, tmp_path, **options)
+    assert names == ["a_image.png"]
+    assert (images[0] == 9).all()
+    np.testing.assert_array_equal(masks[0], [[0, 1, 2], [2, 1, 0]])
+    save(tmp_path / "b_seg.png", np.zeros((2, 3)))
+    with pytest.raises(ValueError, match=r"mask .*b_seg\.png has no image b_image in"):
+        read_mask_pairs(tmp_path, tmp_path, **options)
+    with pytest.raises(ValueError, match="expected images named <name>_photo, found none"):
+        read_mask_pairs(tmp_path, tmp_path, image_suffix="_photo")
+
+
+def test_a_page_or_colours_of_masks(tmp_path):
+    save(tmp_path / "a.png", np.zeros((1, 2, 3)))
+    pages = [Image.fromarray(np.array([ids], np.uint8)) for ids in ([1, 2], [3, 0])]
+    pages[0].save(tmp_path / "a_mask.tif", save_all=True, append_images=pages[1:])
+    masks = read_mask_pairs(tmp_path, tmp_path, mask_page=1, instance_masks=False)[1]
+    np.testing.assert_array_equal(masks[0], [[3, 0]])
+    (tmp_path / "a_mask.tif").unlink()
+    save(tmp_path / "a_mask.png", [[(255, 0, 0), (0, 9, 0)]])
+    colours = {2: (255, 0, 0), 0: (0, 0, 0)}
+    masks = read_mask_pairs(tmp_path, tmp_path, mask_colours=colours, colour_tolerance=9)[1]
+    np.testing.assert_array_equal(masks[0], [[2, 0]])
+    with pytest.raises(ValueError, match=r"a_mask\.png: 1 pixels .* \[0, 9, 0\]"):
+        read_mask_pairs(tmp_path, tmp_path, mask_colours=colours)
+    with pytest.raises(ValueError, match="expected either mask_page or mask_colours, got both"):
+        read_mask_pairs(tmp_path, tmp_path, mask_page=0, mask_colours=colours)
 
 
 def test_resize_and_downscale_bring_all_to_one_scale(folder):
@@ -142,3 +176,26 @@ def test_real_set_at_20x(name, count):
             fine = np.asarray(Image.open(NUCLEI / name / file_name.replace(".png", "_mask.png")))
         nuclei = fine.reshape(*fine.shape[:2], -1).any(axis=2)
         assert mask.mean() == pytest.approx(nuclei.mean(), abs=0.005)
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="needs ../shared/data")
+def test_real_tissue_classes_of_multiplex_fields():
+    folder = DATA / "mif_lung_akoya"
+    suffixes = {"image_suffix": "_composite_image", "mask_suffix": "_binary_seg_maps"}
+    images, masks, _ = read_mask_pairs(folder, folder, **suffixes, mask_page=0, instance_masks=False, downscale=4)
+    assert [image.shape for image in images] == [(350, 467, 3)] * 6
+    tumour = [np.mean(mask == 0) for mask in masks]
+    assert (min(tumour), max(tumour)) == pytest.approx((0.29, 0.56), abs=0.01)
+    assert {int(k) for mask in masks for k in np.unique(mask)} == {0, 1, 2}
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="needs ../shared/data")
+def test_real_painted_nuclei():
+    folder = DATA / "ihc_ki67_deepliif"
+    colours = {0: [(0, 0, 0), (0, 255, 0)], 1: (255, 0, 0), 2: (0, 0, 255)}
+    pairs = {"mask_suffix": "", "mask_colours": colours}
+    masks = read_mask_pairs(folder / "images", folder / "masks", **pairs, colour_tolerance=50)[1]
+    assert [np.bincount(mask.ravel()).tolist()[2] for mask in masks] == [68253, 57826, 12338, 28631]
+    # Some red edges are smoothed.
+    with pytest.raises(ValueError, match=r"34_3\.png: 18 pixels are of none of the colours"):
+        read_mask_pairs(folder / "images", folder / "masks", **pairs)

@@ -8,8 +8,9 @@ import pytest
 import tifffile
 from PIL import Image
 
-from lsr_ext.data import list_images, read_image, read_mask
+from lsr_ext.data import list_images, read_colour_mask, read_image, read_mask
 
+RED, BLUE, GREEN = (255, 0, 0), (0, 0, 255), (0, 255, 0)
 NUCLEI = Path(__file__).parents[2].parent / "shared" / "data" / "he_nuclei_miccai"
 
 
@@ -107,6 +108,63 @@ def test_several_pages_are_refused(tmp_path, read):
     tifffile.imwrite(tmp_path / "a.tif", np.zeros((4, 9, 9), np.uint8), photometric="minisblack")
     with pytest.raises(ValueError, match="expected one image in the file, got 4 pages"):
         read(tmp_path / "a.tif")
+
+
+def test_one_page_of_a_mask(tmp_path):
+    pages = np.random.default_rng(0).integers(0, 60000, (4, 9, 7)).astype(np.uint16)
+    tifffile.imwrite(tmp_path / "a.tif", pages, photometric="minisblack", compression="lzw")
+    for page in range(4):
+        np.testing.assert_array_equal(read_mask(tmp_path / "a.tif", page=page), pages[page])
+    for page in (4, -1):
+        with pytest.raises(ValueError, match=rf"a\.tif: expected a page from 0 to 3, got {page}"):
+            read_mask(tmp_path / "a.tif", page=page)
+    np.save(tmp_path / "a.npy", pages[0])
+    with pytest.raises(ValueError, match=r"a\.npy: expected a page from 0 to 0, got 1"):
+        read_mask(tmp_path / "a.npy", page=1)
+
+
+def test_size_of_a_later_page_is_checked(tmp_path):
+    with tifffile.TiffWriter(tmp_path / "a.tif") as tiff:
+        for side in (4, 20):
+            tiff.write(np.zeros((side, side), np.uint16))
+    assert read_mask(tmp_path / "a.tif", max_pixels=100, page=0).shape == (4, 4)
+    with pytest.raises(ValueError, match="expected at most 100 pixels, got 20 x 20"):
+        read_mask(tmp_path / "a.tif", max_pixels=100, page=1)
+
+
+def test_colours_are_classes(tmp_path):
+    Image.fromarray(np.array([[RED, BLUE], [GREEN, (0, 0, 0)]], np.uint8)).save(tmp_path / "a.png")
+    mask = read_colour_mask(tmp_path / "a.png", {0: [(0, 0, 0), GREEN], 5: RED, 2: BLUE})
+    assert mask.dtype == np.int64
+    np.testing.assert_array_equal(mask, [[5, 2], [0, 0]])
+
+
+def test_other_colours_are_named(tmp_path):
+    Image.fromarray(np.array([[RED, RED], [RED, (250, 3, 0)]], np.uint8)).save(tmp_path / "a.png")
+    with pytest.raises(ValueError, match=r"a\.png: 1 pixels .* the first \[250, 3, 0\] in row 1, column 1"):
+        read_colour_mask(tmp_path / "a.png", {1: RED}, tolerance=4)
+    np.testing.assert_array_equal(read_colour_mask(tmp_path / "a.png", {1: RED}, tolerance=5), [[1, 1], [1, 1]])
+
+
+def test_within_the_tolerance_the_nearest_colour_counts(tmp_path):
+    Image.new("RGB", (2, 1), (140, 0, 0)).save(tmp_path / "a.png")
+    mask = read_colour_mask(tmp_path / "a.png", {0: (0, 0, 0), 1: (255, 0, 0)}, tolerance=255)
+    np.testing.assert_array_equal(mask, [[1, 1]])
+
+
+@pytest.mark.parametrize(
+    ("colours", "message"),
+    [
+        ({}, "expected distinct colours of classes, got {}"),
+        ({0: RED, 1: RED}, "expected distinct colours"),
+        ({0: (0, 0, 256)}, r"expected colours \(R, G, B\) from 0 to 255 for class 0"),
+        ({0: (0, 0)}, r"expected colours \(R, G, B\)"),
+        ({0: (0.5, 0, 0)}, r"expected colours \(R, G, B\)"),
+    ],
+)
+def test_bad_colours(tmp_path, colours, message):
+    with pytest.raises(ValueError, match=message):
+        read_colour_mask(tmp_path / "a.png", colours)
 
 
 @pytest.mark.parametrize(("suffix", "dtype"), [(".png", "uint8"), (".png", "uint16"), (".tif", "uint16")])

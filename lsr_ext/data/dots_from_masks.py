@@ -1,0 +1,108 @@
+"""Dots at the cells' centres, derived from masks."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.ndimage import center_of_mass, label
+
+if TYPE_CHECKING:
+    from lsr_ext.metrics import DotSet
+
+
+def dots_from_masks(
+    mask: np.ndarray, classes: Mapping[str, int] | Sequence[str], *, min_area_px: int = 1
+) -> DotSet:
+    """The centroid of each connected region of each class.
+
+    Regions are 4-connected: cells that touch at a corner are two. Cells of one class that touch by a side are one
+    region; use `dots_from_instances` where cells have ids.
+
+    Args:
+        mask: integer (H, W) class ids.
+        classes: name -> id of the classes whose regions count; or the names of the ids 0, 1, ..., of which 0 is
+            the background.
+        min_area_px: smaller regions are passed over.
+
+    Returns:
+        Dots in pixels from the top left corner of the image (the centre of the first pixel is (0.5, 0.5)), by
+        class and then by the row and column where a region begins.
+
+    Raises:
+        TypeError: a mask that is not integer.
+        ValueError: a mask that is not (H, W), no classes, two of one id, or an area below 1.
+    """
+    from lsr_ext.metrics import DotSet
+
+    _check_map(mask, "mask")
+    if min_area_px < 1:
+        raise ValueError(f"expected a min_area_px of at least 1, got {min_area_px}")
+    places, names = [np.empty((0, 2))], []
+    for name, class_id in _class_ids(classes).items():
+        regions, count = label(mask == class_id)
+        areas = np.bincount(regions.ravel(), minlength=count + 1)
+        kept = np.flatnonzero(areas[1:] >= min_area_px) + 1
+        places.append(_centroids(regions, kept))
+        names += [name] * len(kept)
+    return DotSet(np.concatenate(places), names)
+
+
+def dots_from_instances(
+    instances: np.ndarray, class_map: np.ndarray, classes: Mapping[str, int] | Sequence[str]
+) -> DotSet:
+    """The centroid of each instance, with the class that most of its pixels have; of equals the lowest id.
+
+    Args:
+        instances: integer (H, W), 0 = none, else the id of a cell or nucleus, which may be in pieces.
+        class_map: integer (H, W) class ids, of the cells or of the tissue around them.
+        classes: as `dots_from_masks` takes them; instances of other classes are passed over.
+
+    Returns:
+        Dots by instance id, in pixels from the top left corner of the image. `rows` are the instance ids.
+
+    Raises:
+        TypeError: maps that are not integer.
+        ValueError: maps that are not (H, W) of one size, negative instance ids, no classes or two of one id.
+    """
+    from lsr_ext.metrics import DotSet
+
+    _check_map(instances, "instances")
+    _check_map(class_map, "class_map")
+    if instances.shape != class_map.shape:
+        raise ValueError(f"expected maps of one size, got {instances.shape} and {class_map.shape}")
+    if instances.min(initial=0) < 0:
+        raise ValueError(f"expected instance ids of at least 0, got {instances.min()}")
+    name_of = {class_id: name for name, class_id in _class_ids(classes).items()}
+    ids, dense = np.unique(instances, return_inverse=True)
+    values, dense_class = np.unique(class_map, return_inverse=True)
+    pairs = dense.ravel() * len(values) + dense_class.ravel()
+    counts = np.bincount(pairs, minlength=len(ids) * len(values)).reshape(len(ids), len(values))
+    class_ids = values[counts.argmax(axis=1)]
+    kept = np.flatnonzero((ids > 0) & np.isin(class_ids, list(name_of)))
+    names = [name_of[class_id] for class_id in class_ids[kept].tolist()]
+    return DotSet(_centroids(dense.reshape(instances.shape), kept), names, rows=ids[kept])
+
+
+def _centroids(regions: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    """x and y of the centroids of the regions of these labels: float64 (D, 2)."""
+    if not len(kept):
+        return np.empty((0, 2))
+    centres = np.array(center_of_mass(np.broadcast_to(1.0, regions.shape), regions, kept))
+    return centres[:, ::-1] + 0.5
+
+
+def _check_map(array: np.ndarray, name: str) -> None:
+    if array.ndim != 2:
+        raise ValueError(f"expected {name} of shape (H, W), got {array.shape}")
+    if array.dtype.kind not in "iub":
+        raise TypeError(f"expected integer ids in {name}, got {array.dtype}")
+
+
+def _class_ids(classes: Mapping[str, int] | Sequence[str]) -> dict[str, int]:
+    if not isinstance(classes, Mapping):
+        classes = {name: class_id for class_id, name in enumerate(classes) if class_id}
+    if not classes or len(set(classes.values())) < len(classes):
+        raise ValueError(f"expected classes of distinct ids, got {dict(classes)}")
+    return dict(classes)
