@@ -60,6 +60,7 @@ def _carry_out(plan: Plan, workers: int, execute: Execute) -> Results:
     todo = [run for run in plan.runs if load_record(run) is None]
     failures: dict[str, str] = {}
     results = collect_results(plan)
+    _check_scores(results)
     with _progress() as progress, closing(carry_out(todo, workers, execute)) as outcomes:
         bar = progress.add_task(plan.table.name, total=len(plan.runs), completed=len(plan.runs) - len(todo))
         for run, failure in outcomes:
@@ -70,7 +71,6 @@ def _carry_out(plan: Plan, workers: int, execute: Execute) -> Results:
             _check_scores(results)
             _write(results)
             progress.advance(bar)
-    _check_scores(results)
     _write(results)
     return results
 
