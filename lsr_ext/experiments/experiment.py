@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import io
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
@@ -16,10 +16,11 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from lsr_ext.experiments.figure import draw_results
 from lsr_ext.experiments.markdown import write_markdown
-from lsr_ext.experiments.plan import Plan, Run, plan_runs
-from lsr_ext.experiments.runs import LOG_NAME, Scores, carry_out, execute_run, load_record
+from lsr_ext.experiments.plan import Plan, plan_runs
+from lsr_ext.experiments.runs import Execute, execute_run, load_record
 from lsr_ext.experiments.summary import Results, collect_results
 from lsr_ext.experiments.tables import Table
+from lsr_ext.experiments.workers import LOG_NAME, carry_out
 from lsr_ext.files import write_atomically
 
 
@@ -30,7 +31,7 @@ def run_experiment(
     *,
     seeds: int = 5,
     workers: int = 2,
-    execute: Callable[[Run], Scores] = execute_run,
+    execute: Execute = execute_run,
 ) -> Results:
     """Fill a table; the same call again does what is missing.
 
@@ -55,10 +56,11 @@ def run_experiment(
         return _carry_out(plan, workers, execute)
 
 
-def _carry_out(plan: Plan, workers: int, execute: Callable[[Run], Scores]) -> Results:
+def _carry_out(plan: Plan, workers: int, execute: Execute) -> Results:
     todo = [run for run in plan.runs if load_record(run) is None]
     failures: dict[str, str] = {}
     results = collect_results(plan)
+    _check_scores(results)
     with _progress() as progress, closing(carry_out(todo, workers, execute)) as outcomes:
         bar = progress.add_task(plan.table.name, total=len(plan.runs), completed=len(plan.runs) - len(todo))
         for run, failure in outcomes:
@@ -69,7 +71,6 @@ def _carry_out(plan: Plan, workers: int, execute: Callable[[Run], Scores]) -> Re
             _check_scores(results)
             _write(results)
             progress.advance(bar)
-    _check_scores(results)
     _write(results)
     return results
 

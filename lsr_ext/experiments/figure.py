@@ -27,7 +27,8 @@ def draw_results(results: Results) -> Figure:
 
 def _draw_rows(results: Results) -> Figure:
     table = results.plan.table
-    keys = [key for key in results.scores if key in table.scores][:2]
+    # DICE ranks as IoU does, so it would be the same picture again.
+    keys = [key for key in results.scores if key in table.scores and not key.endswith("dice")]
     rows = [row for row in table.rows if row.name not in results.left_out]
     figure = Figure(figsize=(4.2 + 4.2 * len(keys), 1.4 + 0.42 * len(rows)), layout="constrained")
     axes = figure.subplots(1, len(keys), squeeze=False, sharey=True)[0]
@@ -57,7 +58,7 @@ def _draw_families(results: Results, families: Sequence[str]) -> Figure:
         means = [(place, results.summary(row, key).mean) for place, row in enumerate(rows)]
         if all(isinstance(row.value, float | int) for row in rows):
             known = [(place, mean) for place, mean in means if mean is not None]
-            ax.plot(*zip(*known, strict=True), color=_COLOUR, linewidth=1.2) if known else None
+            ax.plot([place for place, _ in known], [mean for _, mean in known], color=_COLOUR, linewidth=1.2)
         for place, row in enumerate(rows):
             values = list(results.values(row, key).values())
             _draw_seeds(ax, [place] * len(values), values, _colour(results, row), across=False)

@@ -1,0 +1,120 @@
+"""Processes that carry out runs: one that dies takes its run with it and no other."""
+
+from __future__ import annotations
+
+import logging
+import multiprocessing
+import os
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Iterator, Sequence
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+
+import torch
+
+from lsr_ext.experiments.plan import Run
+from lsr_ext.experiments.runs import Execute, do_run
+
+LOG_NAME = "run.log"
+
+
+def carry_out(runs: Sequence[Run], workers: int, execute: Execute) -> Iterator[tuple[Run, str | None]]:
+    """Do the runs, `workers` at a time; tell of each as it ends, and why if it failed.
+
+    A process does one run after another, and is replaced when one failed. All end with the process that started
+    them, however that ends. What a run prints is added to `run.log` in its folder.
+
+    Args:
+        runs: to do.
+        workers: processes at a time, among which the processors are shared out.
+        execute: from a run to its scores; a function of a module, for processes are started afresh.
+    """
+    if workers < 1:
+        raise ValueError(f"expected at least 1 worker, got {workers}")
+    threads = max(1, len(os.sched_getaffinity(0)) // workers)
+    waiting = deque(runs)
+    idle: list[_Worker] = []
+    busy: dict[Connection, _Worker] = {}
+    try:
+        while waiting or busy:
+            while waiting and len(busy) < workers:
+                worker = idle.pop() if idle else _Worker(threads, execute)
+                busy[worker.connection] = worker
+                worker.begin(waiting.popleft())
+            for connection in wait(list(busy)):
+                worker = busy[connection]
+                run, failure = worker.run, worker.end()
+                del busy[connection]
+                if failure is None:
+                    idle.append(worker)
+                else:
+                    worker.stop()
+                yield run, failure
+    finally:
+        for worker in [*idle, *busy.values()]:
+            worker.stop()
+
+
+class _Worker:
+    """This side's hold on a process."""
+
+    def __init__(self, threads: int, execute: Execute) -> None:
+        # A fork of a process that has used threads or CUDA is not safe.
+        context = multiprocessing.get_context("spawn")
+        self.connection, theirs = context.Pipe()
+        self.process = context.Process(target=_serve, args=(theirs, threads, execute))
+        self.process.start()
+        theirs.close()
+        self.run: Run | None = None
+
+    def begin(self, run: Run) -> None:
+        self.run = run
+        self.connection.send(run)
+
+    def end(self) -> str | None:
+        """Why the run failed, or None."""
+        try:
+            return self.connection.recv()
+        except (EOFError, ConnectionResetError):
+            self.process.join()
+            return f"its process ended with exit code {self.process.exitcode}"
+
+    def stop(self) -> None:
+        self.process.kill()
+        self.process.join()
+        self.connection.close()
+
+
+def _serve(connection: Connection, threads: int, execute: Execute) -> None:
+    """In the process: do runs until it is stopped."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    torch.set_num_threads(threads)
+    logging.basicConfig(format="%(asctime)s %(message)s", stream=sys.stdout)
+    logging.getLogger("lsr_ext").setLevel(logging.INFO)
+    while True:
+        run = connection.recv()
+        _print_to(run.folder / LOG_NAME)
+        try:
+            do_run(run, execute)
+        except Exception as error:
+            traceback.print_exc()
+            connection.send(f"{type(error).__name__}: {error}")
+        else:
+            connection.send(None)
+
+
+def _end_with_parent() -> None:
+    """End even if the parent was killed, so that no orphan writes where the next call resumes."""
+    multiprocessing.parent_process().join()
+    os._exit(1)
+
+
+def _print_to(path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as log:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+            os.dup2(log.fileno(), stream.fileno())

@@ -1,0 +1,85 @@
+import fcntl
+import json
+import os
+import signal
+
+import pytest
+from tiny_runs import write_masks_run
+
+from lsr_ext.experiments import TABLES, plan_runs, run_experiment
+from lsr_ext.experiments.runs import do_run
+
+ROWS = ["Low resolution model", "Intra-instance", "Inter-instance", "Intra+inter-instance"]
+TABLE = TABLES["table4"].select(ROWS)
+SHARED = {"low_resolution": 0.2, "intra": 0.3, "inter": 0.4, "intra+inter": 0.5}
+
+
+def invented_scores(run):
+    """Scores without training; counts how often it was called for a run, and fails where a file says so."""
+    with (run.folder / "calls").open("a") as file:
+        file.write("x")
+    method, seed = run.config.methods[0], run.config.seed
+    print("a word for the log")
+    ill = run.folder.parents[1] / f"{method}.ill"
+    if ill.exists() and ill.read_text() == "killed":
+        os.kill(os.getpid(), signal.SIGKILL)
+    if ill.exists():
+        raise ValueError(ill.read_text())
+    return {name: {"iou": SHARED[name] + seed / 10, "masked_iou": None} for name in ("low_resolution", method)}
+
+
+def calls(output):
+    return {path.parent.parent.name: len(path.read_text()) for path in output.glob("runs/*/seed0/calls")}
+
+
+def run(config, **options):
+    return run_experiment(TABLE, config, **({"seeds": 1, "workers": 1, "execute": invented_scores} | options))
+
+
+def test_what_failed_is_told_of_and_what_is_done_is_not_repeated(tmp_path):
+    config, output = write_masks_run(tmp_path), tmp_path / "run"
+    (output / "runs").mkdir(parents=True)
+    (output / "runs" / "intra.ill").write_text("no\nluck")
+    (output / "runs" / "intra+inter.ill").write_text("killed")
+
+    first = run(config)
+    assert calls(output) == {"intra": 1, "inter": 1, "intra+inter": 1}
+    assert first.failures["intra/seed0"].startswith("ValueError: no\nluck (see ")
+    assert first.failures["intra+inter/seed0"].startswith("its process ended with exit code -9")
+    assert "a word for the log" in (output / "runs" / "intra" / "seed0" / "run.log").read_text()
+    page = (output / "table4.md").read_text()
+    assert "| Inter-instance | 1 | 0.400 |" in page
+    assert "- intra/seed0: ValueError: no luck (see " in page
+
+    for file in (output / "runs").glob("*.ill"):
+        file.unlink()
+    for failed in first.plan.runs:
+        if failed.name in first.failures:
+            do_run(failed, invented_scores)
+    second = run(config)
+    assert calls(output) == {"intra": 2, "inter": 1, "intra+inter": 2}
+    assert not second.failures and not second.pending
+    content = json.loads((output / "table4.json").read_bytes())
+    assert [row["scores"]["iou"]["mean"] for row in content["rows"]] == [0.2, 0.3, 0.4, 0.5]
+    assert content["failed"] == {} and content["environments"][0]["torch"]
+
+
+def test_two_experiments_do_not_write_one_folder(tmp_path):
+    config = write_masks_run(tmp_path)
+    (tmp_path / "run").mkdir()
+    with (tmp_path / "run" / ".experiment.lock").open("w") as held:
+        fcntl.flock(held, fcntl.LOCK_EX)
+        with pytest.raises(ValueError, match="another experiment is at work in"):
+            run(config)
+
+
+def test_data_without_the_scores_of_the_table_stop_it(tmp_path):
+    config = write_masks_run(tmp_path)
+    do_run(plan_runs(TABLE, config, {}, seeds=1).runs[0], lambda run: {run.config.methods[0]: {"f1": 0.5}})
+    with pytest.raises(ValueError, match="table4 scores masked_iou, .*, and the data give none of these"):
+        run(config)
+
+
+def test_no_workers_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="at least 1 worker, got 0"):
+        run(write_masks_run(tmp_path), workers=0)
