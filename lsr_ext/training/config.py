@@ -194,7 +194,7 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     if not isinstance(content, dict):
         raise ValueError(f"{path}: expected a mapping of sections, got {type(content).__name__}")
     data = content.get("data")
-    if isinstance(data, dict) and data.get("source") != "skimage_ihc":
+    if isinstance(data, dict):
         data["root"] = path.parent / str(data.get("root", "."))
     content = _merge(PRESETS.get(content.get("preset"), {}), content)
     for key, value in (overrides or {}).items():

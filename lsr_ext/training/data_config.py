@@ -25,9 +25,10 @@ class _Blocks(Section):
     Held out are `test_fraction` of the images for the final scores and `validation_fraction` for choosing among
     settings, by `split_seed` (None: the run's seed). Images of one patient, the part of the name that the regular
     expression `patient` matches, stay together. Two-class scores are of `foreground`. `stains`, a preset or a YAML
-    file, serves the colour baselines and the pseudo-labels.
+    file, serves the colour baselines and the pseudo-labels. Folders and files are relative to `root`.
     """
 
+    root: Path = Path()
     block_size_px: Count
     test_fraction: Share = 0.3
     validation_fraction: float = Field(0.0, ge=0, lt=1)
@@ -95,14 +96,13 @@ class StainedImage(_PixelTruth):
 
 
 class MaskFolders(_PixelTruth):
-    """Folders of images with masks (none named: beside the images); all folders are relative to `root`.
+    """Folders of images with masks (none named: beside the images).
 
     `resize_list` is the name of a file in each image folder, see `lsr_ext.data.read_resize_list`; `image_suffix`,
     `mask_suffix`, `mask_page` and `mask_colours` (class -> RGB) are as for `lsr_ext.data.read_mask_pairs`.
     """
 
     source: Literal["masks"]
-    root: Path = Path()
     images: list[Path] = Field([Path()], min_length=1)
     masks: list[Path] | None = None
     image_suffix: str = ""
@@ -141,7 +141,6 @@ class LandCover(_Blocks):
     """
 
     source: Literal["land_cover"]
-    root: Path = Path()
     train: Path = Path("train_patches")
     test: Path = Path("val_patches")
     tables: Path = Path("tables")
@@ -149,7 +148,7 @@ class LandCover(_Blocks):
 
 
 class LabelledImages(_Blocks):
-    """A folder of images with a CSV of labels and a count distribution; paths are relative to `root`.
+    """A folder of images with a CSV of labels and a count distribution.
 
     `distribution` is a JSON file (`CountDistribution.save`), a CSV of fractions approximated by eye
     (`CountDistribution.from_fractions`) or a table of the paper, and names classes and labels. Images are one
@@ -159,7 +158,6 @@ class LabelledImages(_Blocks):
     """
 
     source: Literal["labels"]
-    root: Path = Path()
     images: Path = Path()
     labels: Path
     distribution: Literal["table1", "table6", "table7"] | Path

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from skimage import data as skimage_data
@@ -25,7 +26,14 @@ from lsr_ext.data import (
 )
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.training.config import RunConfig
-from lsr_ext.training.data_config import LabelledImages, LandCover, MaskFolders, SimulatedFields, StainedImage
+from lsr_ext.training.data_config import (
+    Data,
+    LabelledImages,
+    LandCover,
+    MaskFolders,
+    SimulatedFields,
+    StainedImage,
+)
 from lsr_ext.training.labelling import (
     Labels,
     draw_annotated,
@@ -35,6 +43,11 @@ from lsr_ext.training.labelling import (
     label_high_low,
 )
 from lsr_ext.training.prepared import PreparedData, foreground_index
+
+if TYPE_CHECKING:
+    from lsr_ext.baselines import StainSet
+    from lsr_ext.data.land_cover import LandCoverPatch
+    from lsr_ext.metrics import DotSet
 
 TRUTH, SECOND_RATER = "truth", "second rater"
 
@@ -47,7 +60,7 @@ def prepare_data(config: RunConfig) -> PreparedData:
     """
     data = config.data
     prepared = _PREPARERS[type(data)](config)
-    return replace(prepared, stains=_read_stains(data.stains)) if data.stains else prepared
+    return replace(prepared, stains=_read_stains(data)) if data.stains else prepared
 
 
 def stained_image() -> tuple[np.ndarray, np.ndarray]:
@@ -68,7 +81,7 @@ class _Truth:
     masks: Sequence[np.ndarray]
     names: Sequence[str]
     classes: Sequence[str]
-    dots: Mapping[int, object] = field(default_factory=dict)
+    dots: Mapping[int, DotSet] = field(default_factory=dict)
 
     @property
     def sizes(self) -> list[tuple[int, int]]:
@@ -164,7 +177,7 @@ def _label(
     return label_by_bins(*(side[:, foreground] for side in fractions), data.edges, data.bins), None
 
 
-def _dots_of_masks(test: BlockCollection) -> dict[int, object]:
+def _dots_of_masks(test: BlockCollection) -> dict[int, DotSet]:
     from lsr_ext.data import dots_from_masks
 
     return {
@@ -191,7 +204,7 @@ def _prepare_land_cover(config: RunConfig) -> PreparedData:
     )
 
 
-def _read_patches(folder: Path, tables: Path) -> dict[str, object]:
+def _read_patches(folder: Path, tables: Path) -> dict[str, LandCoverPatch]:
     from lsr_ext.data.land_cover import read_land_cover_patch
 
     paths = sorted(folder.glob("*.npz"))
@@ -200,7 +213,9 @@ def _read_patches(folder: Path, tables: Path) -> dict[str, object]:
     return {path.name: read_land_cover_patch(path, tables) for path in paths}
 
 
-def _crops(patches: Mapping[str, object], block_size_px: int, distribution: CountDistribution) -> BlockCollection:
+def _crops(
+    patches: Mapping[str, LandCoverPatch], block_size_px: int, distribution: CountDistribution
+) -> BlockCollection:
     """The crops of patches, without a label of their own: their pixels have labels."""
     sizes = [patch.labels.shape for patch in patches.values()]
     blocks = cut_blocks(sizes, block_size_px)
@@ -256,7 +271,7 @@ def _read_held_out_masks(data: LabelledImages, held_out: BlockCollection) -> lis
     return masks
 
 
-def _read_held_out_dots(folder: Path, held_out: BlockCollection) -> dict[int, object]:
+def _read_held_out_dots(folder: Path, held_out: BlockCollection) -> dict[int, DotSet]:
     from lsr_ext.metrics import read_dots
 
     dots = {}
@@ -269,10 +284,11 @@ def _read_held_out_dots(folder: Path, held_out: BlockCollection) -> dict[int, ob
     return dots
 
 
-def _read_stains(stains: str) -> object:
+def _read_stains(data: Data) -> StainSet:
     from lsr_ext.baselines import StainSet
 
-    return StainSet.load(stains) if Path(stains).suffix else StainSet.preset(stains)
+    named = Path(data.stains)
+    return StainSet.load(data.root / named) if named.suffix else StainSet.preset(data.stains)
 
 
 def _split(
