@@ -61,7 +61,8 @@ def guessed(fractions: np.ndarray, noise_std: float, rng: np.random.Generator) -
     """Class fractions (N, L) as they look to somebody who is off by `noise_std`; rows still sum to 1."""
     noisy = add_label_noise(fractions[:, 1:], noise_std, rng)
     noisy = noisy / np.maximum(noisy.sum(1, keepdims=True), 1)
-    return np.concatenate([1 - noisy.sum(1, keepdims=True), noisy], axis=1)
+    # Rounding may leave the rest a little below 0.
+    return np.concatenate([np.maximum(1 - noisy.sum(1, keepdims=True), 0), noisy], axis=1)
 
 
 def draw_annotated(collection: BlockCollection, blocks_per_label: int | str, seed: int) -> np.ndarray:
