@@ -1,4 +1,7 @@
-"""The baselines of the paper's section 3.1.4: stains told apart by colour, and pixel labels made from that."""
+"""The baselines of the paper: stains told apart by colour and pixel labels made from that (section 3.1.4).
+
+The patch classifier (Appendix C), which needs Lightning and MONAI, is in `patch_classifier` and `patch_training`.
+"""
 
 from lsr_ext.baselines.colour_separation import l2_distances, l2_map
 from lsr_ext.baselines.deconvolution import deconvolution_map, deconvolve

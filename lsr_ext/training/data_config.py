@@ -77,16 +77,17 @@ class _PixelTruth(_Blocks):
 class ClassifierConfig(Section):
     """The patch classifier that makes the labels: a block is `merge` x `merge` patches, its value their maximum.
 
-    `resnet_depth` is MONAI's; patches are resized to `input_px`; a patch is positive from `positive_share` on.
+    A patch is positive in training from the share `threshold` of the foreground on; the other values are those of
+    `lsr_ext.baselines.patch_classifier.ClassifierSettings`.
     """
 
     merge: Count = 2
-    resnet_depth: Literal[10, 18, 34] = 34
+    threshold: Share = 0.5
+    depth: Literal[10, 18, 34] = 34
     input_px: Count = 224
-    steps: Count = 1000
+    epochs: Count = 20
     batch_size: Count = 32
-    lr: float = Field(1e-3, gt=0)
-    positive_share: Share = 0.5
+    learning_rate: float = Field(1e-3, gt=0)
 
 
 class StainedImage(_PixelTruth):

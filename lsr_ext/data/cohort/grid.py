@@ -46,7 +46,7 @@ def merge_values(values: np.ndarray, grid: Grid, times: int) -> np.ndarray:
     Returns:
         float (blocks, L), in the order of `grid.merged(times)`; NaN where a patch is unknown.
     """
-    blocks = grid.merged(times)
-    cells = values.reshape(grid.rows, grid.columns, -1)[: blocks.rows * times, : blocks.columns * times]
-    parted = cells.reshape(blocks.rows, times, blocks.columns, times, values.shape[1])
-    return parted.max(axis=(1, 3)).reshape(blocks.rows * blocks.columns, -1)  # a NaN wins every maximum
+    blocks, width = grid.merged(times), values.shape[1]
+    cells = values.reshape(grid.rows, grid.columns, width)[: blocks.rows * times, : blocks.columns * times]
+    parted = cells.reshape(blocks.rows, times, blocks.columns, times, width)
+    return parted.max(axis=(1, 3)).reshape(-1, width)  # a NaN wins every maximum

@@ -1,0 +1,255 @@
+"""Training of the patch classifier, on patches of images with masks or on the blocks of a cohort of slides."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import lightning
+import numpy as np
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
+from scipy.stats import rankdata
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+
+from lsr_ext.baselines.patch_classifier import (
+    ClassifierSettings,
+    PatchClassifier,
+    load_patch_classifier,
+    read_checkpoint,
+    resize_patches,
+)
+from lsr_ext.data import BlockCollection, BlockDataset
+
+CHECKPOINT_NAME = "classifier.ckpt"
+_logger = logging.getLogger(__name__)
+
+
+def label_patches(
+    images: Sequence[np.ndarray],
+    masks: Sequence[np.ndarray],
+    names: Sequence[str],
+    patch_px: int,
+    *,
+    threshold: float = 0.5,
+    stride_px: int | None = None,
+) -> BlockCollection:
+    """Patches whose label is 1 where at least `threshold` of their pixels are positive, otherwise 0.
+
+    Args:
+        images: uint8 (H, W, 3).
+        masks: integer (H, W) of 0 and 1.
+        names: the images' names.
+        patch_px: the side of a patch.
+        threshold: in (0, 1].
+        stride_px: the distance between patches; None: `patch_px`.
+
+    Raises:
+        ValueError: a mask with other ids or of another size than its image, an image smaller than a patch.
+    """
+    return BlockCollection.from_masks(
+        images, masks, names, ["negative", "positive"], patch_px, edges=[threshold], stride_px=stride_px
+    )
+
+
+class PatchDataset(Dataset[dict[str, torch.Tensor | int]]):
+    """The patches of a collection as `BlockDataset` gives them, `image` resized to (3, input_px, input_px).
+
+    Attributes:
+        labels: int64 (N,) of 0 and 1; -1 = unknown.
+
+    Raises:
+        ValueError: labels per class.
+    """
+
+    def __init__(self, collection: BlockCollection, input_px: int) -> None:
+        if collection.labels.ndim != 1:
+            raise ValueError(f"expected one label per patch, got {collection.labels.shape}")
+        self.labels = collection.labels
+        self._blocks = BlockDataset(collection)
+        self._input_px = input_px
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor | int]:
+        item = self._blocks[index]
+        return item | {"image": resize_patches(item["image"][None], self._input_px)[0]}
+
+
+class BalancedSampler(Sampler[int]):
+    """Indices for batches of which one half has label 0 and the other label 1; unknown labels are never drawn.
+
+    An epoch has about as many draws as there are known labels. The scarcer class comes round several times, the
+    other in part; each pass over a class is shuffled anew, by (seed, epoch) alone.
+
+    Args:
+        labels: (N,) of -1, 0 and 1.
+        batch_size: even.
+        seed: of the order.
+
+    Raises:
+        ValueError: other labels, or a class without a patch.
+    """
+
+    def __init__(self, labels: np.ndarray, batch_size: int, seed: int = 0) -> None:
+        labels = np.asarray(labels)
+        if labels.ndim != 1 or not np.isin(labels, (-1, 0, 1)).all():
+            raise ValueError(f"expected labels (N,) of 0 and 1, got {labels.shape}: {np.unique(labels)}")
+        self._members = [np.flatnonzero(labels == label) for label in (0, 1)]
+        counts = [len(members) for members in self._members]
+        if not all(counts):
+            raise ValueError(f"expected patches of both classes, got {counts[0]} negative, {counts[1]} positive")
+        self._half = batch_size // 2
+        self.steps = -(-sum(counts) // batch_size)
+        self._seed = seed
+        self._epoch = 0
+
+    def __len__(self) -> int:
+        return self.steps * 2 * self._half
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch to iterate over next; Lightning does."""
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        rng = np.random.default_rng((self._seed, self._epoch))
+        halves = [self._draw(members, rng).reshape(self.steps, self._half) for members in self._members]
+        yield from np.concatenate(halves, axis=1).ravel().tolist()
+
+    def _draw(self, members: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        count = self.steps * self._half
+        passes = [rng.permutation(members) for _ in range(-(-count // len(members)))]
+        return np.concatenate(passes)[:count]
+
+
+def train_patch_classifier(
+    dataset: Dataset,
+    labels: np.ndarray,
+    output: str | Path,
+    settings: ClassifierSettings,
+    *,
+    collate: Callable = default_collate,
+    accelerator: str = "auto",
+    workers: int = 0,
+) -> PatchClassifier:
+    """Train, into OUTPUT/classifier.ckpt and TensorBoard events beside it.
+
+    A run cut short goes on after its last whole epoch, to the weights that an uncut run would have; a finished one
+    is loaded.
+
+    Args:
+        dataset: items with `image` (3, S, S) float32 in [0, 1] and `label`: a `PatchDataset`, or a
+            `CohortDataset` of patches with two labels.
+        labels: int (N,) of its items: 0, 1 or -1 = unknown.
+        output: folder.
+        settings: see `ClassifierSettings`.
+        collate: of the items: `CohortDataset.collate` for a cohort.
+        accelerator: Lightning's.
+        workers: processes that read patches.
+
+    Returns:
+        The classifier, ready to predict.
+
+    Raises:
+        ValueError: labels other than these or of one class, or an output of other settings or labels.
+    """
+    output = Path(output)
+    checkpoint = output / CHECKPOINT_NAME
+    sampler = BalancedSampler(labels, settings.batch_size, settings.seed)
+    lightning.seed_everything(settings.seed, verbose=False)
+    data_digest = hashlib.sha256(np.asarray(labels, np.int64).tobytes()).hexdigest()
+    module = PatchClassifier(settings, data_digest)
+    done = _steps_done(checkpoint, dict(module.hparams))
+    if done >= sampler.steps * settings.epochs:
+        _logger.info("%s: already trained", checkpoint)
+        return load_patch_classifier(checkpoint)
+    loader = DataLoader(
+        dataset,
+        settings.batch_size,
+        sampler=sampler,
+        collate_fn=collate,
+        num_workers=workers,
+        generator=torch.Generator(),  # the loader's own, so that it does not draw on the global one
+    )
+    trainer = lightning.Trainer(
+        accelerator=accelerator,
+        devices=1,
+        max_epochs=settings.epochs,
+        log_every_n_steps=min(10, sampler.steps),
+        use_distributed_sampler=False,
+        deterministic="warn",
+        default_root_dir=output,
+        logger=TensorBoardLogger(output, name="", version=""),
+        callbacks=[_checkpoints(output), RichProgressBar()],
+        enable_model_summary=False,
+    )
+    trainer.fit(module, loader, ckpt_path=checkpoint if done else None, weights_only=True)
+    return load_patch_classifier(checkpoint)
+
+
+@torch.inference_mode()
+def evaluate_patches(
+    model: PatchClassifier, dataset: Dataset, collate: Callable = default_collate
+) -> dict[str, float | int | None]:
+    """How well a classifier tells the labelled patches of a dataset apart.
+
+    Returns:
+        `patches` and `positive`: how many; `auc`: see `roc_auc`; `accuracy` at a probability of 0.5.
+    """
+    model.eval()
+    probabilities, labels = [], []
+    for batch in DataLoader(dataset, model.settings.batch_size, collate_fn=collate):
+        if len(batch["label"]):
+            probabilities.append(model(batch["image"].to(model.device)).float().sigmoid().cpu())
+            labels.append(batch["label"])
+    found, truth = torch.cat(probabilities).numpy(), torch.cat(labels).numpy()
+    found, truth = found[truth >= 0], truth[truth >= 0]
+    return {
+        "patches": len(truth),
+        "positive": int(truth.sum()),
+        "auc": roc_auc(truth, found),
+        "accuracy": float(((found >= 0.5) == truth).mean()),
+    }
+
+
+def roc_auc(labels: np.ndarray, probabilities: np.ndarray) -> float | None:
+    """The chance that a positive patch has the higher probability of a random pair; equal ones count half.
+
+    By ranks: AUC = (R - P (P + 1) / 2) / (P N), R the sum of the P positives' ranks among all P + N.
+
+    Args:
+        labels: (K,) of 0 and 1.
+        probabilities: (K,).
+
+    Returns:
+        In [0, 1]; None where a class is missing.
+    """
+    labels = np.asarray(labels) == 1
+    positive, negative = int(labels.sum()), int((~labels).sum())
+    if not positive or not negative:
+        return None
+    ranks = rankdata(probabilities)[labels].sum()
+    return float((ranks - positive * (positive + 1) / 2) / (positive * negative))
+
+
+def _checkpoints(folder: Path) -> ModelCheckpoint:
+    return ModelCheckpoint(
+        folder,
+        filename=Path(CHECKPOINT_NAME).stem,
+        every_n_epochs=1,
+        save_on_train_epoch_end=True,
+        enable_version_counter=False,
+    )
+
+
+def _steps_done(checkpoint: Path, hyper_parameters: dict[str, object]) -> int:
+    if not checkpoint.exists():
+        return 0
+    content = read_checkpoint(checkpoint)
+    if content["hyper_parameters"] != hyper_parameters:
+        raise ValueError(f"{checkpoint} is of other settings or patches: choose another output folder")
+    return content["global_step"]

@@ -1,0 +1,153 @@
+"""Patch probabilities of slides and images in the CSV that `lsr cohort build --probabilities` reads."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+import logging
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+from rich.progress import track
+
+from lsr_ext.baselines.patch_classifier import PatchClassifier, classify_patches
+from lsr_ext.data.cohort import CohortSlide, QuarantineLimitError, Recipe
+from lsr_ext.data.cohort.grid import Grid
+from lsr_ext.data.cohort.quarantine import DEFAULT_LIMIT
+from lsr_ext.files import write_atomically
+from lsr_ext.wsi import Slide, SlideError, open_slide
+from lsr_ext.wsi.handles import in_threads
+
+_HEADER = ("slide", "x", "y", "probability")
+_VERSION = 1  # of what a part holds; another one is made anew
+_READ_AT_ONCE = 256  # patches, each input_px on a side
+_logger = logging.getLogger(__name__)
+
+
+def predict_slide(model: PatchClassifier, slide: Slide, patch_px: int) -> tuple[np.ndarray, np.ndarray]:
+    """The probability of every whole patch of a slide, read at the classifier's `input_px`.
+
+    Args:
+        model: on the device that is to compute.
+        slide: of known resolution.
+        patch_px: the side of a patch in pixels at 40x: 2000 is 1000 of its own pixels on a 20x slide.
+
+    Returns:
+        int64 (P, 4) of x, y, width, height in level-0 pixels, row by row; float32 (P,) in [0, 1].
+
+    Raises:
+        SlideError: it cannot be read, or its resolution is unknown.
+    """
+    input_px = model.settings.input_px
+    recipe = Recipe(patch_px, merge=1, size_px=input_px, edges=(0.5,))
+    rectangles = Grid.over(slide.size, recipe.patch_side(slide.known_mpp())).rectangles()
+    probabilities = [np.empty(0, np.float32)]
+    for start in range(0, len(rectangles), _READ_AT_ONCE):
+        chosen = rectangles[start : start + _READ_AT_ONCE].tolist()
+        patches = in_threads(lambda rectangle: slide.read_resized(*rectangle, (input_px, input_px)), chosen)
+        probabilities.append(classify_patches(model, patches))
+    return rectangles, np.concatenate(probabilities)
+
+
+def predict_slides(
+    model: PatchClassifier,
+    slides: Sequence[CohortSlide],
+    output: str | Path,
+    *,
+    patch_px: int | None = None,
+    limit: float = DEFAULT_LIMIT,
+) -> dict[str, str]:
+    """Write the probabilities of all patches of slides: slide, x, y, probability; x and y are level-0 pixels.
+
+    Each slide's rows go to OUTPUT.parts/, and those of the same slide, weights and patches are used again, so a
+    run that was interrupted goes on. A slide that cannot be read is retried once on a fresh handle, then left out.
+
+    Args:
+        model: on the device that is to compute.
+        slides: see `list_slides`.
+        output: the CSV.
+        patch_px: in pixels at 40x; None: the classifier's own.
+        limit: the largest share of the slides to leave out.
+
+    Returns:
+        The slides left out, with the reason.
+
+    Raises:
+        QuarantineLimitError: more were left out than `limit` allows.
+    """
+    output = Path(output)
+    patch_px = model.settings.patch_px if patch_px is None else patch_px
+    made_by = [_VERSION, model.digest(), patch_px]
+    parts, left_out = [], {}
+    for slide in track(slides, "slides", console=Console(stderr=True)):
+        try:
+            parts.append(_part(model, slide, patch_px, made_by, output.with_name(f"{output.name}.parts")))
+        except (SlideError, OSError) as error:
+            left_out[str(slide.path)] = f"{type(error).__name__}: {error}"
+            _logger.warning("%s: left out: %s", slide.path, error)
+        if len(left_out) > limit * len(slides):
+            raise QuarantineLimitError(
+                f"{len(left_out)} of {len(slides)} slides left out, more than the limit of {limit:.2%}; the last: "
+                f"{list(left_out.values())[-1]}"
+            )
+    write_atomically(output, _lines([_HEADER]) + b"".join(part.read_bytes() for part in parts))
+    return left_out
+
+
+def write_probabilities(
+    output: str | Path, names: Sequence[str], probabilities: Sequence[np.ndarray], patch_px: int
+) -> None:
+    """Write the probabilities of images, as `predict_probabilities` gives them, in the same form.
+
+    Args:
+        output: the CSV.
+        names: of the images; may not repeat.
+        probabilities: per image (rows, columns); NaN, unknown, has no row.
+        patch_px: the side of a patch.
+
+    Raises:
+        ValueError: names that repeat, or as many of them as there are not images.
+    """
+    if len(set(names)) != len(probabilities):
+        raise ValueError(f"expected {len(probabilities)} distinct names, got {list(names)}")
+    rows = [
+        (name, column * patch_px, row * patch_px, f"{grid[row, column]:.9g}")
+        for name, grid in zip(names, probabilities, strict=True)
+        for row, column in np.argwhere(~np.isnan(grid)).tolist()
+    ]
+    write_atomically(Path(output), _lines([_HEADER, *rows]))
+
+
+def _part(model: PatchClassifier, slide: CohortSlide, patch_px: int, made_by: list[object], folder: Path) -> Path:
+    found = slide.path.stat()
+    facts = [*made_by, str(slide.path), found.st_size, found.st_mtime_ns, slide.mpp]
+    digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+    part = folder / f"{slide.path.stem}-{digest}.csv"
+    if part.exists():
+        return part
+    rectangles, probabilities = _predict_twice(model, slide, patch_px)
+    rows = [
+        (slide.path.name, x, y, f"{probability:.9g}")
+        for (x, y), probability in zip(rectangles[:, :2].tolist(), probabilities.tolist(), strict=True)
+    ]
+    write_atomically(part, _lines(rows))
+    return part
+
+
+def _predict_twice(model: PatchClassifier, slide: CohortSlide, patch_px: int) -> tuple[np.ndarray, np.ndarray]:
+    opened = open_slide(slide.path, mpp=slide.mpp)
+    try:
+        return predict_slide(model, opened, patch_px)
+    except (SlideError, OSError):
+        opened.forget()
+    return predict_slide(model, opened, patch_px)
+
+
+def _lines(rows: Iterable[Sequence[object]]) -> bytes:
+    text = io.StringIO(newline="")
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    return text.getvalue().encode()

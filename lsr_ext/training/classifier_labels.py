@@ -1,0 +1,105 @@
+"""Labels from a patch classifier, the paper's way (section 3.2.1, Appendix C)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lsr_ext.baselines.patch_classifier import (
+    ClassifierSettings,
+    PatchClassifier,
+    classify_patches,
+    low_resolution_model_map,
+    predict_probabilities,
+)
+from lsr_ext.baselines.patch_training import PatchDataset, label_patches, train_patch_classifier
+from lsr_ext.data import Block
+from lsr_ext.training.config import RunConfig
+from lsr_ext.training.labelling import Labels, label_by_bins
+
+
+def label_by_classifier(
+    config: RunConfig,
+    images: Sequence[np.ndarray],
+    masks: Sequence[np.ndarray],
+    train: Sequence[Block],
+    test: Sequence[Block],
+    foreground: int,
+) -> tuple[Labels, dict[int, np.ndarray]]:
+    """Bins of the largest probability among the patches of each block.
+
+    Two classifiers are trained, on either half of the training images, into `<output>/classifier`. A training image is
+    labelled by the one that has not seen it, held-out images by the mean of both.
+
+    Returns:
+        The labels, and the map that thresholds the patches' probabilities at 0.5 of each held-out image.
+
+    Raises:
+        ValueError: fewer than two training images, or blocks that are no whole number of patches.
+    """
+    patch_px, rest = divmod(config.data.block_size_px, config.data.classifier.merge)
+    if rest:
+        raise ValueError(
+            f"expected blocks of a multiple of {config.data.classifier.merge} patches, "
+            f"got a block_size_px of {config.data.block_size_px}"
+        )
+    halves = _halves(sorted({block.image for block in train}), config.seed)
+    models = [_train(config, images, masks, half, patch_px, foreground, i) for i, half in enumerate(halves)]
+    unseen_by = {image: models[1 - i] for i, half in enumerate(halves) for image in half}
+    of_train = [_largest(images, [unseen_by[block.image]], block, patch_px) for block in train]
+    of_test = [_largest(images, models, block, patch_px) for block in test]
+    labels = label_by_bins(np.array(of_train), np.array(of_test), config.data.edges, None)
+    return labels, {image: _map(images[image], models, patch_px, foreground) for image in {b.image for b in test}}
+
+
+def _halves(image_indices: list[int], seed: int) -> tuple[list[int], list[int]]:
+    if len(image_indices) < 2:
+        raise ValueError("labels by a classifier need two training images, one to train on for the other, got one")
+    order = np.random.default_rng(seed).permutation(image_indices).tolist()
+    return order[::2], order[1::2]
+
+
+def _train(
+    config: RunConfig,
+    images: Sequence[np.ndarray],
+    masks: Sequence[np.ndarray],
+    half: Sequence[int],
+    patch_px: int,
+    foreground: int,
+    number: int,
+) -> PatchClassifier:
+    given = config.data.classifier
+    patches = label_patches(
+        [images[i] for i in half],
+        [(masks[i] == foreground).astype(np.int64) for i in half],
+        [str(i) for i in half],
+        patch_px,
+        threshold=given.threshold,
+        stride_px=max(patch_px // 2, 1),
+    )
+    settings = ClassifierSettings(patch_px, seed=config.seed, **given.model_dump(exclude={"merge", "threshold"}))
+    dataset = PatchDataset(patches, given.input_px)
+    folder = config.output / "classifier" / f"half{number}"
+    return train_patch_classifier(
+        dataset, patches.labels, folder, settings, accelerator=config.training.accelerator
+    )
+
+
+def _largest(
+    images: Sequence[np.ndarray], models: Sequence[PatchClassifier], block: Block, patch_px: int
+) -> float:
+    pixels = block.cut(images[block.image])
+    patches = [
+        pixels[y : y + patch_px, x : x + patch_px]
+        for y in range(0, block.height, patch_px)
+        for x in range(0, block.width, patch_px)
+    ]
+    return float(np.mean([classify_patches(model, patches) for model in models], axis=0).max())
+
+
+def _map(image: np.ndarray, models: Sequence[PatchClassifier], patch_px: int, foreground: int) -> np.ndarray:
+    """Class ids: the foreground where the patch is positive, else the first other class."""
+    probabilities = np.mean([predict_probabilities(model, [image], patch_px)[0] for model in models], axis=0)
+    is_positive = low_resolution_model_map(probabilities, patch_px, image.shape[:2]).astype(bool)
+    return np.where(is_positive, foreground, int(foreground == 0))
