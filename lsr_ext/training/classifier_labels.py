@@ -29,8 +29,8 @@ def label_by_classifier(
 ) -> tuple[Labels, dict[int, np.ndarray]]:
     """Bins of the largest probability among the patches of each block.
 
-    Two classifiers are trained, on either half of the training images, into `<output>/classifier`. A training image is
-    labelled by the one that has not seen it, held-out images by the mean of both.
+    Two classifiers are trained, on either half of the training images, into `<output>/classifier`. A training
+    image is labelled by the one that has not seen it, held-out images by the mean of both.
 
     Returns:
         The labels, and the map that thresholds the patches' probabilities at 0.5 of each held-out image.
@@ -46,11 +46,12 @@ def label_by_classifier(
         )
     halves = _halves(sorted({block.image for block in train}), config.seed)
     models = [_train(config, images, masks, half, patch_px, foreground, i) for i, half in enumerate(halves)]
-    unseen_by = {image: models[1 - i] for i, half in enumerate(halves) for image in half}
-    of_train = [_largest(images, [unseen_by[block.image]], block, patch_px) for block in train]
-    of_test = [_largest(images, models, block, patch_px) for block in test]
-    labels = label_by_bins(np.array(of_train), np.array(of_test), config.data.edges, None)
-    return labels, {image: _map(images[image], models, patch_px, foreground) for image in {b.image for b in test}}
+    by_model = [_largest(model, images, train, patch_px) for model in models]
+    saw_image = {image: i for i, half in enumerate(halves) for image in half}
+    of_train = np.array([by_model[1 - saw_image[block.image]][k] for k, block in enumerate(train)])
+    of_test = np.mean([_largest(model, images, test, patch_px) for model in models], axis=0)
+    maps = {image: _map(images[image], models, patch_px, foreground) for image in {block.image for block in test}}
+    return label_by_bins(of_train, of_test, config.data.edges, None), maps
 
 
 def _halves(image_indices: list[int], seed: int) -> tuple[list[int], list[int]]:
@@ -87,15 +88,16 @@ def _train(
 
 
 def _largest(
-    images: Sequence[np.ndarray], models: Sequence[PatchClassifier], block: Block, patch_px: int
-) -> float:
-    pixels = block.cut(images[block.image])
+    model: PatchClassifier, images: Sequence[np.ndarray], blocks: Sequence[Block], patch_px: int
+) -> np.ndarray:
+    """The largest probability among each block's patches, (N,)."""
     patches = [
-        pixels[y : y + patch_px, x : x + patch_px]
+        block.cut(images[block.image])[y : y + patch_px, x : x + patch_px]
+        for block in blocks
         for y in range(0, block.height, patch_px)
         for x in range(0, block.width, patch_px)
     ]
-    return float(np.mean([classify_patches(model, patches) for model in models], axis=0).max())
+    return classify_patches(model, patches).reshape(len(blocks), -1).max(1)
 
 
 def _map(image: np.ndarray, models: Sequence[PatchClassifier], patch_px: int, foreground: int) -> np.ndarray:
