@@ -30,9 +30,11 @@ def pseudo_masks(blocks: BlockCollection, stains: StainSet | None) -> list[np.nd
     if blocks.labels.ndim != 2:
         raise ValueError("pseudo-labels need a label for each class (data.high_share), got one for each block")
     masks = [np.full(image.shape[:2], -1, np.int64) for image in blocks.images]
+    covered = [np.zeros(image.shape[:2], bool) for image in blocks.images]
     for block, labels in zip(blocks.blocks, blocks.labels, strict=True):
-        target = block.cut(masks[block.image])
-        if (target >= 0).any():
+        target, seen = block.cut(masks[block.image]), block.cut(covered[block.image])
+        if seen.any():
             raise ValueError("pseudo-labels are of blocks side by side (data.stride_px), got blocks that overlap")
+        seen[:] = True
         target[:] = pseudo_labels(block.cut(blocks.images[block.image]), (labels[1:] == HIGH).astype(int), stains)
     return masks

@@ -1,0 +1,41 @@
+import numpy as np
+import pytest
+from tiny_runs import write_masks_run
+
+from lsr_ext.training import load_config, prepare_data
+
+CLASSIFIER = {"depth": 10, "input_px": 32, "epochs": 6, "batch_size": 8, "merge": 2}
+
+
+def discs(folder, **data):
+    given = {"bins": None, "edges": [0.5], "classifier": CLASSIFIER, "stride_px": 10}
+    return load_config(write_masks_run(folder, data=given | data))
+
+
+def test_blocks_are_labelled_by_classifiers_that_did_not_see_their_image(tmp_path):
+    config = discs(tmp_path)
+    data = prepare_data(config)
+    assert data.train.label_names == ["0-0.5", "0.5-1"]
+    assert {path.parent.name for path in config.output.rglob("classifier.ckpt")} == {"half0", "half1"}
+    # Blocks of whole discs and blocks of bare ground are told apart: the label goes with the fraction.
+    fractions = data.train.fractions()[:, 1]
+    high = data.train.labels == 1
+    assert high.any()
+    assert fractions[high].mean() > fractions[~high].mean() + 0.15
+    # The low-resolution model is in patches of half a block, and is not the truth.
+    for image, found in data.low_resolution.items():
+        assert np.isin(found, (0, 1)).all()
+        cells = found.reshape(4, 10, 4, 10)
+        assert (cells == cells[:, :1, :, :1]).all()
+        assert found.shape == data.test.masks[image].shape
+
+
+def test_the_same_call_gives_the_same_labels(tmp_path):
+    config = discs(tmp_path)
+    first, second = prepare_data(config), prepare_data(config)
+    assert np.array_equal(first.train.labels, second.train.labels)
+
+
+def test_blocks_must_be_whole_patches(tmp_path):
+    with pytest.raises(ValueError, match="a multiple of 3 patches, got a block_size_px of 20"):
+        prepare_data(discs(tmp_path, classifier=CLASSIFIER | {"merge": 3}))

@@ -1,0 +1,52 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lsr_ext.baselines import StainSet
+from lsr_ext.data import BlockCollection, cut_blocks
+from lsr_ext.training.pseudo_masks import pseudo_masks
+
+RED, BLUE = (200, 40, 40), (40, 40, 200)
+
+
+def two_blocks():
+    """A field of 40 x 80 px: the left half has a red cell, the right half a blue one."""
+    image = np.full((40, 80, 3), 250, np.uint8)
+    image[10:20, 10:20], image[10:20, 60:70] = RED, BLUE
+    labels = np.array([[-1, 1, 0], [-1, 0, 1]])
+    blocks = cut_blocks([(40, 80)], 40)
+    return BlockCollection([image], blocks, labels, ["ground", "red", "blue"], None, ["f"], ["low", "high"])
+
+
+STAINS = StainSet(("red", "blue"), np.array([RED, BLUE], float))
+
+
+def test_only_stains_a_block_is_high_in_get_pixel_labels():
+    (mask,) = pseudo_masks(two_blocks(), STAINS)
+    assert set(np.unique(mask[:, :40])) == {-1, 0, 1}
+    assert set(np.unique(mask[:, 40:])) == {-1, 0, 2}
+    # They lie on their cells, and the background's do not.
+    assert np.isin(np.flatnonzero(mask == 1), np.flatnonzero(cell(slice(10, 20)))).all()
+    assert np.isin(np.flatnonzero(mask == 2), np.flatnonzero(cell(slice(60, 70)))).all()
+    assert not (mask[cell(slice(10, 20)) | cell(slice(60, 70))] == 0).any()
+
+
+def cell(columns):
+    inside = np.zeros((40, 80), bool)
+    inside[10:20, columns] = True
+    return inside
+
+
+@pytest.mark.parametrize(
+    ("change", "stains", "message"),
+    [
+        ({}, None, "need stains"),
+        ({"classes": ["ground", "red", "green"]}, STAINS, "stains of the classes"),
+        ({"labels": np.array([0, 1])}, STAINS, "a label for each class"),
+        ({"blocks": cut_blocks([(40, 80)], 40, 20)[:2]}, STAINS, "blocks that overlap"),
+    ],
+)
+def test_what_cannot_be_labelled_is_told(change, stains, message):
+    with pytest.raises(ValueError, match=message):
+        pseudo_masks(replace(two_blocks(), **change), stains)
