@@ -58,6 +58,12 @@ def test_from_slides_with_masks_to_the_labels_of_a_cohort(tmp_path, monkeypatch)
     settings = load_patch_classifier(trained / "classifier.ckpt").settings
     assert (settings.patch_px, settings.input_px) == (32, 16)
 
+    store = tmp_path / "store"
+    assert lsr(monkeypatch, "cohort", "cut", patches, store) == 0
+    assert lsr(monkeypatch, "classifier", "train", store, tmp_path / "again", *SMALL) == 0
+    models = [load_patch_classifier(folder / "classifier.ckpt") for folder in (trained, tmp_path / "again")]
+    assert models[0].digest() == models[1].digest()
+
     probabilities, merged = tmp_path / "probabilities.csv", tmp_path / "blocks.parquet"
     predict = ["classifier", "predict", trained / "classifier.ckpt", slides, probabilities]
     assert lsr(monkeypatch, *predict) == 0

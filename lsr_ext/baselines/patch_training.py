@@ -199,6 +199,9 @@ def evaluate_patches(
 
     Returns:
         `patches` and `positive`: how many; `auc`: see `roc_auc`; `accuracy` at a probability of 0.5.
+
+    Raises:
+        ValueError: none of the patches could be read.
     """
     model.eval()
     probabilities, labels = [], []
@@ -206,6 +209,8 @@ def evaluate_patches(
         if len(batch["label"]):
             probabilities.append(model(batch["image"].to(model.device)).float().sigmoid().cpu())
             labels.append(batch["label"])
+    if not labels:
+        raise ValueError(f"expected patches to score on, none of {len(dataset)} could be read")
     found, truth = torch.cat(probabilities).numpy(), torch.cat(labels).numpy()
     found, truth = found[truth >= 0], truth[truth >= 0]
     return {

@@ -9,7 +9,12 @@ import pytest
 import tifffile
 import torch
 
-from lsr_ext.baselines.patch_classifier import ClassifierSettings, load_patch_classifier, predict_probabilities
+from lsr_ext.baselines.patch_classifier import (
+    ClassifierSettings,
+    load_patch_classifier,
+    low_resolution_model_map,
+    predict_probabilities,
+)
 from lsr_ext.baselines.patch_training import (
     BalancedSampler,
     PatchDataset,
@@ -127,7 +132,7 @@ def test_a_run_that_is_cut_ends_with_the_weights_of_one_that_is_not(tmp_path, pa
 
 @pytest.mark.skipif(not LUNG.is_dir(), reason="needs ../shared/data")
 def test_tumour_patches_of_an_unseen_field(tmp_path):
-    """Seen on the held-out field: an AUC of 0.98, an accuracy of 0.90. Patches of 64 um, shown at 4 um a pixel."""
+    """Patches of 64 um at 4 um a pixel. Seen on the held-out field: AUC 0.98, accuracy 0.90, IoU 0.61."""
     images, masks, names = [], [], []
     for path in sorted(LUNG.glob("*_composite_image.jpg"))[2:]:
         tissue = tifffile.imread(
@@ -147,3 +152,6 @@ def test_tumour_patches_of_an_unseen_field(tmp_path):
     fractions = masks[-1][:160, :224].reshape(10, 16, 14, 16).mean(axis=(1, 3))
     assert roc_auc(fractions.ravel() >= 0.5, probabilities.ravel()) == pytest.approx(scores["auc"], abs=1e-6)
     assert scores["accuracy"] == pytest.approx(np.mean((probabilities >= 0.5) == (fractions >= 0.5)))
+    found = low_resolution_model_map(probabilities, 16, masks[-1].shape) == 1
+    truth = masks[-1] == 1
+    assert (found & truth).sum() / (found | truth).sum() > 0.45
