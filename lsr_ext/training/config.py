@@ -98,7 +98,8 @@ class TrainingConfig(Section):
 
     Two things steady the few-hundred-step runs: the gradient's norm is clipped, for a label of little spread
     makes the loss of a block that misses it, and its gradient, some hundred times that of the others; and the
-    learning rate falls to zero along a cosine. null and "constant" turn them off.
+    learning rate falls to zero along a cosine. null and "constant" turn them off. With `start_at_prior` an
+    untrained network predicts the expected fractions of the training blocks.
     """
 
     steps: Count = 1000
@@ -113,6 +114,7 @@ class TrainingConfig(Section):
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: Literal["cosine", "constant"] = "cosine"
     gradient_clip_norm: float | None = Field(1.0, gt=0)
+    start_at_prior: bool = False
     network: NetworkConfig = NetworkConfig()
 
 

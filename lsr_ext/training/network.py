@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from monai.networks.nets import BasicUNet
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 _MULTIPLE_PX = 16  # four halvings
+_LEAST_FRACTION = 1e-4
 
 
 class SegmentationUNet(nn.Module):
@@ -42,6 +44,12 @@ class SegmentationUNet(nn.Module):
             features=tuple(features),
             norm=("group", {"num_groups": norm_groups}),
         )
+
+    def start_at(self, fractions: Tensor) -> None:
+        """Shift the last layer so that an untrained network predicts about these class fractions (L,)."""
+        logits = fractions.clamp(min=_LEAST_FRACTION).log()
+        with torch.no_grad():
+            self.unet.final_conv.bias.copy_(logits - logits.mean())
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits of every pixel."""

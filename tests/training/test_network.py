@@ -14,3 +14,22 @@ def test_blocks_of_a_batch_do_not_see_each_other():
     network = SegmentationUNet(2, features=[8] * 6, norm_groups=4).train()
     images = torch.rand(4, 3, 32, 32)
     torch.testing.assert_close(network(images)[:1], network(images[:1]))
+
+
+def test_an_untrained_network_starts_at_the_prior():
+    torch.manual_seed(0)
+    network = SegmentationUNet(3, [8] * 6, norm_groups=4)
+    expected = torch.tensor([0.9, 0.07, 0.03])
+    network.start_at(expected)
+    with torch.no_grad():
+        found = network(torch.rand(2, 3, 32, 32)).softmax(1).mean((0, 2, 3))
+    torch.testing.assert_close(found, expected, atol=0.1, rtol=0.5)
+
+
+def test_images_may_have_more_channels():
+    assert SegmentationUNet(2, [8] * 6, norm_groups=4, in_channels=4)(torch.rand(1, 4, 20, 20)).shape == (
+        1,
+        2,
+        20,
+        20,
+    )
