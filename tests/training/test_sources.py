@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -7,9 +8,14 @@ import yaml
 from PIL import Image
 from tiny_runs import draw_disc, write_labels_run, write_masks_run
 
+from lsr_ext.data.simulate import simulate_fields
 from lsr_ext.training import load_config, prepare_data
 from lsr_ext.training.labelling import draw_annotated, estimate_distribution
+from lsr_ext.training.low_resolution import low_resolution_maps
 from lsr_ext.training.sources import stained_image
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+SHARED = Path(__file__).parents[3] / "shared" / "data"
 
 
 def test_masks_are_split_by_image_and_labelled_by_quantiles_of_the_training_side(tmp_path):
@@ -98,3 +104,83 @@ def test_missing_files_are_named(tmp_path, key):
     path.write_text(yaml.safe_dump(content))
     with pytest.raises(FileNotFoundError, match="absent"):
         prepare_data(load_config(path))
+
+
+def images_of(blocks):
+    return {block.image for block in blocks}
+
+
+def test_validation_images_are_on_neither_other_side(tmp_path):
+    path = write_masks_run(tmp_path, data={"test_fraction": 0.4, "validation_fraction": 0.2})
+    scored = {
+        part: prepare_data(load_config(path, {"evaluation.part": part})) for part in ("test", "validation")
+    }
+    test, validation = (images_of(scored[part].test.blocks) for part in ("test", "validation"))
+    assert (len(test), len(validation)) == (2, 1)
+    for data in scored.values():
+        assert images_of(data.train.blocks) == set(range(5)) - test - validation
+    # The same training blocks with the same labels, whichever part is scored.
+    assert np.array_equal(scored["test"].train.labels, scored["validation"].train.labels)
+
+
+def test_the_split_may_stay_as_it_is_for_all_seeds(tmp_path):
+    path = write_masks_run(tmp_path)
+    drawn = {tuple(images_of(prepare_data(load_config(path, {"seed": s})).test.blocks)) for s in range(6)}
+    fixed = {
+        tuple(images_of(prepare_data(load_config(path, {"seed": s, "data.split_seed": 1})).test.blocks))
+        for s in range(6)
+    }
+    assert len(drawn) > 1
+    assert len(fixed) == 1
+
+
+def test_images_of_a_patient_stay_together(tmp_path):
+    path = write_masks_run(tmp_path)
+    for index in range(5):
+        for suffix in ("", "_mask"):
+            image = tmp_path / f"disc{index}{suffix}.png"
+            image.rename(tmp_path / f"p{index % 2}-disc{index}{suffix}.png")
+    data = prepare_data(load_config(path, {"data.patient": r"p\d", "data.test_fraction": 0.5}))
+    patients = [{data.train.names[i][:2] for i in images_of(side.blocks)} for side in (data.train, data.test)]
+    assert sorted(map(len, patients)) == [1, 1]
+    assert patients[0] != patients[1]
+
+
+def test_simulated_fields_have_labels_per_class_and_dots(tmp_path):
+    data = {"source": "simulated", "count": 40, "field_px": 64, "block_size_px": 64, "high_share": 0.2}
+    content = {"output": "run", "data": data | {"noise_std": 0.001, "cells": True, "stains": "multiplex"}}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(content))
+    prepared = prepare_data(load_config(tmp_path / "run.yaml"))
+    fields = simulate_fields(40, 64, 0)
+    assert prepared.train.classes == list(fields[0].classes)
+    assert (len(prepared.train), len(prepared.test)) == (28, 12)
+    assert prepared.train.labels.shape == (28, 6)
+    assert (prepared.train.labels[:, 0] == -1).all()
+    assert prepared.train.labels[:, 1:].sum(0).tolist() == pytest.approx([5.6] * 5, abs=1)
+    assert prepared.stains.classes == tuple(fields[0].classes[1:])
+    for image, dots in prepared.dots["truth"].items():
+        assert len(dots) == len(fields[image].dots)
+
+
+def test_every_pixel_of_land_cover_has_a_label():
+    if not SHARED.is_dir():
+        pytest.skip("needs ../shared")
+    data = prepare_data(load_config(EXAMPLES / "land_cover.yaml"))
+    maps = low_resolution_maps(data)
+    truth = np.stack([block.cut(data.test.masks[block.image]) for block in data.test.blocks])
+    assert (maps == truth).mean() == pytest.approx(0.83176, abs=1e-5)  # of the eight patches, by their own arrays
+    assert len(data.patches) == 8
+    assert data.train.images[0].shape == (256, 256, 4)
+
+
+def test_painted_masks_give_cells_of_two_kinds():
+    if not SHARED.is_dir():
+        pytest.skip("needs ../shared")
+    data = prepare_data(load_config(EXAMPLES / "ki67.yaml", {"data.downscale": 1}))
+    counts = {
+        Path(data.test.names[image]).stem: [int((dots.classes == name).sum()) for name in ("positive", "negative")]
+        for image, dots in data.dots["truth"].items()
+    }
+    published = {"22_2": [10, 130], "34_3": [22, 79], "6_2": [22, 24], "799_2": [1, 63]}
+    assert counts == {name: published[name] for name in counts}
+    assert len(counts) == 2
