@@ -1,8 +1,8 @@
 """Label super-resolution: train pixel-level segmentation from block-level labels.
 
-``import lsr_ext`` needs torch alone. ``lsr_ext.data``, ``.metrics``, ``.training`` and ``.report`` are
-imported when they are first used and need the extra ``lsr_ext[train]``; for dots, regions and maps of slides
-``.metrics`` needs ``lsr_ext[metrics]``, and ``.wsi`` needs ``lsr_ext[wsi]``.
+``import lsr_ext`` needs torch alone. ``lsr_ext.baselines``, ``.data``, ``.metrics``, ``.training``,
+``.experiments`` and ``.report`` are imported when they are first used and need the extra ``lsr_ext[train]``; for
+dots, regions and maps of slides ``.metrics`` needs ``lsr_ext[metrics]``, and ``.wsi`` needs ``lsr_ext[wsi]``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lsr_ext.losses import LabelSuperResolutionLoss
 __version__ = "0.1.0"
 __all__ = ["CountDistribution", "LabelSuperResolutionLoss", "build_info", "functional", "reference"]
 
-_LAZY = ("data", "metrics", "report", "training", "wsi")
+_LAZY = ("baselines", "data", "experiments", "metrics", "report", "training", "wsi")
 
 
 def __getattr__(name: str) -> ModuleType:

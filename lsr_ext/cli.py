@@ -14,13 +14,14 @@ try:
     from rich.console import Console
     from rich.table import Table
 
-    from lsr_ext import cli_cohort, cli_evaluate, cli_simulate, report, training
+    from lsr_ext import cli_cohort, cli_evaluate, cli_experiment, cli_simulate, report, training
 except ModuleNotFoundError as error:
     sys.exit(f"lsr: the module {error.name!r} is missing: pip install lsr_ext[all]")
 
 app = typer.Typer(help="Label super-resolution: pixel segmentation from block labels.", no_args_is_help=True)
 app.add_typer(cli_cohort.app, name="cohort")
 app.add_typer(cli_evaluate.app, name="evaluate")
+app.command("experiment")(cli_experiment.experiment_command)
 app.add_typer(cli_simulate.app, name="simulate")
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="Configuration in YAML.")]

@@ -13,6 +13,14 @@ from lsr_ext.data.labels import (
     quantise_fractions,
     read_label_table,
 )
+from lsr_ext.data.land_cover import (
+    LandCoverDataset,
+    LandCoverPatch,
+    collate_blocks,
+    low_resolution_map,
+    read_land_cover_patch,
+    read_land_cover_tables,
+)
 from lsr_ext.data.sampler import GroupedBatchSampler
 from lsr_ext.data.splits import split_by_image, split_by_position
 
@@ -22,17 +30,23 @@ __all__ = [
     "BlockDataset",
     "GroupedBatchSampler",
     "LabelTable",
+    "LandCoverDataset",
+    "LandCoverPatch",
     "add_label_noise",
     "block_fractions",
+    "collate_blocks",
     "cut_blocks",
     "dots_from_instances",
     "dots_from_masks",
     "list_images",
+    "low_resolution_map",
     "quantile_edges",
     "quantise_fractions",
     "read_colour_mask",
     "read_image",
     "read_label_table",
+    "read_land_cover_patch",
+    "read_land_cover_tables",
     "read_mask",
     "read_mask_pairs",
     "read_resize_list",

@@ -22,15 +22,11 @@ from lsr_ext.report.curves import read_curves
 from lsr_ext.report.figures import METHOD_TITLES, draw_calibration, draw_curves, draw_overlays
 from lsr_ext.report.fractions import draw_fraction_histograms
 from lsr_ext.training.config import RunConfig
-from lsr_ext.training.evaluation import (
-    LOW_RESOLUTION,
-    cut_blocks_of,
-    load_prediction,
-    low_resolution_maps,
-    stitch,
-)
+from lsr_ext.training.evaluation import baseline_maps, load_prediction
+from lsr_ext.training.prepared import PreparedData
+from lsr_ext.training.regions import cut_blocks_of, stitch
 from lsr_ext.training.run import method_folder
-from lsr_ext.training.sources import PreparedData, prepare_data
+from lsr_ext.training.sources import prepare_data
 
 _MAX_REGIONS = 4
 
@@ -49,7 +45,7 @@ def write_report(config: RunConfig) -> Path:
         raise FileNotFoundError(f"expected the scores of a run, found none at {metrics_path}: evaluate first")
     data = prepare_data(config)
     predictions = {method: load_prediction(config, method) for method in config.methods}
-    maps = {LOW_RESOLUTION: low_resolution_maps(data)} | {name: maps for name, (maps, _) in predictions.items()}
+    maps = baseline_maps(data) | {name: maps for name, (maps, _) in predictions.items()}
     curves = {method: read_curves(method_folder(config, method)) for method in config.methods}
     calibration = draw_calibration(
         {name: fractions for name, (_, fractions) in predictions.items()},

@@ -5,9 +5,10 @@ from lsr_ext.training.datamodule import BlockDataModule
 from lsr_ext.training.evaluation import evaluate
 from lsr_ext.training.module import SegmentationModule
 from lsr_ext.training.network import SegmentationUNet
+from lsr_ext.training.prepared import PreparedData
 from lsr_ext.training.presets import PRESETS
 from lsr_ext.training.run import train
-from lsr_ext.training.sources import PreparedData, prepare_data
+from lsr_ext.training.sources import prepare_data
 
 __all__ = [
     "PRESETS",

@@ -3,102 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import torch
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from lsr_ext.options import LossOptions
+from lsr_ext.training.data_config import Count, Data, LabelledImages, Section
+from lsr_ext.training.methods import METHODS, MethodName
+from lsr_ext.training.objective import JointTerms, Term
 from lsr_ext.training.presets import PRESETS
 
-Method = Literal["intra", "inter", "intra+inter", "supervised"]
-Count = Annotated[int, Field(ge=1)]
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class _Blocks(_Section):
-    """What all sources share: the side of a block, the share held out, the class that two-class scores are of."""
-
-    block_size_px: Count
-    test_fraction: float = Field(0.3, gt=0, lt=1)
-    foreground: str | None = None
-
-
-class _QuantisedFractions(_Blocks):
-    """Labels made from pixel truth: the noisy fraction of the foreground, cut at `edges` or into `bins` quantiles.
-
-    `stride_px` overlaps the training blocks. `distribution_blocks` training blocks per label give the count
-    distribution, as an annotator would estimate it.
-    """
-
-    stride_px: Count | None = None
-    edges: list[Annotated[float, Field(gt=0, lt=1)]] | None = None
-    bins: int | None = Field(None, ge=2)
-    noise_std: float = Field(0.0, ge=0)
-    distribution_blocks: Count = 12
-
-    @model_validator(mode="after")
-    def _check_labelling(self) -> _QuantisedFractions:
-        if (self.edges is None) == (self.bins is None):
-            raise ValueError("expected either edges or bins, got " + ("none" if self.bins is None else "both"))
-        if self.edges is not None and any(low >= high for low, high in pairwise(self.edges)):
-            raise ValueError(f"edges must increase, got {self.edges}")
-        return self
-
-
-class StainedImage(_QuantisedFractions):
-    """scikit-image's `immunohistochemistry`; the truth is where it is brown (DAB), by colour deconvolution."""
-
-    source: Literal["skimage_ihc"]
-
-
-class MaskFolders(_QuantisedFractions):
-    """Folders of images with masks (none named: beside the images); all folders are relative to `root`.
-
-    `resize_list` is the name of a file in each image folder, see `lsr_ext.data.read_resize_list`.
-    """
-
-    source: Literal["masks"]
-    root: Path = Path()
-    images: list[Path] = Field([Path()], min_length=1)
-    masks: list[Path] | None = None
-    mask_suffix: str = "_mask"
-    instance_masks: bool = True
-    resize_list: str | None = None
-    downscale: Count = 1
-    classes: list[str] = Field(["background", "foreground"], min_length=2)
-
-    @model_validator(mode="after")
-    def _check_folders(self) -> MaskFolders:
-        if self.masks is not None and len(self.masks) != len(self.images):
-            raise ValueError(f"expected a mask folder per image folder, got {len(self.masks)}")
-        return self
-
-
-class LabelledImages(_Blocks):
-    """A folder of images with a CSV of labels and a count distribution; paths are relative to `root`.
-
-    `distribution` is a JSON file (`CountDistribution.save`), a CSV of fractions approximated by eye
-    (`CountDistribution.from_fractions`) or a table of the paper, and names classes and labels. Images are one
-    block each, or are cut into blocks of `block_size_px`. `masks`, class ids, serve to score held-out images.
-    """
-
-    source: Literal["labels"]
-    root: Path = Path()
-    images: Path = Path()
-    labels: Path
-    distribution: Literal["table1", "table6", "table7"] | Path
-    masks: Path | None = None
-    mask_suffix: str = ""
-
-
-class LossConfig(_Section):
+class LossConfig(Section):
     """The choices of `LabelSuperResolutionLoss`; its mode comes from the method."""
 
     form: str = "marginal"
@@ -115,11 +34,32 @@ class LossConfig(_Section):
         return self
 
 
-class OptimizerConfig(_Section):
+class TermConfig(Section):
+    """The weight of a term of the joint loss over the steps: see `lsr_ext.training.objective.Term`."""
+
+    weight: float = Field(1.0, ge=0)
+    start_step: int = Field(0, ge=0)
+    warmup_steps: int = Field(0, ge=0)
+    final_weight: float | None = Field(None, ge=0)
+
+
+class JointConfig(Section):
+    """Weights of the two terms of the methods that have both, and of the classes in the pixel term of all."""
+
+    pixel: TermConfig = TermConfig()
+    super_resolution: TermConfig = TermConfig()
+    pixel_class_weights: list[float] | None = None
+
+    def build(self) -> JointTerms:
+        """The terms' schedules."""
+        return JointTerms(Term(**self.pixel.model_dump()), Term(**self.super_resolution.model_dump()))
+
+
+class OptimizerConfig(Section):
     """A class of `torch.optim` by name, and its parameters."""
 
     name: str = "RMSprop"
-    params: dict[str, bool | int | float | list[float]] = {"lr": 1e-3, "alpha": 0.9}
+    params: dict[str, bool | int | float | list[float]] = Field({"lr": 1e-3, "alpha": 0.9})
 
     @model_validator(mode="after")
     def _check_by_building(self) -> OptimizerConfig:
@@ -134,7 +74,7 @@ class OptimizerConfig(_Section):
         return getattr(torch.optim, self.name)(parameters, **self.params)
 
 
-class NetworkConfig(_Section):
+class NetworkConfig(Section):
     """MONAI's BasicUNet: channels of its five levels and of the last feature map."""
 
     features: list[Count] = Field([32, 32, 64, 128, 256, 32], min_length=6, max_length=6)
@@ -150,7 +90,7 @@ class NetworkConfig(_Section):
         return self
 
 
-class TrainingConfig(_Section):
+class TrainingConfig(Section):
     """Steps, batches, optimizer and network.
 
     "inter" and "intra+inter" train on `groups_per_batch` groups of `group_size` blocks; "intra" and
@@ -176,23 +116,42 @@ class TrainingConfig(_Section):
     network: NetworkConfig = NetworkConfig()
 
 
-class EvaluationConfig(_Section):
-    """Masked scores count the pixels within `boundary_distance_px` of a true boundary."""
+class EvaluationConfig(Section):
+    """Which held-out part is scored, and how.
 
+    Masked scores count the pixels within `boundary_distance_px` of a true boundary. Images are predicted by
+    windows of a block's size, `overlap` of it shared with the next. Regions below `min_area_px` are no cells; a
+    dot within `dilation_px` of a region hits it. `decoding`: a pixel's class is the likeliest, or the likeliest
+    after each class's logit was shifted so that the training blocks hold its expected fraction
+    ("expected_fraction").
+    """
+
+    part: Literal["test", "validation"] = "test"
     boundary_distance_px: float = Field(8, gt=0)
+    overlap: float = Field(0.5, ge=0, lt=1)
+    min_area_px: Count = 1
+    dilation_px: float = Field(0.0, ge=0)
+    decoding: Literal["likeliest", "expected_fraction"] = "likeliest"
 
 
-class RunConfig(_Section):
+class RunConfig(Section):
     """A whole run: its data, the methods to train, and the folder for what comes of it."""
 
     preset: Literal["ihc", "brca"] | None = None
     output: Path
     seed: int = Field(0, ge=0, lt=2**32)
-    data: Annotated[StainedImage | MaskFolders | LabelledImages, Field(discriminator="source")]
-    methods: list[Method] = Field(["intra", "inter", "intra+inter"], min_length=1)
+    data: Data
+    methods: list[MethodName] = Field(["intra", "inter", "intra+inter"], min_length=1)
     loss: LossConfig = LossConfig()
+    joint: JointConfig = JointConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _check_validation(self) -> RunConfig:
+        if self.evaluation.part == "validation" and not self.data.validation_fraction:
+            raise ValueError("evaluation.part 'validation' needs data.validation_fraction above 0")
+        return self
 
     @field_validator("methods")
     @classmethod
@@ -203,10 +162,14 @@ class RunConfig(_Section):
 
     @model_validator(mode="after")
     def _check_supervision(self) -> RunConfig:
-        if "supervised" in self.methods and self.data.source == "labels":
-            raise ValueError(
-                "methods: 'supervised' needs pixel truth, and the source 'labels' has none to train on"
-            )
+        for name in self.methods:
+            pixels = METHODS[name].pixels
+            if pixels in ("all", "limited") and isinstance(self.data, LabelledImages):
+                raise ValueError(
+                    f"methods: {name!r} needs pixel truth, and the source 'labels' has none to train on"
+                )
+            if pixels == "pseudo" and self.data.stains is None:
+                raise ValueError(f"methods: {name!r} needs data.stains for its pseudo-labels, got none")
         return self
 
 

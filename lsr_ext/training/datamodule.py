@@ -1,58 +1,56 @@
-"""Grouped training batches of blocks, with or without pixel masks, and the held-out blocks."""
+"""Training batches in the order of a sampler that remembers its place, and held-out blocks."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
 
 import lightning
+import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
-from lsr_ext.data import BlockCollection, BlockDataset, GroupedBatchSampler
+from lsr_ext.data import GroupedBatchSampler
 
 
 class BlockDataModule(lightning.LightningDataModule):
-    """Training batches from `GroupedBatchSampler`, and held-out blocks in order for prediction.
+    """Training batches of groups of blocks with one label.
 
     The training is one epoch of `steps` batches. The position in it is part of a checkpoint, so that a resumed
     run goes on with the batch that would have come next.
 
     Args:
-        train, test: the two sides of a split.
+        train_set: items of blocks.
+        labels: (N,) or (N, L), those of the items, to group them by; see `GroupedBatchSampler`.
         steps: batches to train on.
         group_size: blocks per group; 1 where the loss knows no groups.
         groups_per_batch: groups per batch and device.
-        with_masks: give pixel masks, for full supervision. Otherwise they are taken out of reach here.
-        augment: flip and turn the training blocks.
         seed: of the order.
-
-    Raises:
-        ValueError: `with_masks`, and the training collection has none.
+        collate: from a list of items to a batch; None: torch's default.
     """
 
     def __init__(
         self,
-        train: BlockCollection,
-        test: BlockCollection,
+        train_set: Dataset,
+        labels: np.ndarray,
         steps: int,
         group_size: int,
         groups_per_batch: int,
-        with_masks: bool = False,
-        augment: bool = True,
         seed: int = 0,
+        collate: Callable | None = None,
     ) -> None:
         super().__init__()
-        self.train_set = BlockDataset(train if with_masks else replace(train, masks=None), with_masks, augment)
-        self.test_set = BlockDataset(replace(test, masks=None))
+        self.train_set = train_set
+        self.labels = labels
         self.steps = steps
         self.group_size = group_size
         self.groups_per_batch = groups_per_batch
         self.seed = seed
+        self.collate = collate
 
     def train_dataloader(self) -> DataLoader:
         """Batches of groups."""
         sampler = GroupedBatchSampler(
-            self.train_set.collection.labels,
+            self.labels,
             self.group_size,
             self.groups_per_batch,
             self.seed,
@@ -62,11 +60,9 @@ class BlockDataModule(lightning.LightningDataModule):
         )
         # Blocks are cut from memory, so workers would gain nothing. The loader's own generator keeps it from
         # drawing on the global one, whose state the module sets for every step.
-        return _ResumableLoader(self.train_set, batch_sampler=sampler, generator=torch.Generator())
-
-    def predict_dataloader(self) -> DataLoader:
-        """The held-out blocks in order."""
-        return DataLoader(self.test_set, batch_size=self.group_size * self.groups_per_batch)
+        return _ResumableLoader(
+            self.train_set, batch_sampler=sampler, collate_fn=self.collate, generator=torch.Generator()
+        )
 
 
 class _ResumableLoader(DataLoader):

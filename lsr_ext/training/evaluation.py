@@ -1,44 +1,45 @@
-"""Predict held-out blocks with every trained method, and score the maps beside the low-resolution one."""
+"""Predict held-out images with every trained method, and score the maps beside those of the baselines."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
-from functools import reduce
-from operator import add
 from pathlib import Path
 
 import lightning
 import numpy as np
 import orjson
 import torch
+from monai.inferers import SlidingWindowInferer
+from torch.utils.data import DataLoader, Dataset
 
 from lsr_ext.data import Block, BlockCollection
+from lsr_ext.data.dataset import to_tensor
 from lsr_ext.files import write_atomically
-from lsr_ext.metrics import masked_scores, overlap_scores
 from lsr_ext.training.config import RunConfig
-from lsr_ext.training.run import (
-    CHECKPOINT_NAME,
-    build_datamodule,
-    build_module,
-    check_output,
-    method_folder,
-)
-from lsr_ext.training.sources import PreparedData, prepare_data
+from lsr_ext.training.decoding import decode, fit_shift
+from lsr_ext.training.low_resolution import expected_fractions, low_resolution_maps
+from lsr_ext.training.module import SegmentationModule
+from lsr_ext.training.prepared import PreparedData
+from lsr_ext.training.regions import cut_regions, regions_of
+from lsr_ext.training.run import CHECKPOINT_NAME, build_module, check_output, method_folder
+from lsr_ext.training.scoring import score_maps, score_raters
+from lsr_ext.training.sources import prepare_data
 
-LOW_RESOLUTION = "low_resolution"
+LOW_RESOLUTION, DECONVOLUTION, L2, INTER_RATER = "low_resolution", "deconvolution", "l2", "inter_rater"
+_WINDOWS_AT_ONCE = 16
+_BLOCKS_TO_FIT, _PIXELS_TO_FIT = 200, 2**18
 
 
 def evaluate(config: RunConfig) -> dict[str, dict]:
-    """Score each trained method and the low-resolution map, into `<output>/metrics.json`.
+    """Score each trained method, the low-resolution map and what colour alone gives, into `<output>/metrics.json`.
 
-    The maps of a method go to `<output>/<method>/prediction.npz`: `classes` uint8 (N, H, W), the likeliest class
-    of every pixel of the held-out blocks, and `fractions` float32 (N, L), the mean probabilities.
+    The maps of a method go to `<output>/<method>/prediction.npz`: `classes` uint8 (N, H, W), the class of
+    every pixel of the held-out blocks, and `fractions` float32 (N, L), the mean probabilities.
 
     Returns:
         What the file holds: method -> {"iou", "dice", "masked_iou", "masked_dice"}, in [0, 1] or None where
-        there is no truth, of the foreground for two classes. For more, the mean over classes, and
-        "per_class": class -> the same four.
+        there is no truth, of the foreground for two classes, else the mean over classes; "f1" of cells, the mean
+        over their classes, where there are dots; and for more than two classes "per_class": class -> the same.
 
     Raises:
         FileNotFoundError: a method has no checkpoint yet.
@@ -46,18 +47,32 @@ def evaluate(config: RunConfig) -> dict[str, dict]:
     """
     check_output(config)
     data = prepare_data(config)
-    maps = {LOW_RESOLUTION: low_resolution_maps(data)}
+    maps = baseline_maps(data)
     for method in config.methods:
-        probabilities = _predict(config, method, data)
-        maps[method] = probabilities.argmax(1).astype(np.uint8)
-        _save_prediction(method_folder(config, method), maps[method], probabilities.mean((2, 3)))
-    metrics = {
-        method: score_maps(predicted, data, config.evaluation.boundary_distance_px)
-        for method, predicted in maps.items()
-    }
+        maps[method], fractions = _predict(config, method, data)
+        _save_prediction(method_folder(config, method), maps[method], fractions)
+    metrics = {method: score_maps(predicted, data, config.evaluation) for method, predicted in maps.items()}
+    if agreement := score_raters(data):
+        metrics[INTER_RATER] = agreement
     options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
     write_atomically(config.output / "metrics.json", orjson.dumps(metrics, option=options))
     return metrics
+
+
+def baseline_maps(data: PreparedData) -> dict[str, np.ndarray]:
+    """Maps (N, H, W) of the held-out blocks that need no training: by labels, and with stains by colour."""
+    maps = {LOW_RESOLUTION: low_resolution_maps(data)}
+    if data.stains is None:
+        return maps
+    from lsr_ext.baselines import deconvolution_map, l2_map
+
+    for name, separate in ((DECONVOLUTION, deconvolution_map), (L2, l2_map)):
+        regions = {
+            image: separate(np.ascontiguousarray(region.cut(data.test.images[image])), data.stains)
+            for image, region in regions_of(data.test.blocks).items()
+        }
+        maps[name] = cut_regions(data.test.blocks, regions)
+    return maps
 
 
 def load_prediction(config: RunConfig, method: str) -> tuple[np.ndarray, np.ndarray]:
@@ -71,81 +86,52 @@ def load_prediction(config: RunConfig, method: str) -> tuple[np.ndarray, np.ndar
         return content["classes"], content["fractions"]
 
 
-def low_resolution_maps(data: PreparedData) -> np.ndarray:
-    """The best that labels alone say: one class for all pixels of a held-out block, uint8 (N, H, W).
+class _Regions(Dataset[torch.Tensor]):
+    """Rectangles of images, float32 (C, H, W) in [0, 1]."""
 
-    Two classes and one label per block: the labels with the largest expected foreground are foreground, as many
-    as bring the foreground of the training blocks closest to its expected area. (By the likeliest class a rare
-    foreground would be nowhere.) Otherwise: the likeliest class.
-    """
-    if len(data.train.classes) == 2 and data.train.labels.ndim == 1:
-        labels = data.test.labels
-        is_foreground = _foreground_labels(data)[labels] & (labels >= 0)
-        classes = np.where(is_foreground, data.foreground, 1 - data.foreground)
-    else:
-        classes = expected_fractions(data).argmax(1)
-    first = data.test.blocks[0]
-    shape = (len(classes), first.height, first.width)
-    return np.broadcast_to(classes.astype(np.uint8)[:, None, None], shape)
+    def __init__(self, images: list[np.ndarray], regions: list[Block]) -> None:
+        self.images, self.regions = images, regions
+
+    def __len__(self) -> int:
+        return len(self.regions)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor]:
+        region = self.regions[index]
+        pixels = to_tensor(region.cut(self.images[region.image]), 0, False)
+        return {"image": pixels.permute(2, 0, 1).float() / 255}
 
 
-def expected_fractions(data: PreparedData) -> np.ndarray:
-    """Each held-out block's expected class fractions by its labels, (N, L).
-
-    Where a class's label is unknown, it has an equal share of what the known ones leave.
-    """
-    mean = data.distribution.mean.numpy()
-    labels = data.test.labels.reshape(len(data.test), -1)
-    labels = np.broadcast_to(labels, (len(labels), mean.shape[1]))
-    known = labels >= 0
-    fractions = np.where(known, mean[labels, np.arange(mean.shape[1])], 0.0)
-    rest = np.clip(1 - fractions.sum(1, keepdims=True), 0, None)
-    return np.where(known, fractions, rest / np.maximum((~known).sum(1, keepdims=True), 1))
-
-
-def stitch(blocks: list[Block], maps: np.ndarray) -> dict[int, np.ndarray]:
-    """Put maps of blocks in place: image index -> the map of the rectangle that its blocks fill."""
-    stitched = {}
-    for image in dict.fromkeys(block.image for block in blocks):
-        members = [(block, maps[i]) for i, block in enumerate(blocks) if block.image == image]
-        left, top = (min(getattr(block, side) for block, _ in members) for side in "xy")
-        right = max(block.x + block.width for block, _ in members)
-        bottom = max(block.y + block.height for block, _ in members)
-        region = np.zeros((bottom - top, right - left, *maps.shape[3:]), dtype=maps.dtype)
-        for block, part in members:
-            region[block.y - top :, block.x - left :][: block.height, : block.width] = part
-        stitched[image] = region
-    return stitched
+def _predict(config: RunConfig, method: str, data: PreparedData) -> tuple[np.ndarray, np.ndarray]:
+    """Class maps, uint8 (N, H, W), and mean probabilities, float32 (N, L), of the held-out blocks."""
+    module = _load_module(config, method, data)
+    shift = None
+    if config.evaluation.decoding == "expected_fraction":
+        shift = _fit_on_training(config, module, data)
+    regions = regions_of(data.test.blocks)
+    predicted = _probabilities(config, module, data.test, list(regions.values()))
+    classes, fractions = {}, np.empty((len(data.test), len(data.test.classes)), np.float32)
+    for image, probabilities in zip(regions, predicted, strict=True):
+        classes[image] = decode(probabilities, shift)
+        for index, block in enumerate(data.test.blocks):
+            if block.image == image:
+                place = Block(
+                    image, block.x - regions[image].x, block.y - regions[image].y, block.width, block.height
+                )
+                fractions[index] = place.cut(probabilities.transpose(1, 2, 0)).mean((0, 1))
+    return cut_regions(data.test.blocks, classes), fractions
 
 
-def cut_blocks_of(collection: BlockCollection, arrays: Sequence[np.ndarray]) -> np.ndarray:
-    """The parts (N, H, W, ...) of per-image arrays, such as the images or the masks, that the blocks cover."""
-    return np.stack([block.cut(arrays[block.image]) for block in collection.blocks])
+def _fit_on_training(config: RunConfig, module: SegmentationModule, data: PreparedData) -> np.ndarray:
+    """The shift that gives the training blocks the areas that their labels say, on a sample of them."""
+    rng = np.random.default_rng(config.seed)
+    sample = data.train.subset(rng.permutation(len(data.train))[:_BLOCKS_TO_FIT])
+    found = _probabilities(config, module, sample, sample.blocks)
+    pixels = np.concatenate([probabilities.reshape(len(probabilities), -1).T for probabilities in found])
+    chosen = rng.permutation(len(pixels))[:_PIXELS_TO_FIT]
+    return fit_shift(pixels[chosen], expected_fractions(data, sample.labels).mean(0))
 
 
-def score_maps(maps: np.ndarray, data: PreparedData, boundary_distance_px: float) -> dict:
-    """Scores of maps (N, H, W) of the held-out blocks, in the form that `evaluate` describes."""
-    names = ("iou", "dice", "masked_iou", "masked_dice")
-    if data.test.masks is None:
-        return dict.fromkeys(names)
-    num_classes = len(data.test.classes)
-    # Whole regions: a boundary between two blocks is a boundary too.
-    truth = list(stitch(data.test.blocks, cut_blocks_of(data.test, data.test.masks)).values())
-    predicted = list(stitch(data.test.blocks, maps).values())
-    overlap = reduce(add, (overlap_scores(p, t, num_classes) for p, t in zip(predicted, truth, strict=True)))
-    masked = masked_scores(predicted, truth, boundary_distance_px, num_classes)
-    values = dict(zip(names, (overlap.iou, overlap.dice, masked.iou, masked.dice), strict=True))
-    if num_classes == 2:
-        return {name: _number(value[data.foreground]) for name, value in values.items()}
-    per_class = {
-        label: {name: _number(value[index]) for name, value in values.items()}
-        for index, label in enumerate(data.test.classes)
-    }
-    return {name: _number(np.nanmean(value)) for name, value in values.items()} | {"per_class": per_class}
-
-
-def _predict(config: RunConfig, method: str, data: PreparedData) -> np.ndarray:
-    """Class probabilities of the held-out blocks, float32 (N, L, H, W)."""
+def _load_module(config: RunConfig, method: str, data: PreparedData) -> SegmentationModule:
     checkpoint = method_folder(config, method) / CHECKPOINT_NAME
     if not checkpoint.is_file():
         raise FileNotFoundError(
@@ -153,6 +139,17 @@ def _predict(config: RunConfig, method: str, data: PreparedData) -> np.ndarray:
         )
     module = build_module(config, method, data)
     module.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"])
+    window = (config.data.block_size_px,) * 2
+    module.inferer = SlidingWindowInferer(
+        window, _WINDOWS_AT_ONCE, overlap=config.evaluation.overlap, mode="gaussian"
+    )
+    return module
+
+
+def _probabilities(
+    config: RunConfig, module: SegmentationModule, collection: BlockCollection, regions: list[Block]
+) -> list[np.ndarray]:
+    """Class probabilities of rectangles, each float32 (L, H, W)."""
     trainer = lightning.Trainer(
         accelerator=config.training.accelerator,
         devices=1,
@@ -161,27 +158,11 @@ def _predict(config: RunConfig, method: str, data: PreparedData) -> np.ndarray:
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    batches = trainer.predict(module, datamodule=build_datamodule(config, method, data))
-    return torch.cat(batches).cpu().numpy()
+    loader = DataLoader(_Regions(collection.images, regions), batch_size=1)
+    return [batch[0].cpu().numpy() for batch in trainer.predict(module, loader)]
 
 
 def _save_prediction(folder: Path, classes: np.ndarray, fractions: np.ndarray) -> None:
     buffer = io.BytesIO()
     np.savez_compressed(buffer, classes=classes, fractions=fractions)
     write_atomically(folder / "prediction.npz", buffer.getvalue())
-
-
-def _foreground_labels(data: PreparedData) -> np.ndarray:
-    """Which labels mean foreground, bool (Z,)."""
-    expected = data.distribution.mean[:, data.foreground].numpy()
-    counts = np.bincount(data.train.labels[data.train.labels >= 0], minlength=len(expected))
-    order = np.argsort(-expected, kind="stable")
-    # Blocks that are foreground when the first 0, 1, ..., Z labels are.
-    areas = np.concatenate([[0], np.cumsum(counts[order])])
-    is_foreground = np.zeros(len(expected), dtype=bool)
-    is_foreground[order[: np.abs(areas - counts @ expected).argmin()]] = True
-    return is_foreground
-
-
-def _number(value: float) -> float | None:
-    return None if np.isnan(value) else float(value)

@@ -7,32 +7,39 @@ from collections.abc import Callable, Iterable
 import lightning
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
+from monai.inferers import Inferer
 from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
 
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.functional import block_moments
 from lsr_ext.losses import LabelSuperResolutionLoss
+from lsr_ext.training.objective import JointTerms, PixelLoss
 
 
 class SegmentationModule(lightning.LightningModule):
-    """A network, its loss and its optimizer.
+    """A network, what it is trained by, and its optimizer.
 
-    Logs `loss`, and per label `fraction_error/<label>`: the mean over classes of |predicted - expected| fraction.
+    Logs `loss`, where it has two terms each by itself, and per label `fraction_error/<label>`: the mean over
+    classes of |predicted - expected| fraction.
 
     Args:
-        network: (N, 3, H, W) float32 in [0, 1] -> logits (N, L, H, W).
+        network: (N, C, H, W) float32 in [0, 1] -> logits (N, L, H, W).
         distribution: expected fractions per label, for the log.
-        loss: the label super-resolution loss; None: cross-entropy on the batch's "mask".
+        loss: the label super-resolution loss; None: `pixel_loss` alone.
         optimizer: makes the optimizer of the network's parameters.
         group_size: blocks per group, the groups of a batch lying one after the other; None: the blocks of
             a batch with one label form one group.
         decay_steps: steps over which the learning rate falls to zero along a cosine; None: it stays.
         seed: of each step's random draws.
+        pixel_loss: of logits and the batch's "mask"; None: `loss` alone.
+        joint: the weights of the two, where both are given.
 
     Batch:
-        a dict of "image" (N, 3, H, W); "label" int64 (N,) or (N, L), -1 = unknown; for cross-entropy
-        "mask" int64 (N, H, W).
+        a dict of "image" (N, C, H, W); "label" int64 (N,) or (N, L), -1 = unknown, or (K,) with "block_ids" int32
+        (N, H, W), -1 = none; for a pixel loss "mask" int64 (N, H, W), -1 = not labelled.
+
+    Raises:
+        ValueError: neither loss is given.
     """
 
     def __init__(
@@ -44,9 +51,17 @@ class SegmentationModule(lightning.LightningModule):
         group_size: int | None = None,
         decay_steps: int | None = None,
         seed: int = 0,
+        pixel_loss: PixelLoss | None = None,
+        joint: JointTerms | None = None,
     ) -> None:
+        if loss is None and pixel_loss is None:
+            raise ValueError("expected a loss, a pixel_loss or both, got neither")
         super().__init__()
-        self.network = network
+        self.pixel_loss = pixel_loss
+        self.joint = joint or JointTerms()
+        # Convolutions on the CPU are faster so.
+        self.network = network.to(memory_format=torch.channels_last)
+        self.inferer: Inferer | None = None
         self.loss = loss
         self.group_size = group_size
         self.decay_steps = decay_steps
@@ -57,7 +72,7 @@ class SegmentationModule(lightning.LightningModule):
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (N, L, H, W)."""
-        return self.network(image)
+        return self.network(image.contiguous(memory_format=torch.channels_last))
 
     def on_train_start(self) -> None:
         """Seed the first step."""
@@ -72,13 +87,18 @@ class SegmentationModule(lightning.LightningModule):
         logits = self(batch["image"])
         loss = self._loss(logits, batch)
         self.log("loss", loss, prog_bar=True)
-        if self.global_step % self.trainer.log_every_n_steps == 0:
+        if "block_ids" not in batch and self.global_step % self.trainer.log_every_n_steps == 0:
             self._log_fraction_errors(logits.detach(), batch["label"])
         return loss
 
     def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Class probabilities (N, L, H, W)."""
-        return self(batch["image"]).softmax(1)
+        """Class probabilities (N, L, H, W), by `inferer`'s windows where it is set."""
+        if self.inferer is None:
+            return self._probabilities(batch["image"])
+        return self.inferer(batch["image"], self._probabilities)
+
+    def _probabilities(self, image: Tensor) -> Tensor:
+        return self(image).softmax(1)
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig | torch.optim.Optimizer:
         """The optimizer of the network's parameters, and its schedule."""
@@ -94,8 +114,20 @@ class SegmentationModule(lightning.LightningModule):
 
     def _loss(self, logits: Tensor, batch: dict[str, Tensor]) -> Tensor:
         if self.loss is None:
-            return cross_entropy(logits, batch["mask"])
+            return self.pixel_loss(logits, batch["mask"])
+        super_resolution = self._super_resolution_loss(logits, batch)
+        if self.pixel_loss is None:
+            return super_resolution
+        pixel = self.pixel_loss(logits, batch["mask"])
+        self.log_dict({"loss/pixel": pixel, "loss/super_resolution": super_resolution})
+        step, steps = self.global_step, self.trainer.estimated_stepping_batches
+        weights = (term.at(step, steps) for term in (self.joint.pixel, self.joint.super_resolution))
+        return sum(weight * loss for weight, loss in zip(weights, (pixel, super_resolution), strict=True))
+
+    def _super_resolution_loss(self, logits: Tensor, batch: dict[str, Tensor]) -> Tensor:
         labels = batch["label"]
+        if "block_ids" in batch:
+            return self.loss(logits, labels, block_ids=batch["block_ids"])
         if self.group_size is None or labels.ndim == 2:
             return self.loss(logits, labels)
         return self.loss(logits, labels, torch.arange(len(labels), device=labels.device) // self.group_size)

@@ -21,18 +21,23 @@ class SegmentationUNet(nn.Module):
         num_classes: L.
         features: channels of the five levels and of the last feature map.
         norm_groups: groups of each GroupNorm; divides every number of features.
+        in_channels: C.
 
     Shape:
-        (N, 3, H, W) -> logits (N, num_classes, H, W).
+        (N, C, H, W) -> logits (N, num_classes, H, W).
     """
 
     def __init__(
-        self, num_classes: int, features: Sequence[int] = (32, 32, 64, 128, 256, 32), norm_groups: int = 8
+        self,
+        num_classes: int,
+        features: Sequence[int] = (32, 32, 64, 128, 256, 32),
+        norm_groups: int = 8,
+        in_channels: int = 3,
     ) -> None:
         super().__init__()
         self.unet = BasicUNet(
             spatial_dims=2,
-            in_channels=3,
+            in_channels=in_channels,
             out_channels=num_classes,
             features=tuple(features),
             norm=("group", {"num_groups": norm_groups}),

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import lightning
+import numpy as np
 import torch
 import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
-from torch import nn
 
+from lsr_ext.data import BlockCollection, BlockDataset
+from lsr_ext.data.land_cover import LandCoverDataset, collate_blocks
 from lsr_ext.files import write_atomically
 from lsr_ext.losses import LabelSuperResolutionLoss
-from lsr_ext.training.config import RunConfig, TrainingConfig
+from lsr_ext.training.config import RunConfig
 from lsr_ext.training.datamodule import BlockDataModule
+from lsr_ext.training.methods import METHODS, Method
 from lsr_ext.training.module import SegmentationModule
 from lsr_ext.training.network import SegmentationUNet
-from lsr_ext.training.sources import PreparedData, prepare_data
+from lsr_ext.training.objective import PixelLoss
+from lsr_ext.training.prepared import PreparedData
+from lsr_ext.training.pseudo_masks import pseudo_masks
+from lsr_ext.training.sources import prepare_data
 
 CHECKPOINT_NAME = "last.ckpt"
-_GROUPED = ("inter", "intra+inter")
 _logger = logging.getLogger(__name__)
 
 
@@ -57,44 +63,52 @@ def method_folder(config: RunConfig, method: str) -> Path:
     return config.output / method
 
 
-def build_module(config: RunConfig, method: str, data: PreparedData) -> SegmentationModule:
-    """The method's network, loss and optimizer, with the initial weights that the seed gives."""
+def build_module(config: RunConfig, name: str, data: PreparedData) -> SegmentationModule:
+    """The method's network, losses and optimizer, with the initial weights that the seed gives."""
     lightning.seed_everything(config.seed, verbose=False)
-    training = config.training
-    loss = None
-    if method != "supervised":
-        loss = LabelSuperResolutionLoss(data.distribution, mode=method, **config.loss.model_dump())
+    training, method = config.training, METHODS[name]
+    loss = method.mode and LabelSuperResolutionLoss(
+        data.distribution, mode=method.mode, **config.loss.model_dump()
+    )
+    network = SegmentationUNet(
+        len(data.train.classes), in_channels=data.train.images[0].shape[2], **training.network.model_dump()
+    )
     return SegmentationModule(
-        _build_network(training, len(data.train.classes)),
+        network,
         data.distribution,
         loss,
         training.optimizer.build,
-        group_size=training.group_size if method in _GROUPED else None,
+        group_size=training.group_size if method.is_grouped else None,
         decay_steps=training.steps if training.schedule == "cosine" else None,
         seed=config.seed,
+        pixel_loss=PixelLoss(config.joint.pixel_class_weights) if method.pixels else None,
+        joint=config.joint.build(),
     )
 
 
-def build_datamodule(config: RunConfig, method: str, data: PreparedData) -> BlockDataModule:
-    """The method's batches; pixel masks are in them for "supervised" alone."""
-    training = config.training
+def build_datamodule(config: RunConfig, name: str, data: PreparedData) -> BlockDataModule:
+    """The method's batches, with no other pixel labels than those it may see."""
+    training, method = config.training, METHODS[name]
     group_size, groups_per_batch = training.group_size, training.groups_per_batch
-    if method not in _GROUPED:
+    if not method.is_grouped:
         group_size, groups_per_batch = 1, training.ungrouped_batch_size or group_size * groups_per_batch
-    return BlockDataModule(
-        data.train,
-        data.test,
-        training.steps,
-        group_size,
-        groups_per_batch,
-        with_masks=method == "supervised",
-        augment=training.augment,
-        seed=config.seed,
-    )
+    if data.patches is not None:
+        crops = LandCoverDataset(data.patches, config.data.block_size_px, training.augment)
+        any_label = np.zeros(len(crops), np.int64)
+        batch_size = group_size * groups_per_batch
+        return BlockDataModule(crops, any_label, training.steps, 1, batch_size, config.seed, collate_blocks)
+    blocks = _shown_blocks(data, method)
+    train_set = BlockDataset(blocks, with_masks=blocks.masks is not None, augment=training.augment)
+    return BlockDataModule(train_set, blocks.labels, training.steps, group_size, groups_per_batch, config.seed)
 
 
-def _build_network(training: TrainingConfig, num_classes: int) -> nn.Module:
-    return SegmentationUNet(num_classes, **training.network.model_dump())
+def _shown_blocks(data: PreparedData, method: Method) -> BlockCollection:
+    """The training blocks with the pixel labels that the method may see in place of the true masks."""
+    if method.pixels == "pseudo":
+        return replace(data.train, masks=pseudo_masks(data.train, data.stains))
+    if method.pixels == "limited":
+        return data.train.subset(data.annotated)
+    return data.train if method.pixels == "all" else replace(data.train, masks=None)
 
 
 def _train_method(config: RunConfig, method: str, data: PreparedData) -> None:

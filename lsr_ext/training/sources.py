@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,10 +15,8 @@ from skimage.filters import gaussian, threshold_otsu
 from lsr_ext.data import (
     Block,
     BlockCollection,
-    add_label_noise,
     block_fractions,
     cut_blocks,
-    quantile_edges,
     read_mask,
     read_mask_pairs,
     read_resize_list,
@@ -25,21 +24,19 @@ from lsr_ext.data import (
     split_by_position,
 )
 from lsr_ext.distributions import CountDistribution
-from lsr_ext.training.config import LabelledImages, MaskFolders, RunConfig, StainedImage
+from lsr_ext.training.config import RunConfig
+from lsr_ext.training.data_config import LabelledImages, LandCover, MaskFolders, SimulatedFields, StainedImage
+from lsr_ext.training.labelling import (
+    Labels,
+    draw_annotated,
+    estimate_distribution,
+    guessed,
+    label_by_bins,
+    label_high_low,
+)
+from lsr_ext.training.prepared import PreparedData, foreground_index
 
-
-@dataclass(frozen=True)
-class PreparedData:
-    """The blocks of both sides, p(c_l | z), and the class that two-class scores are of.
-
-    Held-out blocks do not overlap. Pixel masks are there for supervision and scoring; the label
-    super-resolution losses are not given them.
-    """
-
-    train: BlockCollection
-    test: BlockCollection
-    distribution: CountDistribution
-    foreground: int
+TRUTH, SECOND_RATER = "truth", "second rater"
 
 
 def prepare_data(config: RunConfig) -> PreparedData:
@@ -48,13 +45,9 @@ def prepare_data(config: RunConfig) -> PreparedData:
     Raises:
         FileNotFoundError, ValueError: a file is missing or faulty, or the split leaves a side or label empty.
     """
-    if isinstance(config.data, LabelledImages):
-        return _prepare_labelled(config.data, config.seed)
-    if isinstance(config.data, StainedImage):
-        image, mask = stained_image()
-        pixels = [image], [mask], ["immunohistochemistry"]
-        return _prepare_quantised(config.data, config.seed, *pixels, ["background", "stained"])
-    return _prepare_quantised(config.data, config.seed, *_read_folders(config.data), config.data.classes)
+    data = config.data
+    prepared = _PREPARERS[type(data)](config)
+    return replace(prepared, stains=_read_stains(data.stains)) if data.stains else prepared
 
 
 def stained_image() -> tuple[np.ndarray, np.ndarray]:
@@ -67,63 +60,163 @@ def stained_image() -> tuple[np.ndarray, np.ndarray]:
     return image, (dab > threshold_otsu(dab)).astype(np.int64)
 
 
-def _read_folders(data: MaskFolders) -> tuple[list[np.ndarray], list[np.ndarray], list[str]]:
+@dataclass(frozen=True)
+class _Truth:
+    """Images with their pixel truth, whatever they come from."""
+
+    images: Sequence[np.ndarray]
+    masks: Sequence[np.ndarray]
+    names: Sequence[str]
+    classes: Sequence[str]
+    dots: Mapping[int, object] = field(default_factory=dict)
+
+    @property
+    def sizes(self) -> list[tuple[int, int]]:
+        return [image.shape[:2] for image in self.images]
+
+
+def _prepare_stained(config: RunConfig) -> PreparedData:
+    image, mask = stained_image()
+    return _prepare_truth(config, _Truth([image], [mask], ["immunohistochemistry"], ["background", "stained"]))
+
+
+def _prepare_folders(config: RunConfig) -> PreparedData:
+    data = config.data
     images, masks, names = [], [], []
     for image_folder, mask_folder in zip(data.images, data.masks or data.images, strict=True):
         folder = data.root / image_folder
         found = read_mask_pairs(
             folder,
             data.root / mask_folder,
+            image_suffix=data.image_suffix,
             mask_suffix=data.mask_suffix,
-            instance_masks=data.instance_masks,
+            mask_page=data.mask_page,
+            mask_colours=_colour_ids(data),
+            instance_masks=data.instance_masks and data.mask_colours is None,
             resize=read_resize_list(folder / data.resize_list) if data.resize_list else None,
             downscale=data.downscale,
         )
         images += found[0]
         masks += found[1]
         names += [(image_folder / name).as_posix() for name in found[2]]
-    return images, masks, names
+    return _prepare_truth(config, _Truth(images, masks, names, data.classes))
 
 
-def _prepare_quantised(
-    data: StainedImage | MaskFolders,
-    seed: int,
-    images: list[np.ndarray],
-    masks: list[np.ndarray],
-    names: list[str],
-    classes: list[str],
-) -> PreparedData:
-    foreground = _foreground(data.foreground, classes)
-    sizes = [image.shape[:2] for image in images]
-    edges = data.edges
-    if edges is None:
-        # Quantiles of the training side alone: held-out blocks are labelled by its edges.
-        blocks = cut_blocks(sizes, data.block_size_px, data.stride_px)
-        train, _ = _split(blocks, sizes, data.test_fraction, seed)
-        fractions = block_fractions(masks, [blocks[i] for i in train], len(classes))[:, foreground]
-        edges = quantile_edges(add_label_noise(fractions, data.noise_std, np.random.default_rng(seed)), data.bins)
-    sides = [
-        BlockCollection.from_masks(
-            images,
-            masks,
-            names,
-            classes,
-            data.block_size_px,
-            edges=edges,
-            label_class=foreground,
-            noise_std=data.noise_std,
-            seed=seed,
-            stride_px=stride_px,
+def _colour_ids(data: MaskFolders) -> dict[int, list[list[int]]] | None:
+    if data.mask_colours is None:
+        return None
+    return {data.classes.index(name): colours for name, colours in data.mask_colours.items()}
+
+
+def _prepare_simulated(config: RunConfig) -> PreparedData:
+    from lsr_ext.data.simulate import simulate_fields
+    from lsr_ext.metrics import DotSet
+
+    fields = simulate_fields(config.data.count, config.data.field_px, config.data.field_seed)
+    classes = fields[0].classes
+    dots = {i: DotSet(found.dots, [classes[c] for c in found.dot_classes]) for i, found in enumerate(fields)}
+    names = [f"simulated_{i:04d}" for i in range(len(fields))]
+    images, masks = [found.image for found in fields], [found.mask for found in fields]
+    return _prepare_truth(config, _Truth(images, masks, names, list(classes), dots))
+
+
+def _prepare_truth(config: RunConfig, truth: _Truth) -> PreparedData:
+    data, seed = config.data, config.seed
+    foreground = foreground_index(data.foreground, truth.classes)
+    blocks = [cut_blocks(truth.sizes, data.block_size_px, stride) for stride in (data.stride_px, None)]
+    train_blocks = [blocks[0][i] for i in _split(config, blocks[0], truth.sizes, truth.names)[0]]
+    test_blocks = [blocks[1][i] for i in _split(config, blocks[1], truth.sizes, truth.names)[1]]
+    labels, low_resolution = _label(config, truth, train_blocks, test_blocks, foreground)
+    train, test = (
+        BlockCollection(
+            list(truth.images),
+            side,
+            values,
+            list(truth.classes),
+            list(truth.masks),
+            list(truth.names),
+            labels.names,
         )
-        for stride_px in (data.stride_px, None)
+        for side, values in ((train_blocks, labels.train), (test_blocks, labels.test))
+    )
+    annotated = draw_annotated(train, data.distribution_blocks, seed)
+    distribution = estimate_distribution(train, annotated, data.distribution_noise_std, seed)
+    dots = {TRUTH: truth.dots or _dots_of_masks(test)} if data.cells else {}
+    return PreparedData(train, test, distribution, foreground, annotated, dots, low_resolution=low_resolution)
+
+
+def _label(
+    config: RunConfig, truth: _Truth, train: list[Block], test: list[Block], foreground: int
+) -> tuple[Labels, Mapping[int, np.ndarray] | None]:
+    """Labels of both sides and, where a classifier gave them, its map of each held-out image."""
+    data = config.data
+    if data.classifier is not None:
+        from lsr_ext.training.classifier_labels import label_by_classifier
+
+        return label_by_classifier(config, truth.images, truth.masks, train, test, foreground)
+    rng = np.random.default_rng(config.seed)
+    fractions = [
+        guessed(block_fractions(truth.masks, side, len(truth.classes)), data.noise_std, rng)
+        for side in (train, test)
     ]
-    train, _ = _split(sides[0].blocks, sizes, data.test_fraction, seed)
-    _, test = _split(sides[1].blocks, sizes, data.test_fraction, seed)
-    train, test = sides[0].subset(train), sides[1].subset(test)
-    return PreparedData(train, test, estimate_distribution(train, data.distribution_blocks, seed), foreground)
+    if data.high_share is not None:
+        return label_high_low(*fractions, data.high_share), None
+    return label_by_bins(*(side[:, foreground] for side in fractions), data.edges, data.bins), None
 
 
-def _prepare_labelled(data: LabelledImages, seed: int) -> PreparedData:
+def _dots_of_masks(test: BlockCollection) -> dict[int, object]:
+    from lsr_ext.data import dots_from_masks
+
+    return {
+        index: dots_from_masks(test.masks[index], test.classes) for index in {block.image for block in test.blocks}
+    }
+
+
+def _prepare_land_cover(config: RunConfig) -> PreparedData:
+    from lsr_ext.data import land_cover
+
+    data = config.data
+    tables = data.root / data.tables
+    distribution = land_cover.read_land_cover_tables(tables)
+    train, test = (_read_patches(data.root / folder, tables) for folder in (data.train, data.test))
+    return PreparedData(
+        _crops(train, data.block_size_px, distribution),
+        _crops(test, data.block_size_px, distribution),
+        distribution,
+        foreground_index(data.foreground, distribution.classes),
+        patches=list(train.values()),
+        low_resolution={
+            i: land_cover.low_resolution_map(patch.labels, distribution) for i, patch in enumerate(test.values())
+        },
+    )
+
+
+def _read_patches(folder: Path, tables: Path) -> dict[str, object]:
+    from lsr_ext.data.land_cover import read_land_cover_patch
+
+    paths = sorted(folder.glob("*.npz"))
+    if not paths:
+        raise FileNotFoundError(f"expected land-cover patches (.npz) in {folder}, found none")
+    return {path.name: read_land_cover_patch(path, tables) for path in paths}
+
+
+def _crops(patches: Mapping[str, object], block_size_px: int, distribution: CountDistribution) -> BlockCollection:
+    """The crops of patches, without a label of their own: their pixels have labels."""
+    sizes = [patch.labels.shape for patch in patches.values()]
+    blocks = cut_blocks(sizes, block_size_px)
+    return BlockCollection(
+        [patch.image for patch in patches.values()],
+        blocks,
+        np.full(len(blocks), -1),
+        list(distribution.classes),
+        [patch.mask for patch in patches.values()],
+        list(patches),
+        list(distribution.labels),
+    )
+
+
+def _prepare_labelled(config: RunConfig) -> PreparedData:
+    data = config.data
     distribution = _read_distribution(data)
     collection = BlockCollection.from_label_table(
         data.root / data.images,
@@ -133,12 +226,14 @@ def _prepare_labelled(data: LabelledImages, seed: int) -> PreparedData:
         distribution.labels,
     )
     sizes = [image.shape[:2] for image in collection.images]
-    train, test = _split(collection.blocks, sizes, data.test_fraction, seed)
+    train, test = _split(config, collection.blocks, sizes, collection.names)
     held_out = collection.subset(test)
     if data.masks is not None:
         held_out = replace(held_out, masks=_read_held_out_masks(data, held_out))
-    foreground = _foreground(data.foreground, distribution.classes)
-    return PreparedData(collection.subset(train), held_out, distribution, foreground)
+    raters = {TRUTH: data.dots, SECOND_RATER: data.second_dots}
+    dots = {rater: _read_held_out_dots(data.root / folder, held_out) for rater, folder in raters.items() if folder}
+    foreground = foreground_index(data.foreground, distribution.classes)
+    return PreparedData(collection.subset(train), held_out, distribution, foreground, dots=dots)
 
 
 def _read_distribution(data: LabelledImages) -> CountDistribution:
@@ -161,51 +256,53 @@ def _read_held_out_masks(data: LabelledImages, held_out: BlockCollection) -> lis
     return masks
 
 
+def _read_held_out_dots(folder: Path, held_out: BlockCollection) -> dict[int, object]:
+    from lsr_ext.metrics import read_dots
+
+    dots = {}
+    for index in sorted({block.image for block in held_out.blocks}):
+        stem = Path(held_out.names[index]).stem
+        found = [path for suffix in (".csv", ".tsv", ".geojson") if (path := folder / f"{stem}{suffix}").is_file()]
+        if not found:
+            raise FileNotFoundError(f"expected dots of {stem} in {folder} (.csv, .tsv or .geojson), found none")
+        dots[index] = read_dots(found[0])
+    return dots
+
+
+def _read_stains(stains: str) -> object:
+    from lsr_ext.baselines import StainSet
+
+    return StainSet.load(stains) if Path(stains).suffix else StainSet.preset(stains)
+
+
 def _split(
-    blocks: Sequence[Block], sizes: Sequence[tuple[int, int]], test_fraction: float, seed: int
+    config: RunConfig, blocks: Sequence[Block], sizes: Sequence[tuple[int, int]], names: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of the training blocks and of those of the held-out part that is scored."""
+    data = config.data
+    seed = config.seed if data.split_seed is None else data.split_seed
     if len(sizes) == 1:
-        return split_by_position(blocks, sizes[0], test_fraction)
-    return split_by_image(blocks, test_fraction, seed)
+        if data.validation_fraction:
+            raise ValueError("data.validation_fraction needs several images, got one")
+        return split_by_position(blocks, sizes[0], data.test_fraction)
+    groups = names if data.patient is None else [_patient(name, data.patient) for name in names]
+    rest, test = split_by_image(blocks, data.test_fraction, seed, groups)
+    if not data.validation_fraction:
+        return rest, test
+    share = data.validation_fraction / (1 - data.test_fraction)
+    train, validation = split_by_image([blocks[i] for i in rest], share, seed, groups)
+    return rest[train], test if config.evaluation.part == "test" else rest[validation]
 
 
-def _foreground(name: str | None, classes: Sequence[str]) -> int:
-    if name is None:
-        return len(classes) - 1
-    if name not in classes:
-        raise ValueError(f"data.foreground must be one of the classes {', '.join(classes)}, got {name!r}")
-    return list(classes).index(name)
+def _patient(name: str, pattern: str) -> str:
+    found = re.search(pattern, name)
+    return found.group() if found else name
 
 
-def estimate_distribution(collection: BlockCollection, blocks_per_label: int, seed: int) -> CountDistribution:
-    """p(c_l | z) from the masks of a few blocks per label, as an annotator would look at a few.
-
-    Args:
-        collection: blocks with masks and one label each.
-        blocks_per_label: how many to draw per label; from as many images as there are.
-        seed: of the draw.
-
-    Raises:
-        ValueError: a label without a block.
-    """
-    rng = np.random.default_rng(seed)
-    chosen = np.concatenate(
-        [
-            _draw_from_many_images(collection, label, blocks_per_label, rng)
-            for label in range(len(collection.label_names))
-        ]
-    )
-    sample = collection.subset(chosen)
-    return CountDistribution.from_table(
-        sample.fractions(), sample.labels, collection.classes, collection.label_names
-    )
-
-
-def _draw_from_many_images(
-    collection: BlockCollection, label: int, count: int, rng: np.random.Generator
-) -> np.ndarray:
-    members = rng.permutation(np.flatnonzero(collection.labels == label))
-    images = np.array([collection.blocks[i].image for i in members])
-    # The first block of each image comes first, then the second, and so on.
-    turns = np.array([np.count_nonzero(images[:i] == image) for i, image in enumerate(images)])
-    return members[np.argsort(turns, kind="stable")[:count]]
+_PREPARERS = {
+    StainedImage: _prepare_stained,
+    MaskFolders: _prepare_folders,
+    SimulatedFields: _prepare_simulated,
+    LandCover: _prepare_land_cover,
+    LabelledImages: _prepare_labelled,
+}

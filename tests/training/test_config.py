@@ -17,7 +17,7 @@ def test_defaults_follow_what_trains(tmp_path):
         ({"trainign": {}}, r"run\.yaml: trainign: Extra inputs"),
         ({"data": {"block_size": 3}}, r"run\.yaml: data\.block_size: Extra inputs"),
         ({"data": {"block_size_px": 0}}, r"data\.block_size_px: .*greater than or equal to 1, got 0"),
-        ({"data": {"edges": [0.5]}}, "either edges or bins, got both"),
+        ({"data": {"edges": [0.5]}}, "expected one of edges, bins and high_share, got edges and bins"),
         ({"data": {"bins": None, "edges": [0.5, 0.2]}}, "edges must increase"),
         ({"data": {"source": "tiles"}}, "data: .*'tiles'"),
         ({"loss": {"form": "exact"}}, "loss: .*form must be one of"),

@@ -9,8 +9,12 @@ from tiny_runs import write_labels_run, write_masks_run
 from lsr_ext import CountDistribution
 from lsr_ext.data import Block
 from lsr_ext.training import evaluate, load_config, prepare_data, train
-from lsr_ext.training.evaluation import expected_fractions, low_resolution_maps, score_maps, stitch
+from lsr_ext.training.config import EvaluationConfig
+from lsr_ext.training.low_resolution import expected_fractions, low_resolution_maps
+from lsr_ext.training.regions import cut_regions, stitch
+from lsr_ext.training.scoring import score_maps
 
+EVALUATION = EvaluationConfig(boundary_distance_px=3)
 SCORES = {"iou", "dice", "masked_iou", "masked_dice"}
 
 
@@ -42,15 +46,15 @@ def test_evaluation_before_training_says_what_to_do(tmp_path):
 
 def test_the_truth_scores_one(data):
     truth = np.stack([block.cut(data.test.masks[block.image]) for block in data.test.blocks])
-    assert set(score_maps(truth, data, 3).values()) == {1.0}
-    assert score_maps(1 - truth, data, 3)["iou"] == 0.0
+    assert set(score_maps(truth, data, EVALUATION).values()) == {1.0}
+    assert score_maps(1 - truth, data, EVALUATION)["iou"] == 0.0
 
 
 def test_more_classes_have_scores_each(data):
     masks = [mask * 2 for mask in data.test.masks]
     test = replace(data.test, masks=masks, classes=["a", "b", "c"])
     truth = np.stack([block.cut(masks[block.image]) for block in test.blocks])
-    scores = score_maps(truth, replace(data, test=test), 3)
+    scores = score_maps(truth, replace(data, test=test), EVALUATION)
     assert scores["iou"] == 1.0
     assert scores["per_class"]["a"]["iou"] == 1.0
     assert scores["per_class"]["b"]["iou"] is None  # occurs nowhere
@@ -80,3 +84,4 @@ def test_stitch_puts_blocks_in_place():
     stitched = stitch(blocks, maps)
     assert stitched[2].tolist() == [[0, 1, 4, 5], [2, 3, 6, 7]]
     assert stitched[0].tolist() == [[8, 9], [10, 11]]
+    assert np.array_equal(cut_regions(blocks, stitched), maps)

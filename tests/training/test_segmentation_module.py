@@ -4,8 +4,10 @@ from tiny_runs import write_masks_run
 from torch import nn
 
 from lsr_ext import CountDistribution, LabelSuperResolutionLoss
+from lsr_ext.data import BlockDataset
 from lsr_ext.training import BlockDataModule, SegmentationModule, load_config, prepare_data
 from lsr_ext.training.module import fraction_errors
+from lsr_ext.training.run import build_datamodule
 
 DISTRIBUTION = CountDistribution([[0.9, 0.1], [0.4, 0.6]], [[0.1, 0.1], [0.1, 0.1]])
 
@@ -32,19 +34,20 @@ def test_any_network_trains(tmp_path):
     trainer = lightning.Trainer(
         max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
     )
-    trainer.fit(model, datamodule=BlockDataModule(data.train, data.test, 3, 2, 2))
+    trainer.fit(model, datamodule=BlockDataModule(BlockDataset(data.train), data.train.labels, 3, 2, 2))
     assert trainer.global_step == 3
     assert not torch.equal(network.weight, before)
 
 
 def test_pixel_masks_stay_out_of_reach_of_block_label_training(tmp_path):
-    data = prepare_data(load_config(write_masks_run(tmp_path)))
-    blind = BlockDataModule(data.train, data.test, 3, 2, 2)
+    config = load_config(write_masks_run(tmp_path))
+    data = prepare_data(config)
     assert data.train.masks is not None
-    assert blind.train_set.collection.masks is None
-    assert "mask" not in blind.train_set[0]
-    assert "mask" not in blind.test_set[0]
-    assert "mask" in BlockDataModule(data.train, data.test, 3, 2, 2, with_masks=True).train_set[0]
+    for method in ("intra", "inter", "intra+inter"):
+        blind = build_datamodule(config, method, data).train_set
+        assert blind.collection.masks is None
+        assert "mask" not in blind[0]
+    assert "mask" in build_datamodule(config, "supervised", data).train_set[0]
 
 
 def test_fraction_errors_are_per_known_label():

@@ -8,7 +8,8 @@ from PIL import Image
 from tiny_runs import draw_disc, write_labels_run, write_masks_run
 
 from lsr_ext.training import load_config, prepare_data
-from lsr_ext.training.sources import estimate_distribution, stained_image
+from lsr_ext.training.labelling import draw_annotated, estimate_distribution
+from lsr_ext.training.sources import stained_image
 
 
 def test_masks_are_split_by_image_and_labelled_by_quantiles_of_the_training_side(tmp_path):
@@ -38,10 +39,10 @@ def test_foreground_is_a_class_by_name(tmp_path):
 def test_distribution_is_estimated_from_some_blocks_per_label(tmp_path):
     data = prepare_data(load_config(write_masks_run(tmp_path)))
     fractions, labels = data.train.fractions(), data.train.labels
-    estimate = estimate_distribution(data.train, 100, seed=0)
+    estimate = estimate_distribution(data.train, draw_annotated(data.train, 100, seed=0))
     for z in (0, 1):
         torch.testing.assert_close(estimate.mean[z], torch.tensor(fractions[labels == z].mean(0)))
-    single = estimate_distribution(data.train, 1, seed=0)
+    single = estimate_distribution(data.train, draw_annotated(data.train, 1, seed=0))
     assert torch.equal(single.std, torch.zeros_like(single.std))
 
 
@@ -51,7 +52,8 @@ def test_distribution_blocks_come_from_as_many_images_as_there_are(tmp_path):
     first = train.blocks[0].image
     masks = [np.full_like(mask, index == first) for index, mask in enumerate(train.masks)]
     one_label = replace(train, masks=masks, labels=np.zeros(len(train), np.int64), label_names=["any"])
-    means = [estimate_distribution(one_label, 3, seed).mean[0, 1].item() for seed in range(5)]
+    drawn = [draw_annotated(one_label, 3, seed) for seed in range(5)]
+    means = [estimate_distribution(one_label, chosen).mean[0, 1].item() for chosen in drawn]
     assert means == pytest.approx([1 / 3] * 5)
 
 

@@ -1,0 +1,16 @@
+"""The baselines of the paper's section 3.1.4: stains told apart by colour, and pixel labels made from that."""
+
+from lsr_ext.baselines.colour_separation import l2_distances, l2_map
+from lsr_ext.baselines.deconvolution import deconvolution_map, deconvolve
+from lsr_ext.baselines.pseudo_labels import pseudo_label_map, pseudo_labels
+from lsr_ext.baselines.stains import StainSet
+
+__all__ = [
+    "StainSet",
+    "deconvolution_map",
+    "deconvolve",
+    "l2_distances",
+    "l2_map",
+    "pseudo_label_map",
+    "pseudo_labels",
+]

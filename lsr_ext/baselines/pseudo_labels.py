@@ -1,0 +1,122 @@
+"""Pixel labels from block labels and colour: the paper's "high res" supervision (section 3.1.4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lsr_ext.baselines.colour_separation import l2_distances
+from lsr_ext.baselines.stains import StainSet, check_rgb
+from lsr_ext.data import Block
+
+IGNORED = -1
+_LABELS = (-1, 0, 1)
+
+
+def pseudo_labels(
+    image: np.ndarray,
+    labels: Sequence[int] | np.ndarray,
+    stains: StainSet,
+    share: tuple[float, float] = (0.0025, 0.005),
+    background_share: float = 0.005,
+) -> np.ndarray:
+    """Label the pixels of a block that are surest by their colour; ignore the rest.
+
+    For each class labelled high the pixels are ranked by how much nearer they are to its standard colour than to
+    any other stain's or the background's, min_m ||x - r_m|| - ||x - r_k||. The first share[0] of the block's pixels
+    are labelled, and those up to share[1] as long as this stain is their nearest colour. (Against the smallest
+    distance: on real Ki67 tiles more of the pixels so labelled lie in positive nuclei, 0.70 against 0.67 with the
+    preset's colours and 0.79 against 0.68 with colours picked there.) Background are, by the same measure, the
+    pixels surest to be bare glass, and those surest to be each counterstain, `background_share` of each as far as
+    that is their nearest colour.
+
+    A pixel has one label: in the order of the classes, and background last, they choose among those that are left.
+    Equally sure pixels are taken row by row.
+
+    Args:
+        image: uint8 (H, W, 3), the block.
+        labels: (C,) of `stains.classes`: 1 = high, 0 = low, -1 = unknown.
+        stains: their standard colours.
+        share: least and greatest share of the block's pixels for a class labelled high, in [0, 1].
+        background_share: greatest share of the block's pixels for each colour that is no class.
+
+    Returns:
+        int64 (H, W): -1 = ignored, 0 = background, c = the c-th of `stains.classes`.
+
+    Raises:
+        TypeError, ValueError: an image of another dtype or shape, other labels, or shares that are no shares.
+    """
+    check_rgb(image)
+    labels = _checked_labels(labels, (len(stains.classes),))
+    if not 0 <= share[0] <= share[1] <= 1 or not 0 <= background_share <= 1:
+        raise ValueError(f"expected shares in [0, 1], the lesser first, got {share} and {background_share}")
+    pixels = image.shape[0] * image.shape[1]
+    least, most, most_background = (round(pixels * part) for part in (*share, background_share))
+    distances = l2_distances(image, stains).reshape(pixels, -1)
+    class_ids = np.append(stains.class_ids, 0)
+    marked = np.full(pixels, IGNORED, np.int64)
+    for index in np.argsort(class_ids == 0, kind="stable"):
+        class_id = int(class_ids[index])
+        if class_id == 0:
+            _mark(marked, 0, _lead(distances, index), 0, most_background)
+        elif labels[class_id - 1] == 1:
+            _mark(marked, class_id, _lead(distances, index), least, most)
+    return marked.reshape(image.shape[:2])
+
+
+def pseudo_label_map(
+    image: np.ndarray,
+    blocks: Sequence[Block],
+    labels: np.ndarray,
+    stains: StainSet,
+    share: tuple[float, float] = (0.0025, 0.005),
+    background_share: float = 0.005,
+) -> np.ndarray:
+    """The pseudo-labels of the blocks of one image; where blocks overlap, the first that labels a pixel counts.
+
+    Args:
+        image: uint8 (H, W, 3).
+        blocks: N of them, within it; their `image` is not looked at.
+        labels: (N, C), as for `pseudo_labels`.
+        stains, share, background_share: as there.
+
+    Returns:
+        int64 (H, W), as there; pixels outside blocks are ignored.
+
+    Raises:
+        As `pseudo_labels`; ValueError: a block that reaches outside the image.
+    """
+    check_rgb(image)
+    labels = _checked_labels(labels, (len(blocks), len(stains.classes)))
+    marked = np.full(image.shape[:2], IGNORED, np.int64)
+    for block, row in zip(blocks, labels, strict=True):
+        part = block.cut(marked)
+        if part.shape != (block.height, block.width):
+            raise ValueError(f"{block} reaches outside its image of {image.shape[:2]} px")
+        found = pseudo_labels(block.cut(image), row, stains, share, background_share)
+        np.copyto(part, found, where=part == IGNORED)
+    return marked
+
+
+def _checked_labels(labels: Sequence[int] | np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    labels = np.asarray(labels)
+    if labels.shape != shape:
+        raise ValueError(f"expected labels of shape {shape}, got {labels.shape}")
+    if not np.isin(labels, _LABELS).all():
+        raise ValueError(f"expected labels 1 (high), 0 (low) or -1 (unknown), got {np.unique(labels).tolist()}")
+    return labels
+
+
+def _lead(distances: np.ndarray, index: int) -> np.ndarray:
+    """How much nearer each pixel is to one colour than to any other, (pixels,)."""
+    others = np.delete(distances, index, axis=1)
+    return others.min(1) - distances[:, index]
+
+
+def _mark(marked: np.ndarray, class_id: int, lead: np.ndarray, least: int, most: int) -> None:
+    """Label the free pixels of the greatest lead: `least` of them, and up to `most` where the lead is above 0."""
+    free = np.flatnonzero(marked == IGNORED)
+    order = free[np.argsort(-lead[free], kind="stable")[:most]]
+    count = max(least, int(np.count_nonzero(lead[order] > 0)))
+    marked[order[:count]] = class_id

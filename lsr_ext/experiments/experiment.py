@@ -1,0 +1,112 @@
+"""A whole experiment: plan a table's runs, do what is not done yet, keep the tables up to date meanwhile."""
+
+from __future__ import annotations
+
+import fcntl
+import io
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import orjson
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from lsr_ext.experiments.figure import draw_results
+from lsr_ext.experiments.markdown import write_markdown
+from lsr_ext.experiments.plan import Plan, Run, plan_runs
+from lsr_ext.experiments.runs import LOG_NAME, Scores, carry_out, execute_run, load_record
+from lsr_ext.experiments.summary import Results, collect_results
+from lsr_ext.experiments.tables import Table
+from lsr_ext.files import write_atomically
+
+
+def run_experiment(
+    table: Table,
+    config: str | Path,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    seeds: int = 5,
+    workers: int = 2,
+    execute: Callable[[Run], Scores] = execute_run,
+) -> Results:
+    """Fill a table; the same call again does what is missing.
+
+    Runs lie in `<output>/runs/<method and changes>/seed<k>/`, with their configuration, log, checkpoint, scores
+    and record. `<output>/<table>.md`, `.json` and `.png` are written anew after each. A run that fails is told of
+    in them; the others go on.
+
+    Args:
+        table: one of `TABLES`, or rows selected from it.
+        config: a run's configuration; `methods` in it is not looked at.
+        overrides: dotted keys and values in place of its own, such as {"training.steps": 100}.
+        seeds: runs per row; seeds count up from the configuration's.
+        workers: runs at a time, each a process with its share of the processors.
+        execute: from a run to its scores.
+
+    Raises:
+        FileNotFoundError, ValueError: a faulty configuration; another experiment is at work in this output
+            folder; or the data have none of the table's scores, which is told after the first run.
+    """
+    plan = plan_runs(table, Path(config), overrides or {}, seeds)
+    with _lock(plan.config.output):
+        return _carry_out(plan, workers, execute)
+
+
+def _carry_out(plan: Plan, workers: int, execute: Callable[[Run], Scores]) -> Results:
+    todo = [run for run in plan.runs if load_record(run) is None]
+    failures: dict[str, str] = {}
+    results = collect_results(plan)
+    with _progress() as progress, closing(carry_out(todo, workers, execute)) as outcomes:
+        bar = progress.add_task(plan.table.name, total=len(plan.runs), completed=len(plan.runs) - len(todo))
+        for run, failure in outcomes:
+            if failure:
+                failures[run.name] = f"{failure} (see {run.folder / LOG_NAME})"
+                progress.console.print(f"{run.name} failed: {failures[run.name]}", style="red", markup=False)
+            results = collect_results(plan, failures)
+            _check_scores(results)
+            _write(results)
+            progress.advance(bar)
+    _check_scores(results)
+    _write(results)
+    return results
+
+
+def _check_scores(results: Results) -> None:
+    if results.records and not results.scores:
+        wanted = ", ".join(results.plan.table.scores)
+        raise ValueError(
+            f"{results.plan.table.name} scores {wanted}, and the data give none of these: are there masks or dots?"
+        )
+
+
+def _write(results: Results) -> None:
+    table, output = results.plan.table, results.plan.config.output
+    options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
+    write_atomically(output / f"{table.name}.json", orjson.dumps(results.as_json(), option=options))
+    write_atomically(output / f"{table.name}.md", write_markdown(results).encode())
+    if results.records:
+        buffer = io.BytesIO()
+        draw_results(results).savefig(buffer, format="png", dpi=130)
+        write_atomically(output / f"{table.name}.png", buffer.getvalue())
+
+
+def _progress() -> Progress:
+    columns: Sequence = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    return Progress(*columns, console=Console(stderr=True))
+
+
+@contextmanager
+def _lock(output: Path) -> Iterator[None]:
+    """Hold the output folder: rows of different tables share runs, which two experiments must not both write."""
+    output.mkdir(parents=True, exist_ok=True)
+    handle = os.open(output / ".experiment.lock", os.O_CREAT | os.O_RDWR, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise ValueError(f"another experiment is at work in {output}") from error
+    finally:
+        os.close(handle)

@@ -1,0 +1,116 @@
+"""The figure of a table: a dot for each seed, means, and the yardsticks as lines; a curve over a parameter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from lsr_ext.experiments.markdown import score_title
+from lsr_ext.experiments.summary import Results
+from lsr_ext.experiments.tables import Row
+
+_COLOUR, _REFERENCE = "#56708f", "#0072b2"
+_LOW, _FULL = "#d55e00", "#444444"
+_PANELS_ACROSS = 3
+
+
+def draw_results(results: Results) -> Figure:
+    """A panel for each of the table's scores, or in tables of families a panel of the first score for each."""
+    families = list(dict.fromkeys(row.family for row in results.plan.table.rows if row.family))
+    if families:
+        return _draw_families(results, families)
+    return _draw_rows(results)
+
+
+def _draw_rows(results: Results) -> Figure:
+    table = results.plan.table
+    keys = [key for key in results.scores if key in table.scores][:2]
+    rows = [row for row in table.rows if row.name not in results.left_out]
+    figure = Figure(figsize=(4.2 + 4.2 * len(keys), 1.4 + 0.42 * len(rows)), layout="constrained")
+    axes = figure.subplots(1, len(keys), squeeze=False, sharey=True)[0]
+    for ax, key in zip(axes, keys, strict=True):
+        for place, row in enumerate(rows):
+            values = list(results.values(row, key).values())
+            _draw_seeds(ax, values, [place] * len(values), _colour(results, row), across=True)
+        _draw_yardsticks(ax, results, key, across=True)
+        ax.set_yticks(range(len(rows)), [row.name for row in rows], fontsize=9)
+        ax.set_ylim(len(rows) - 0.5, -0.5)
+        ax.set_xlabel(score_title(key), fontsize=9)
+        _tidy(ax)
+    _explain(figure, results)
+    return figure
+
+
+def _draw_families(results: Results, families: Sequence[str]) -> Figure:
+    key = results.scores[0]
+    across = min(_PANELS_ACROSS, len(families))
+    down = -(-len(families) // across)
+    figure = Figure(figsize=(max(6.5, 4.3 * across), 3.3 * down + 0.6), layout="constrained")
+    axes = figure.subplots(down, across, squeeze=False, sharey=True).ravel()
+    for ax in axes[len(families) :]:
+        ax.remove()
+    for ax, family in zip(axes, families, strict=False):
+        rows = [row for row in results.plan.table.rows if row.family == family]
+        means = [(place, results.summary(row, key).mean) for place, row in enumerate(rows)]
+        if all(isinstance(row.value, float | int) for row in rows):
+            known = [(place, mean) for place, mean in means if mean is not None]
+            ax.plot(*zip(*known, strict=True), color=_COLOUR, linewidth=1.2) if known else None
+        for place, row in enumerate(rows):
+            values = list(results.values(row, key).values())
+            _draw_seeds(ax, [place] * len(values), values, _colour(results, row), across=False)
+        _draw_yardsticks(ax, results, key, across=False)
+        ax.set_xticks(range(len(rows)), [str(row.value) for row in rows], fontsize=8)
+        ax.set_xlim(-0.5, len(rows) - 0.5)
+        ax.set_xlabel(family, fontsize=9)
+        ax.tick_params(labelleft=True)
+        _tidy(ax)
+    axes[0].set_ylabel(score_title(key), fontsize=9)
+    _explain(figure, results)
+    return figure
+
+
+def _draw_seeds(ax: Axes, x: Sequence[float], y: Sequence[float], colour: str, across: bool) -> None:
+    """A dot for each seed and a bar at their mean."""
+    if not x:
+        return
+    ax.scatter(x, y, s=20, color=colour, alpha=0.55, linewidths=0, zorder=3)
+    mean_x, mean_y = sum(x) / len(x), sum(y) / len(y)
+    marker = "|" if across else "_"
+    ax.scatter([mean_x], [mean_y], marker=marker, s=260, color=colour, linewidths=2.4, zorder=4)
+
+
+def _draw_yardsticks(ax: Axes, results: Results, key: str, across: bool) -> None:
+    for name, colour in ((results.plan.table.low, _LOW), (results.plan.table.full, _FULL)):
+        row = results.row(name)
+        mean = None if row is None else results.summary(row, key).mean
+        if mean is not None:
+            draw = ax.axvline if across else ax.axhline
+            draw(mean, color=colour, linewidth=1, linestyle="--", zorder=1)
+
+
+def _colour(results: Results, row: Row) -> str:
+    table = results.plan.table
+    return {table.low: _LOW, table.full: _FULL, table.reference: _REFERENCE}.get(row.name, _COLOUR)
+
+
+def _explain(figure: Figure, results: Results) -> None:
+    table = results.plan.table
+    handles = [
+        Line2D([], [], color=_COLOUR, marker="o", linestyle="", alpha=0.55, markersize=5, label="a seed"),
+        Line2D([], [], color=_COLOUR, marker="_", linestyle="", markersize=13, markeredgewidth=2.4, label="mean"),
+    ]
+    for name, colour in ((table.low, _LOW), (table.full, _FULL)):
+        if results.row(name):
+            handles.append(Line2D([], [], color=colour, linestyle="--", linewidth=1, label=name))
+    figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
+    figure.suptitle(table.title, fontsize=11, x=0.01, ha="left")
+
+
+def _tidy(ax: Axes) -> None:
+    ax.grid(color="#e6e6e6", linewidth=0.7)
+    ax.set_axisbelow(True)
+    ax.tick_params(axis="both", labelsize=8, length=0)
+    ax.spines[["top", "right"]].set_visible(False)

@@ -1,0 +1,174 @@
+"""What may stand in the `data` section of a configuration: the sources of blocks, labels and distributions."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Count = Annotated[int, Field(ge=1)]
+Share = Annotated[float, Field(gt=0, lt=1)]
+Colour = Annotated[list[Annotated[int, Field(ge=0, le=255)]], Field(min_length=3, max_length=3)]
+
+
+class Section(BaseModel):
+    """A section of the file: no other keys than those named."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class _Blocks(Section):
+    """What all sources share.
+
+    Held out are `test_fraction` of the images for the final scores and `validation_fraction` for choosing among
+    settings, by `split_seed` (None: the run's seed). Images of one patient, the part of the name that the regular
+    expression `patient` matches, stay together. Two-class scores are of `foreground`. `stains`, a preset or a YAML
+    file, serves the colour baselines and the pseudo-labels.
+    """
+
+    block_size_px: Count
+    test_fraction: Share = 0.3
+    validation_fraction: float = Field(0.0, ge=0, lt=1)
+    split_seed: int | None = Field(None, ge=0)
+    patient: str | None = None
+    foreground: str | None = None
+    stains: str | None = None
+
+
+class _PixelTruth(_Blocks):
+    """Labels made from pixel truth, as somebody would guess them.
+
+    One label a block: the fraction of the foreground, with Gaussian noise of `noise_std`, cut at `edges` or into
+    `bins` quantiles; with `classifier`, the probability of a patch classifier that was trained on the training
+    images takes the fraction's place (Appendix C). Or a label for each class but the first, the background: "high"
+    for the `high_share` of the training blocks with the largest fraction of it, "low" for the others (Table 2).
+
+    `stride_px` overlaps the training blocks. `distribution_blocks` training blocks per label give the count
+    distribution, as an annotator would estimate it; `distribution_noise_std` is the error of his eye
+    (Appendix B.1), 0 for drawn masks (B.2). With `cells`, connected regions of the truth are cells, their centres
+    the dots that maps are scored by (Eq. 12, 13).
+    """
+
+    stride_px: Count | None = None
+    edges: list[Share] | None = None
+    bins: int | None = Field(None, ge=2)
+    high_share: Share | None = None
+    classifier: ClassifierConfig | None = None
+    noise_std: float = Field(0.0, ge=0)
+    distribution_blocks: Count | Literal["all"] = 12
+    distribution_noise_std: float = Field(0.0, ge=0)
+    cells: bool = False
+
+    @model_validator(mode="after")
+    def _check_labelling(self) -> _PixelTruth:
+        given = [name for name in ("edges", "bins", "high_share") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(f"expected one of edges, bins and high_share, got {' and '.join(given) or 'none'}")
+        if self.edges is not None and any(low >= high for low, high in pairwise(self.edges)):
+            raise ValueError(f"edges must increase, got {self.edges}")
+        if self.classifier is not None and self.edges is None:
+            raise ValueError("classifier: its probabilities are cut at edges, got none")
+        return self
+
+
+class ClassifierConfig(Section):
+    """The patch classifier that makes the labels: a block is `merge` x `merge` patches, its value their maximum.
+
+    `resnet_depth` is MONAI's; patches are resized to `input_px`; a patch is positive from `positive_share` on.
+    """
+
+    merge: Count = 2
+    resnet_depth: Literal[10, 18, 34] = 34
+    input_px: Count = 224
+    steps: Count = 1000
+    batch_size: Count = 32
+    lr: float = Field(1e-3, gt=0)
+    positive_share: Share = 0.5
+
+
+class StainedImage(_PixelTruth):
+    """scikit-image's `immunohistochemistry`; the truth is where it is brown (DAB), by colour deconvolution."""
+
+    source: Literal["skimage_ihc"]
+
+
+class MaskFolders(_PixelTruth):
+    """Folders of images with masks (none named: beside the images); all folders are relative to `root`.
+
+    `resize_list` is the name of a file in each image folder, see `lsr_ext.data.read_resize_list`; `image_suffix`,
+    `mask_suffix`, `mask_page` and `mask_colours` (class -> RGB) are as for `lsr_ext.data.read_mask_pairs`.
+    """
+
+    source: Literal["masks"]
+    root: Path = Path()
+    images: list[Path] = Field([Path()], min_length=1)
+    masks: list[Path] | None = None
+    image_suffix: str = ""
+    mask_suffix: str = "_mask"
+    mask_page: int | None = Field(None, ge=0)
+    mask_colours: dict[str, list[Colour]] | None = None
+    instance_masks: bool = True
+    resize_list: str | None = None
+    downscale: Count = 1
+    classes: list[str] = Field(["background", "foreground"], min_length=2)
+
+    @model_validator(mode="after")
+    def _check_folders(self) -> MaskFolders:
+        if self.masks is not None and len(self.masks) != len(self.images):
+            raise ValueError(f"expected a mask folder per image folder, got {len(self.masks)}")
+        unknown = sorted(set(self.mask_colours or {}) - set(self.classes))
+        if unknown:
+            raise ValueError(f"mask_colours names {unknown[0]!r}, which is none of the classes {self.classes}")
+        return self
+
+
+class SimulatedFields(_PixelTruth):
+    """Multiplex IHC fields of `lsr_ext.data.simulate`: five markers and a counterstain, truth and dots exact."""
+
+    source: Literal["simulated"]
+    count: Annotated[int, Field(ge=2)]
+    field_px: Count = 400
+    field_seed: int = Field(0, ge=0)
+
+
+class LandCover(_Blocks):
+    """Patches of the Chesapeake land-cover data: a low-resolution label (NLCD) for every pixel.
+
+    Pixels of one NLCD class in one crop of `block_size_px` form a block; the count distribution is the published
+    table. The patches of `test` are for the scores, and `test_fraction` is not used.
+    """
+
+    source: Literal["land_cover"]
+    root: Path = Path()
+    train: Path = Path("train_patches")
+    test: Path = Path("val_patches")
+    tables: Path = Path("tables")
+    stride_px: Count | None = None
+
+
+class LabelledImages(_Blocks):
+    """A folder of images with a CSV of labels and a count distribution; paths are relative to `root`.
+
+    `distribution` is a JSON file (`CountDistribution.save`), a CSV of fractions approximated by eye
+    (`CountDistribution.from_fractions`) or a table of the paper, and names classes and labels. Images are one
+    block each, or are cut into blocks of `block_size_px`. `masks`, class ids, and `dots`, files of
+    `lsr_ext.metrics.read_dots` with the images' names, serve to score held-out images; `second_dots` are those of
+    another rater, for the agreement of the two.
+    """
+
+    source: Literal["labels"]
+    root: Path = Path()
+    images: Path = Path()
+    labels: Path
+    distribution: Literal["table1", "table6", "table7"] | Path
+    masks: Path | None = None
+    mask_suffix: str = ""
+    dots: Path | None = None
+    second_dots: Path | None = None
+
+
+Data = Annotated[
+    StainedImage | MaskFolders | SimulatedFields | LandCover | LabelledImages, Field(discriminator="source")
+]

@@ -1,0 +1,125 @@
+"""Labels and count distributions made from pixel truth, as somebody would guess them."""
+
+from __future__ import annotations
+
+import itertools
+from typing import NamedTuple
+
+import numpy as np
+
+from lsr_ext.data import BlockCollection, add_label_noise, quantile_edges, quantise_fractions
+from lsr_ext.distributions import CountDistribution
+
+LOW, HIGH = 0, 1
+
+
+class Labels(NamedTuple):
+    """Labels of the training and of the held-out blocks, and their names."""
+
+    train: np.ndarray
+    test: np.ndarray
+    names: list[str]
+
+
+def label_by_bins(train: np.ndarray, test: np.ndarray, edges: list[float] | None, bins: int | None) -> Labels:
+    """The bin of each block's value.
+
+    Args:
+        train, test: one value per block, (N,) in [0, 1]: a guessed fraction or a classifier's probability.
+        edges: inner edges of the bins; None: at the quantiles of the training blocks alone.
+        bins: their number, without `edges`.
+    """
+    cuts = quantile_edges(train, bins) if edges is None else edges
+    names = [f"{low:.3g}-{high:.3g}" for low, high in itertools.pairwise([0.0, *cuts, 1.0])]
+    return Labels(quantise_fractions(train, cuts), quantise_fractions(test, cuts), names)
+
+
+def label_high_low(train: np.ndarray, test: np.ndarray, high_share: float) -> Labels:
+    """High or low for each class but the first, which stays unknown (Table 2).
+
+    Args:
+        train, test: guessed fractions, (N, L).
+        high_share: the share of the training blocks that are high; fewer where fractions are equal.
+
+    Raises:
+        ValueError: a class of which no training block has more than the others.
+    """
+    threshold = np.quantile(train, 1 - high_share, axis=0)
+    is_high = train > threshold
+    for index in range(1, train.shape[1]):
+        if not is_high[:, index].any():
+            raise ValueError(
+                f"class {index}: no training block is high; all fractions are equal or too few differ"
+            )
+    labels = [np.where(values > threshold, HIGH, LOW).astype(np.int64) for values in (train, test)]
+    for side in labels:
+        side[:, 0] = -1
+    return Labels(*labels, ["low", "high"])
+
+
+def guessed(fractions: np.ndarray, noise_std: float, rng: np.random.Generator) -> np.ndarray:
+    """Class fractions (N, L) as they look to somebody who is off by `noise_std`; rows still sum to 1."""
+    noisy = add_label_noise(fractions[:, 1:], noise_std, rng)
+    noisy = noisy / np.maximum(noisy.sum(1, keepdims=True), 1)
+    return np.concatenate([1 - noisy.sum(1, keepdims=True), noisy], axis=1)
+
+
+def draw_annotated(collection: BlockCollection, blocks_per_label: int | str, seed: int) -> np.ndarray:
+    """Indices of the blocks an annotator would look at, from as many images as there are.
+
+    Args:
+        collection: labelled blocks.
+        blocks_per_label: how many to draw per label (and class, where labels are per class), or "all".
+        seed: of the draw.
+    """
+    if blocks_per_label == "all":
+        return np.arange(len(collection))
+    rng = np.random.default_rng(seed)
+    columns = collection.labels.reshape(len(collection), -1).T
+    drawn = [
+        _draw_from_many_images(collection, np.flatnonzero(column == label), int(blocks_per_label), rng)
+        for column in columns
+        if (column >= 0).any()
+        for label in range(len(collection.label_names))
+    ]
+    return np.unique(np.concatenate(drawn))
+
+
+def estimate_distribution(
+    collection: BlockCollection, annotated: np.ndarray, noise_std: float = 0.0, seed: int = 0
+) -> CountDistribution:
+    """p(c_l | z) from the masks of a few blocks (Appendix B.2), or from guesses at them (B.1).
+
+    Args:
+        collection: blocks with masks.
+        annotated: the indices of those to look at.
+        noise_std: of the guesses.
+        seed: of their noise.
+
+    Raises:
+        ValueError: a label without a block.
+    """
+    sample = collection.subset(annotated)
+    fractions = guessed(sample.fractions(), noise_std, np.random.default_rng(seed))
+    labels = sample.labels
+    if labels.ndim == 1:
+        return CountDistribution.from_table(fractions, labels, collection.classes, collection.label_names)
+    mean, std = (np.empty((len(collection.label_names), len(collection.classes))) for _ in range(2))
+    for z, c in np.ndindex(mean.shape):
+        # A class without labels is expected to be whatever it is on the whole.
+        values = fractions[(labels[:, c] == z) | (labels[:, c].max() < 0), c]
+        if not len(values):
+            name = collection.label_names[z]
+            raise ValueError(f"label {name!r}: no block to estimate class {collection.classes[c]!r} from")
+        mean[z, c], std[z, c] = values.mean(), values.std()
+    return CountDistribution(mean, std, collection.label_names, collection.classes)
+
+
+def _draw_from_many_images(
+    collection: BlockCollection, members: np.ndarray, count: int, rng: np.random.Generator
+) -> np.ndarray:
+    members = rng.permutation(members)
+    images = np.array([collection.blocks[i].image for i in members])
+    # The first block of each image comes first, then the second, and so on.
+    turns = np.array([np.count_nonzero(images[:i] == image) for i, image in enumerate(images)])
+    return members[np.argsort(turns, kind="stable")[:count]]
