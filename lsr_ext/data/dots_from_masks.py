@@ -44,7 +44,9 @@ def dots_from_masks(
         regions, count = label(mask == class_id)
         areas = np.bincount(regions.ravel(), minlength=count + 1)
         kept = np.flatnonzero(areas[1:] >= min_area_px) + 1
-        places.append(_centroids(regions, kept))
+        if len(kept):
+            centres = center_of_mass(np.broadcast_to(1.0, mask.shape), regions, kept)
+            places.append(np.array(centres)[:, ::-1] + 0.5)
         names += [name] * len(kept)
     return DotSet(np.concatenate(places), names)
 
@@ -75,22 +77,17 @@ def dots_from_instances(
     if instances.min(initial=0) < 0:
         raise ValueError(f"expected instance ids of at least 0, got {instances.min()}")
     name_of = {class_id: name for name, class_id in _class_ids(classes).items()}
-    ids, dense = np.unique(instances, return_inverse=True)
-    values, dense_class = np.unique(class_map, return_inverse=True)
-    pairs = dense.ravel() * len(values) + dense_class.ravel()
-    counts = np.bincount(pairs, minlength=len(ids) * len(values)).reshape(len(ids), len(values))
-    class_ids = values[counts.argmax(axis=1)]
-    kept = np.flatnonzero((ids > 0) & np.isin(class_ids, list(name_of)))
+    row, column = np.nonzero(instances)
+    ids, dense = np.unique(instances[row, column], return_inverse=True)
+    values, dense_class = np.unique(class_map[row, column], return_inverse=True)
+    counts = np.zeros((len(ids), len(values)), np.int64)
+    np.add.at(counts, (dense, dense_class), 1)
+    class_ids = values[counts.argmax(axis=1)] if len(ids) else values
+    areas = counts.sum(axis=1)
+    xy = np.column_stack([np.bincount(dense, place) / areas + 0.5 for place in (column, row)])
+    kept = np.isin(class_ids, list(name_of))
     names = [name_of[class_id] for class_id in class_ids[kept].tolist()]
-    return DotSet(_centroids(dense.reshape(instances.shape), kept), names, rows=ids[kept])
-
-
-def _centroids(regions: np.ndarray, kept: np.ndarray) -> np.ndarray:
-    """x and y of the centroids of the regions of these labels: float64 (D, 2)."""
-    if not len(kept):
-        return np.empty((0, 2))
-    centres = np.array(center_of_mass(np.broadcast_to(1.0, regions.shape), regions, kept))
-    return centres[:, ::-1] + 0.5
+    return DotSet(xy[kept], names, rows=ids[kept])
 
 
 def _check_map(array: np.ndarray, name: str) -> None:

@@ -59,6 +59,12 @@ def test_instances_take_the_class_of_most_of_their_pixels():
     assert dots.rows.tolist() == [3, 7]
 
 
+def test_maps_without_cells_give_no_dots():
+    empty = np.zeros((3, 4), int)
+    for dots in (dots_from_masks(empty, {"a": 1}), dots_from_instances(empty, empty, {"a": 1})):
+        assert dots.xy.shape == (0, 2)
+
+
 def test_centroids_of_simulated_cells_lie_near_their_dots():
     field = simulate_field(300, seed=1)
     dots = dots_from_instances(field.instances, field.mask, field.classes)

@@ -11,7 +11,7 @@ from lsr_ext.data.simulate.optics import optical_density
 from lsr_ext.data.simulate.options import TISSUE_RGB
 from lsr_ext.data.simulate.scene import FIRST_WAVE, Scene
 
-_BATCH = 64
+_BATCH = 32
 
 
 def draw_objects(scene: Scene, vectors: np.ndarray, size_px: int) -> tuple[np.ndarray, np.ndarray]:
@@ -49,6 +49,9 @@ def draw_objects(scene: Scene, vectors: np.ndarray, size_px: int) -> tuple[np.nd
                 inside = depth[index] < nearest[window]
                 instances[window][inside] = members[index] + 1
                 nearest[window][inside] = depth[index][inside]
+    marked = np.flatnonzero(scene.class_id)
+    column, row = np.floor(scene.xy[marked]).astype(np.int64).T + pad
+    instances[row, column] = marked + 1  # also of a cell so thin that a neighbour's middle is nearer
     inner = np.s_[pad : pad + size_px, pad : pad + size_px]
     return density[inner], instances[inner]
 
@@ -106,16 +109,18 @@ def _patches(scene: Scene, shift: np.ndarray, reach: int) -> tuple[np.ndarray, n
     """
     offsets = np.arange(-reach, reach + 1, dtype=np.float32) + 0.5
     x, y = shift.T[:, :, None, None]
-    turn = np.exp(-1j * scene.angle).astype(np.complex64)[:, None, None]
-    place = ((offsets - x) + 1j * (offsets[:, None] - y)) * turn
+    across, down = offsets - x, offsets[:, None] - y
+    cos, sin = np.cos(scene.angle)[:, None, None], np.sin(scene.angle)[:, None, None]
     stretch = np.sqrt(scene.elongation)[:, None, None]
-    place = place.real / stretch + 1j * (place.imag * stretch)
-    distance = np.abs(place)
-    direction = place / np.maximum(distance, np.float32(1e-6))
-    outline = np.zeros_like(direction)
+    along, aside = (across * cos + down * sin) / stretch, (down * cos - across * sin) * stretch
+    distance = np.maximum(np.sqrt(along**2 + aside**2), np.float32(1e-6))
+    direction = (along + 1j * aside) * (1 / distance)
+    outline = 0
     for wave in scene.waves.T[::-1, :, None, None]:  # Horner: sum_k wave_k direction^k, k from FIRST_WAVE
         outline = (outline + wave) * direction
-    outline = 1 + (outline * direction ** (FIRST_WAVE - 1)).real
+    for _ in range(FIRST_WAVE - 1):
+        outline = outline * direction
+    outline = 1 + outline.real
     depth = distance / (outline * scene.radius_px[:, None, None])
     rim = scene.radius_px[:, None, None]
     within = np.clip((1 - depth) * rim / scene.edge_px[:, None, None] + 0.5, 0, 1)

@@ -78,7 +78,7 @@ class FieldOptions:
     density_spread: float = 1.0
     max_per_mm2: float = 210.0
     pale_share: float = 0.2
-    mixing: float = 0.35
+    mixing: float = 0.4
     overlap: float = 0.35
     bleed: float = 0.3
     bleed_px: float = 4.0

@@ -42,17 +42,17 @@ def test_folder_feeds_collections(tmp_path):
 
 def test_slide_reads_back(tmp_path):
     path = tmp_path / "a.tif"
-    section = simulate_slide(path, 1024, seed=2)
+    section = simulate_slide(path, 768, seed=2)
     slide = open_slide(path)
-    assert slide.size == (1024, 1024)
+    assert slide.size == (768, 768)
     assert slide.mpp == pytest.approx((1.0, 1.0))
-    assert [level.width for level in slide.levels] == [1024, 512, 256]
-    pixels = slide.read(0, 0, 1024, 1024, level=0)
+    assert [level.width for level in slide.levels] == [768, 384, 192]
+    pixels = slide.read(0, 0, 768, 768, level=0)
     # JPEG of quality 85: some grey levels on average.
     assert np.abs(pixels.astype(int) - section.image).mean() < 5
     np.testing.assert_array_equal(read_mask(tmp_path / "a_mask.png"), section.mask)
     dots = read_dots(tmp_path / "a_dots.csv")
-    assert len(dots) == len(section.dots) > 50
+    assert len(dots) == len(section.dots) > 30
     assert json.loads((tmp_path / "a_simulated.json").read_text())["simulated"] == "slide"
     x, y = dots.xy.T
     inside = tissue_fraction(slide, np.column_stack([x - 2, y - 2, 4 + 0 * x, 4 + 0 * x]))
@@ -65,13 +65,6 @@ def test_section_has_glass_around_it_without_cells(tmp_path):
     assert (section.image[:10, :10] == 255).all()
     x, y = np.floor(section.dots).astype(int).T
     np.testing.assert_array_equal(section.instances[y, x], np.arange(1, len(x) + 1))
-
-
-def test_regions_of_a_slide_differ_in_their_cells(tmp_path):
-    section = simulate_slide(tmp_path / "a.tif", 2000, seed=3)
-    inner = section.dots[((section.dots > 400) & (section.dots < 1600)).all(axis=1)]
-    counts = np.histogram2d(*inner.T, bins=3, range=[[400, 1600]] * 2)[0]
-    assert counts.max() > 1.5 * counts.min()
 
 
 def test_bad_slide_name_and_count(tmp_path):
