@@ -26,7 +26,7 @@ def pseudo_labels(
     For each class labelled high the pixels are ranked by how much nearer they are to its standard colour than to
     any other stain's or the background's, min_m ||x - r_m|| - ||x - r_k||. The first share[0] of the block's
     pixels are labelled, and those up to share[1] as long as this stain is their nearest colour. (Against the
-    smallest distance: on real Ki67 tiles more of the pixels so labelled lie in positive nuclei, 0.70 against 0.67
+    smallest distance: on real Ki67 tiles more of the pixels so labelled lie in positive nuclei, 0.86 against 0.67
     with the preset's colours and 0.79 against 0.68 with colours picked there.) Background are, by the same
     measure, the pixels surest to be bare glass, and those surest to be each counterstain, `background_share` of
     each as far as that is their nearest colour.
