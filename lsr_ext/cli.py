@@ -1,4 +1,4 @@
-"""The command line: cohorts of slides, training, scores and reports, and a demonstration."""
+"""The command line: cohorts of slides, colour baselines, training, scores and reports, and a demonstration."""
 
 from __future__ import annotations
 
@@ -14,12 +14,22 @@ try:
     from rich.console import Console
     from rich.table import Table
 
-    from lsr_ext import cli_classifier, cli_cohort, cli_evaluate, cli_experiment, cli_simulate, report, training
+    from lsr_ext import (
+        cli_baseline,
+        cli_classifier,
+        cli_cohort,
+        cli_evaluate,
+        cli_experiment,
+        cli_simulate,
+        report,
+        training,
+    )
 except ModuleNotFoundError as error:
     sys.exit(f"lsr: the module {error.name!r} is missing: pip install lsr_ext[all]")
 
 app = typer.Typer(help="Label super-resolution: pixel segmentation from block labels.", no_args_is_help=True)
 app.add_typer(cli_classifier.app, name="classifier")
+app.add_typer(cli_baseline.app, name="baseline")
 app.add_typer(cli_cohort.app, name="cohort")
 app.add_typer(cli_evaluate.app, name="evaluate")
 app.command("experiment")(cli_experiment.experiment_command)

@@ -62,6 +62,27 @@ def draw_cells(
     return figure
 
 
+def draw_map(image: np.ndarray, label_map: Any, classes: Mapping[str, int]) -> Figure:
+    """A panel for each class: contours of its regions, and the share of the pixels they cover.
+
+    Args:
+        image: uint8 (H, W, 3); larger ones than 2,000 px a side are thinned out.
+        label_map: integer (H, W).
+        classes: name -> id in the map.
+
+    Raises:
+        ValueError: image and map differ in size.
+    """
+    figure, axes, step = _on_image(image, label_map.shape, len(classes))
+    ids = np.asarray(label_map[::step, ::step])
+    for ax, (name, class_id) in zip(axes, classes.items(), strict=True):
+        # A rim of background closes the contours of what touches the border.
+        _draw_contour(ax, np.pad(ids == class_id, 1), step, -0.5 * step, 1.1, DETECTED)
+        ax.set_title(f"{name}: {100 * np.mean(ids == class_id):.2f} % of the pixels", fontsize=10)
+    figure.legend(handles=[_line(DETECTED, "region")], loc="outside lower center", frameon=False)
+    return figure
+
+
 def draw_dots(
     image: np.ndarray,
     detections: DotSet,

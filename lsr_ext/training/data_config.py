@@ -24,8 +24,9 @@ class _Blocks(Section):
 
     Held out are `test_fraction` of the images for the final scores and `validation_fraction` for choosing among
     settings, by `split_seed` (None: the run's seed). Images of one patient, the part of the name that the regular
-    expression `patient` matches, stay together. Two-class scores are of `foreground`. `stains`, a preset or a YAML
-    file, serves the colour baselines and the pseudo-labels. Folders and files are relative to `root`.
+    expression `patient` matches, stay together. Two-class scores are of `foreground`. `stains` serve the colour
+    baselines and the pseudo-labels: a preset, a YAML file, or what stands in one, see
+    `lsr_ext.baselines.StainSet.load`. Folders and files are relative to `root`.
     """
 
     root: Path = Path()
@@ -35,7 +36,7 @@ class _Blocks(Section):
     split_seed: int | None = Field(None, ge=0)
     patient: str | None = None
     foreground: str | None = None
-    stains: str | None = None
+    stains: str | dict[str, Colour | list[str]] | None = None
 
 
 class _PixelTruth(_Blocks):
@@ -100,7 +101,8 @@ class MaskFolders(_PixelTruth):
     """Folders of images with masks (none named: beside the images).
 
     `resize_list` is the name of a file in each image folder, see `lsr_ext.data.read_resize_list`; `image_suffix`,
-    `mask_suffix`, `mask_page` and `mask_colours` (class -> RGB) are as for `lsr_ext.data.read_mask_pairs`.
+    `mask_suffix`, `mask_page`, `mask_colours` (class -> colours) and `colour_tolerance` are as for
+    `lsr_ext.data.read_mask_pairs`.
     """
 
     source: Literal["masks"]
@@ -110,6 +112,7 @@ class MaskFolders(_PixelTruth):
     mask_suffix: str = "_mask"
     mask_page: int | None = Field(None, ge=0)
     mask_colours: dict[str, list[Colour]] | None = None
+    colour_tolerance: int = Field(0, ge=0)
     instance_masks: bool = True
     resize_list: str | None = None
     downscale: Count = 1
@@ -126,12 +129,16 @@ class MaskFolders(_PixelTruth):
 
 
 class SimulatedFields(_PixelTruth):
-    """Multiplex IHC fields of `lsr_ext.data.simulate`: five markers and a counterstain, truth and dots exact."""
+    """Multiplex IHC fields of `lsr_ext.data.simulate`: five markers and a counterstain, truth and dots exact.
+
+    `difficulty` scales all that stands between colour and class: 0 is pure stains on glass.
+    """
 
     source: Literal["simulated"]
     count: Annotated[int, Field(ge=2)]
     field_px: Count = 400
     field_seed: int = Field(0, ge=0)
+    difficulty: float = Field(1.0, ge=0)
 
 
 class LandCover(_Blocks):

@@ -105,6 +105,7 @@ def _prepare_folders(config: RunConfig) -> PreparedData:
             mask_suffix=data.mask_suffix,
             mask_page=data.mask_page,
             mask_colours=_colour_ids(data),
+            colour_tolerance=data.colour_tolerance,
             instance_masks=data.instance_masks and data.mask_colours is None,
             resize=read_resize_list(folder / data.resize_list) if data.resize_list else None,
             downscale=data.downscale,
@@ -122,10 +123,12 @@ def _colour_ids(data: MaskFolders) -> dict[int, list[list[int]]] | None:
 
 
 def _prepare_simulated(config: RunConfig) -> PreparedData:
-    from lsr_ext.data.simulate import simulate_fields
+    from lsr_ext.data.simulate import FieldOptions, simulate_fields
     from lsr_ext.metrics import DotSet
 
-    fields = simulate_fields(config.data.count, config.data.field_px, config.data.field_seed)
+    data = config.data
+    options = FieldOptions().scaled(data.difficulty)
+    fields = simulate_fields(data.count, data.field_px, data.field_seed, options)
     classes = fields[0].classes
     dots = {i: DotSet(found.dots, [classes[c] for c in found.dot_classes]) for i, found in enumerate(fields)}
     names = [f"simulated_{i:04d}" for i in range(len(fields))]
@@ -287,6 +290,8 @@ def _read_held_out_dots(folder: Path, held_out: BlockCollection) -> dict[int, Do
 def _read_stains(data: Data) -> StainSet:
     from lsr_ext.baselines import StainSet
 
+    if not isinstance(data.stains, str):
+        return StainSet.from_mapping(data.stains)
     named = Path(data.stains)
     return StainSet.load(data.root / named) if named.suffix else StainSet.preset(data.stains)
 

@@ -16,6 +16,7 @@ from lsr_ext.report.overlays import (
     draw_boundaries,
     draw_cells,
     draw_dots,
+    draw_map,
 )
 
 
@@ -97,3 +98,15 @@ def test_an_image_of_another_size():
         draw_cells(
             np.zeros((20, 20, 3), np.uint8), np.zeros((20, 30), int), {"cell": 1}, DotSet([]), np.zeros(0, bool)
         )
+
+
+def test_map_alone():
+    ids = np.zeros((30, 40), np.uint8)
+    ids[5:10, 20:40] = 2
+    figure = draw_map(np.full((30, 40, 3), 200, np.uint8), ids, {"a": 1, "b": 2})
+    assert [ax.get_title() for ax in figure.axes] == ["a: 0.00 % of the pixels", "b: 8.33 % of the pixels"]
+    assert contour_box(figure.axes[0], DETECTED) is None
+    # Half a pixel around it, and closed at the border of the image.
+    assert np.allclose(contour_box(figure.axes[1], DETECTED), [20, 5, 40, 10], atol=0.5)
+    with pytest.raises(ValueError, match="of the map's size"):
+        draw_map(np.zeros((40, 30, 3), np.uint8), ids, {"a": 1})
