@@ -38,6 +38,18 @@ def test_a_row_that_the_data_cannot_give_is_left_out_with_the_reason(tmp_path):
     assert "Full pixel supervision" not in [row.name for row in plan.table.rows]
 
 
+@pytest.mark.parametrize("name", ["table4", "table5", "table9", "ablation"])
+def test_data_with_masks_give_every_row(tmp_path, name):
+    plan = plan_runs(TABLES[name], write_masks_run(tmp_path), {}, seeds=1)
+    assert not plan.left_out and plan.table == TABLES[name]
+
+
+def test_data_without_stains_give_no_pseudo_labels(tmp_path):
+    plan = plan_runs(TABLES["table3"], write_masks_run(tmp_path), {}, seeds=1)
+    assert set(plan.left_out) == {row.name for row in TABLES["table3"].rows if "high_res" in row.method}
+    assert "needs data.stains" in plan.left_out["high res"]
+
+
 def test_baselines_are_taken_from_runs_on_the_data_as_configured(tmp_path):
     table = make_table(
         Row("low", "low_resolution"),
