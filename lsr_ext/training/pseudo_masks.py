@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from lsr_ext.data import BlockCollection
-from lsr_ext.training.labelling import HIGH
 
 if TYPE_CHECKING:
     from lsr_ext.baselines import StainSet
@@ -19,9 +18,9 @@ def pseudo_masks(blocks: BlockCollection, stains: StainSet | None) -> list[np.nd
     Blocks have a label "high" or "low" for each class but the first, the background; -1 = not labelled.
 
     Raises:
-        ValueError: no stains or not those of the classes, labels that are not per class, or blocks that overlap.
+        ValueError: no stains or not those of the classes, or labels that are not per class.
     """
-    from lsr_ext.baselines import pseudo_labels
+    from lsr_ext.baselines import pseudo_label_map
 
     if stains is None:
         raise ValueError("pseudo-labels need stains (data.stains), got none")
@@ -30,11 +29,10 @@ def pseudo_masks(blocks: BlockCollection, stains: StainSet | None) -> list[np.nd
     if blocks.labels.ndim != 2:
         raise ValueError("pseudo-labels need a label for each class (data.high_share), got one for each block")
     masks = [np.full(image.shape[:2], -1, np.int64) for image in blocks.images]
-    covered = [np.zeros(image.shape[:2], bool) for image in blocks.images]
-    for block, labels in zip(blocks.blocks, blocks.labels, strict=True):
-        target, seen = block.cut(masks[block.image]), block.cut(covered[block.image])
-        if seen.any():
-            raise ValueError("pseudo-labels are of blocks side by side (data.stride_px), got blocks that overlap")
-        seen[:] = True
-        target[:] = pseudo_labels(block.cut(blocks.images[block.image]), (labels[1:] == HIGH).astype(int), stains)
+    image_of = np.array([block.image for block in blocks.blocks])
+    for image in np.unique(image_of):
+        members = np.flatnonzero(image_of == image)
+        masks[image] = pseudo_label_map(
+            blocks.images[image], [blocks.blocks[i] for i in members], blocks.labels[members, 1:], stains
+        )
     return masks

@@ -44,7 +44,6 @@ def cell(columns):
         ({}, None, "need stains"),
         ({"classes": ["ground", "red", "green"]}, STAINS, "stains of the classes"),
         ({"labels": np.array([0, 1])}, STAINS, "a label for each class"),
-        ({"blocks": cut_blocks([(40, 80)], 40, 20)[:2]}, STAINS, "blocks that overlap"),
     ],
 )
 def test_what_cannot_be_labelled_is_told(change, stains, message):
