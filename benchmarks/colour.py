@@ -1,11 +1,12 @@
 """L2 colour separation of a slide's pixels: l2_map against NumPy, five stains and a counterstain.
 
-The images are raw RGB in files, read and written by rows: scikit-image's IHC image side by side with fresh noise
-of up to 6 grey levels in each copy; and, a quarter as wide and high, random colours, the worst case for looking
-colours up. "numpy" is the plain formulation, argmin of the norms over (H, W, colours, 3); it does not fit for the
-whole image, so it is given a strip. "numpy by colour" keeps the least distance so far, colour by colour, on that
-strip. Each method runs in a process of its own, so that its peak memory is its own; all must give the same classes
-on the strip. The rate by CPU second counts the time of all threads, and hardly changes when the machine is shared.
+The images are raw RGB in files, read and written by rows: copies of scikit-image's IHC image, with fresh noise
+of up to 6 grey levels in each of a row, the rows alike; and, a quarter as wide and high, random colours, the
+worst case for looking colours up. "numpy" is the plain formulation, argmin of the norms over (H, W, colours,
+3); it does not fit for the whole image, so it is given a strip. "numpy by colour" keeps the least distance so
+far, colour by colour, on that strip. Each method runs in a process of its own, so that its peak memory is its
+own; all must give the same classes on the strip. The rate by CPU second counts the time of all threads, and
+hardly changes when the machine is shared.
 
     python benchmarks/colour.py
     python benchmarks/colour.py --side 4000 --json result.json
@@ -65,13 +66,11 @@ def make_image(kind: str, side: int, folder: Path) -> None:
     rng = np.random.default_rng(side)
     tile = immunohistochemistry()
     wide = np.tile(tile, (1, -(-side // tile.shape[1]), 1))[:, :side].astype(np.int16)
+    noisy = (wide + rng.integers(-6, 7, wide.shape, np.int8)).clip(0, 255).astype(np.uint8)
     with (folder / kind).open("wb") as file:
         for top in range(0, side, len(tile)):
-            shape = (min(len(tile), side - top), side, 3)
-            if kind == "random":
-                strip = rng.integers(0, 256, shape, np.uint8)
-            else:
-                strip = (wide[: shape[0]] + rng.integers(-6, 7, shape, np.int8)).clip(0, 255).astype(np.uint8)
+            rows = min(len(tile), side - top)
+            strip = noisy[:rows] if kind == "tissue" else rng.integers(0, 256, (rows, side, 3), np.uint8)
             file.write(strip.data)
 
 
@@ -153,6 +152,7 @@ def main() -> None:
     parser.add_argument("--side", type=int, default=20_000)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--json", type=Path, default=Path("build/benchmarks/colour.json"))
+    parser.add_argument("--images", nargs="+", choices=IMAGES, default=IMAGES)
     parser.add_argument("--method", choices=METHODS, help=argparse.SUPPRESS)
     parser.add_argument("--image", choices=IMAGES, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -161,7 +161,7 @@ def main() -> None:
         print(json.dumps(run_method(args.method, args.image, args.side, args.folder)))
         return
     rows, load = [], os.getloadavg()[0]
-    for kind in track(IMAGES, console=Console(stderr=True)):
+    for kind in track(args.images, console=Console(stderr=True)):
         rows += measure(kind, args.side if kind == "tissue" else args.side // 4, args.repeats)
     write_json(
         args.json, {"environment": environment() | {"load_at_start": load}, "repeats": args.repeats, "rows": rows}
