@@ -15,6 +15,13 @@ METHOD_COLOURS = {
     "intra": "#d55e00",
     "inter": "#009e73",
     "intra+inter": "#0072b2",
+    "deconvolution": "#a16207",
+    "l2": "#7c3aed",
+    "high_res": "#e11d48",
+    "intra+high_res": "#f97316",
+    "inter+high_res": "#65a30d",
+    "intra+inter+high_res": "#0ea5e9",
+    "limited": "#94a3b8",
     "supervised": "#444444",
 }
 METHOD_TITLES = {
@@ -22,6 +29,13 @@ METHOD_TITLES = {
     "intra": "intra-instance",
     "inter": "inter-instance",
     "intra+inter": "intra+inter-instance",
+    "deconvolution": "colour deconvolution",
+    "l2": "colour separation by L2",
+    "high_res": "high res",
+    "intra+high_res": "intra-instance & high res",
+    "inter+high_res": "inter-instance & high res",
+    "intra+inter+high_res": "intra+inter-instance & high res",
+    "limited": "limited pixel supervision",
     "supervised": "full pixel supervision",
 }
 _PREDICTED, _TRUE = "#ffe119", "#00d5ff"

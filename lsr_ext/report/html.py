@@ -124,10 +124,10 @@ def _region_scores(
 
 
 def _best_scores(metrics: dict[str, dict]) -> dict[str, float]:
-    """The highest value of each score among the methods that saw no pixel label."""
+    """The highest value of each score among the methods that saw no true pixel."""
     best = {}
     for name in ("iou", "dice", "masked_iou", "masked_dice"):
-        values = [scores[name] for method, scores in metrics.items() if method != "supervised"]
+        values = [scores[name] for method, scores in metrics.items() if method not in ("supervised", "limited")]
         best[name] = max((value for value in values if value is not None), default=None)
     return best
 

@@ -152,7 +152,6 @@ class LandCover(_Blocks):
     train: Path = Path("train_patches")
     test: Path = Path("val_patches")
     tables: Path = Path("tables")
-    stride_px: Count | None = None
 
 
 class LabelledImages(_Blocks):

@@ -17,7 +17,7 @@ from lsr_ext.data.dataset import to_tensor
 from lsr_ext.files import write_atomically
 from lsr_ext.training.config import RunConfig
 from lsr_ext.training.decoding import decode, fit_shift
-from lsr_ext.training.low_resolution import expected_fractions, low_resolution_maps
+from lsr_ext.training.low_resolution import expected_area, low_resolution_maps
 from lsr_ext.training.module import SegmentationModule
 from lsr_ext.training.prepared import PreparedData
 from lsr_ext.training.regions import cut_regions, regions_of
@@ -128,7 +128,7 @@ def _fit_on_training(config: RunConfig, module: SegmentationModule, data: Prepar
     found = _probabilities(config, module, sample, sample.blocks)
     pixels = np.concatenate([probabilities.reshape(len(probabilities), -1).T for probabilities in found])
     chosen = rng.permutation(len(pixels))[:_PIXELS_TO_FIT]
-    return fit_shift(pixels[chosen], expected_fractions(data, sample.labels).mean(0))
+    return fit_shift(pixels[chosen], expected_area(data))
 
 
 def _load_module(config: RunConfig, method: str, data: PreparedData) -> SegmentationModule:

@@ -43,6 +43,16 @@ def expected_fractions(data: PreparedData, labels: np.ndarray | None = None) -> 
     return np.where(known, fractions, rest / np.maximum((~known).sum(1, keepdims=True), 1))
 
 
+def expected_area(data: PreparedData) -> np.ndarray:
+    """The share of each class among all training pixels by their labels, (L,), of sum 1."""
+    if data.patches is None:
+        fractions = expected_fractions(data, data.train.labels).mean(0)
+    else:
+        labels = np.concatenate([patch.labels[patch.labels >= 0] for patch in data.patches])
+        fractions = data.distribution.mean.numpy()[labels].mean(0)
+    return fractions / fractions.sum()
+
+
 def _foreground_labels(data: PreparedData) -> np.ndarray:
     """Which labels mean foreground, bool (Z,)."""
     expected = data.distribution.mean[:, data.foreground].numpy()

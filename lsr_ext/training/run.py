@@ -19,7 +19,7 @@ from lsr_ext.files import write_atomically
 from lsr_ext.losses import LabelSuperResolutionLoss
 from lsr_ext.training.config import RunConfig
 from lsr_ext.training.datamodule import BlockDataModule
-from lsr_ext.training.low_resolution import expected_fractions
+from lsr_ext.training.low_resolution import expected_area
 from lsr_ext.training.methods import METHODS, Method
 from lsr_ext.training.module import SegmentationModule
 from lsr_ext.training.network import SegmentationUNet
@@ -75,8 +75,7 @@ def build_module(config: RunConfig, name: str, data: PreparedData) -> Segmentati
         len(data.train.classes), in_channels=data.train.images[0].shape[2], **training.network.model_dump()
     )
     if training.start_at_prior:
-        fractions = expected_fractions(data, data.train.labels).mean(0)
-        network.start_at(torch.from_numpy(fractions / fractions.sum()))
+        network.start_at(torch.from_numpy(expected_area(data)))
     return SegmentationModule(
         network,
         data.distribution,

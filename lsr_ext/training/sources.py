@@ -42,11 +42,11 @@ from lsr_ext.training.labelling import (
     label_by_bins,
     label_high_low,
 )
+from lsr_ext.training.land_cover_source import prepare_land_cover
 from lsr_ext.training.prepared import PreparedData, foreground_index
 
 if TYPE_CHECKING:
     from lsr_ext.baselines import StainSet
-    from lsr_ext.data.land_cover import LandCoverPatch
     from lsr_ext.metrics import DotSet
 
 TRUTH, SECOND_RATER = "truth", "second rater"
@@ -188,51 +188,6 @@ def _dots_of_masks(test: BlockCollection) -> dict[int, DotSet]:
     }
 
 
-def _prepare_land_cover(config: RunConfig) -> PreparedData:
-    from lsr_ext.data import land_cover
-
-    data = config.data
-    tables = data.root / data.tables
-    distribution = land_cover.read_land_cover_tables(tables)
-    train, test = (_read_patches(data.root / folder, tables) for folder in (data.train, data.test))
-    return PreparedData(
-        _crops(train, data.block_size_px, distribution),
-        _crops(test, data.block_size_px, distribution),
-        distribution,
-        foreground_index(data.foreground, distribution.classes),
-        patches=list(train.values()),
-        low_resolution={
-            i: land_cover.low_resolution_map(patch.labels, distribution) for i, patch in enumerate(test.values())
-        },
-    )
-
-
-def _read_patches(folder: Path, tables: Path) -> dict[str, LandCoverPatch]:
-    from lsr_ext.data.land_cover import read_land_cover_patch
-
-    paths = sorted(folder.glob("*.npz"))
-    if not paths:
-        raise FileNotFoundError(f"expected land-cover patches (.npz) in {folder}, found none")
-    return {path.name: read_land_cover_patch(path, tables) for path in paths}
-
-
-def _crops(
-    patches: Mapping[str, LandCoverPatch], block_size_px: int, distribution: CountDistribution
-) -> BlockCollection:
-    """The crops of patches, without a label of their own: their pixels have labels."""
-    sizes = [patch.labels.shape for patch in patches.values()]
-    blocks = cut_blocks(sizes, block_size_px)
-    return BlockCollection(
-        [patch.image for patch in patches.values()],
-        blocks,
-        np.full(len(blocks), -1),
-        list(distribution.classes),
-        [patch.mask for patch in patches.values()],
-        list(patches),
-        list(distribution.labels),
-    )
-
-
 def _prepare_labelled(config: RunConfig) -> PreparedData:
     data = config.data
     distribution = _read_distribution(data)
@@ -324,6 +279,6 @@ _PREPARERS = {
     StainedImage: _prepare_stained,
     MaskFolders: _prepare_folders,
     SimulatedFields: _prepare_simulated,
-    LandCover: _prepare_land_cover,
+    LandCover: prepare_land_cover,
     LabelledImages: _prepare_labelled,
 }
