@@ -66,9 +66,18 @@ cpu = CppExtension(
     extra_compile_args=["-O3", "-g0", "-std=c++17", "-Wall", "-ffp-contract=fast", nvcc.STABLE_ABI],
     py_limited_api=True,
 )
+# Without torch and Python: the slide reader calls it through ctypes.
+slides = Extension(
+    "lsr_ext._slides",
+    ["csrc/slides/tiles.cpp"],
+    depends=HEADERS,
+    extra_compile_args=["-O3", "-g0", "-std=c++17", "-Wall", "-fvisibility=hidden"],
+    libraries=["dl"],
+    py_limited_api=True,
+)
 cuda = Extension(CUDA, [], depends=[*HEADERS, *map(str, nvcc.KERNELS), str(nvcc.BINDINGS)], py_limited_api=True)
 setup(
-    ext_modules=[cpu, cuda] if wants_cuda() else [cpu],
+    ext_modules=[cpu, slides, cuda] if wants_cuda() else [cpu, slides],
     cmdclass={
         "build_ext": Build.with_options(no_python_abi_suffix=True),
         "bdist_wheel": py3_wheel.Py3Wheel,

@@ -1,6 +1,7 @@
 """Whole-slide images: read them fast, at a stated resolution, in bounded memory."""
 
 try:
+    from lsr_ext.wsi.backend import Region
     from lsr_ext.wsi.errors import (
         CorruptSlideError,
         MissingResolutionError,
@@ -9,7 +10,6 @@ try:
         UnsupportedSlideError,
     )
     from lsr_ext.wsi.handles import configure
-    from lsr_ext.wsi.reading import Region
     from lsr_ext.wsi.slide import Slide, open_slide
     from lsr_ext.wsi.tissue import tissue_fraction, tissue_mask
 except ModuleNotFoundError as error:

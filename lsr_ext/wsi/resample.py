@@ -30,7 +30,7 @@ class Placement(NamedTuple):
         return rows + _touched(self.left, self.step_x, width, size[1])
 
 
-class Part(NamedTuple):
+class Summand(NamedTuple):
     """A summand of the output: float32 (rows, columns, C), and the output pixel it starts at."""
 
     row: int
@@ -40,7 +40,7 @@ class Part(NamedTuple):
 
 def area_part(
     pixels: np.ndarray, placement: Placement, window: tuple[int, int, int, int], size: tuple[int, int]
-) -> Part:
+) -> Summand:
     """What some source pixels give to the output.
 
     Args:
@@ -60,7 +60,7 @@ def area_part(
     if values.size:
         flat = pixels.reshape(pixels.shape[0], -1)
         _KERNELS[values.shape[2]](values, flat, top - row, left - column, step_y, step_x, window)
-    return Part(row, column, values)
+    return Summand(row, column, values)
 
 
 def coverage(start: float, end: float, first: int, count: int) -> np.ndarray:
@@ -77,6 +77,13 @@ def _touched(start: float, step: float, count: int, end: int) -> tuple[int, int]
 def _covered(start: float, end: float, count: int) -> tuple[int, int]:
     first = min(max(math.floor(start), 0), count)
     return first, max(first, min(math.ceil(end), count))
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def round_to_bytes(values: np.ndarray, out: np.ndarray) -> None:
+    """Float32 (N,) to the nearest of uint8, halves up, into `out`."""
+    for i in range(values.size):
+        out[i] = np.uint8(np.int32(min(max(values[i] + np.float32(0.5), np.float32(0)), np.float32(255))))
 
 
 @numba.njit(nogil=True, cache=True)

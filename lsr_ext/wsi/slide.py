@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from lsr_ext.wsi import handles
-from lsr_ext.wsi.backend import Level
+from lsr_ext.wsi.averaging import read_average
+from lsr_ext.wsi.backend import Level, Region, Source
 from lsr_ext.wsi.errors import CorruptSlideError, MissingResolutionError, SlideError
-from lsr_ext.wsi.reading import Region, Source, read_average, read_level
+from lsr_ext.wsi.reading import read_level
 
 _SAME_MPP = 1.01  # a level up to 1 % too coarse is the one that was meant: downsamples are rounded
 

@@ -11,8 +11,9 @@ from typing import NamedTuple
 import numpy as np
 import tifffile
 
-from lsr_ext.wsi.backend import Facts, Level, Tile
-from lsr_ext.wsi.codecs import DECODERS, JPEG, RGB, YCBCR, Coding, decode
+from lsr_ext.wsi import native
+from lsr_ext.wsi.backend import Facts, Job, Level, Region, Tile, place_each
+from lsr_ext.wsi.codecs import DECODERS, JPEG, RGB, YCBCR, Coding, decode, jpeg_prefix
 from lsr_ext.wsi.directories import check_directories
 from lsr_ext.wsi.errors import CorruptSlideError, SlideError, UnsupportedSlideError
 from lsr_ext.wsi.resolution import aperio_mpp, ome_mpp, tiff_mpp
@@ -22,7 +23,6 @@ MAX_TILE_PIXELS = 2**24
 MAX_ASSOCIATED_PIXELS = 2**26
 _REDUCTIONS = (1, 2, 4, 8)  # what libjpeg does for nearly nothing
 _ASPECT_TOLERANCE = 0.01
-_RUN_GAP_BYTES = 16 * 1024
 
 
 class _TileTable(NamedTuple):
@@ -137,34 +137,58 @@ class TiffBackend:
             return (1,)
         return [r for r in _REDUCTIONS if coding.width % r == 0 and coding.height % r == 0]
 
-    def announce(self, level: int, tiles: Sequence[tuple[int, int]]) -> None:
-        table = self._tables[level]
-        start = end = 0
-        # Tiles side by side mostly follow each other in the file: one call for all of a run.
-        for column, row in tiles:
-            index = row * table.columns + column
-            offset, size = int(table.offsets[index]), int(table.sizes[index])
-            if size <= 0:
+    def place(self, level: int, reduction: int, jobs: Sequence[Job], region: Region) -> list[Tile | None]:
+        coding = self._tables[level].coding
+        if coding.compression != JPEG or not native.is_available():
+            return place_each(self, level, reduction, jobs, region)
+        shape = coding.height // reduction, coding.width // reduction, 3
+        out, stride = native.address(region.pixels), region.pixels.strides[0]
+        tiles, placed, parts = [], [], native.Parts()
+        for part, tile, keep in jobs:
+            column, row, top, left, y, x, height, width = part
+            offset = size = 0
+            if tile is None:
+                offset, size = self._bytes_of(level, column, row)
+                if size and keep:
+                    room = np.empty(shape, np.uint8)
+                    tile = Tile(room, None, native.address(room))
+            tiles.append(tile)
+            if tile is None and not size:
                 continue
-            if not 0 <= offset - end <= _RUN_GAP_BYTES:
-                self._read_ahead(start, end)
-                start = offset
-            end = offset + size
-        self._read_ahead(start, end)
+            address = 0 if tile is None else tile.address
+            place = out + y * stride + 3 * x
+            parts.add(offset, size, address, place, stride, top, top + height, left, left + width)
+            placed.append(part)
+            if region.inside is not None:
+                region.inside[y : y + height, x : x + width] = True
+        done, reason = native.place(self._file.descriptor, self._native_coding(level, reduction), parts)
+        if done < len(placed):
+            raise CorruptSlideError(f"{self._where(level, placed[done].column, placed[done].row)}: {reason}")
+        return tiles
 
-    def _read_ahead(self, start: int, end: int) -> None:
-        if end > start:
-            os.posix_fadvise(self._file.descriptor, start, end - start, os.POSIX_FADV_WILLNEED)
+    def _native_coding(self, level: int, reduction: int) -> native.NativeCoding:
+        coding = self._tables[level].coding
+        prefix = jpeg_prefix(coding)
+        return native.NativeCoding(coding.width, coding.height, reduction, len(prefix), prefix)
 
-    def decode_tile(self, level: int, column: int, row: int, reduction: int) -> Tile | None:
+    def _where(self, level: int, column: int, row: int) -> str:
+        return f"{self._path}, level {level}, tile ({column}, {row})"
+
+    def _bytes_of(self, level: int, column: int, row: int) -> tuple[int, int]:
+        """A tile's offset in the file and its size, 0 if there is none."""
         table = self._tables[level]
         index = row * table.columns + column
         offset, size = int(table.offsets[index]), int(table.sizes[index])
+        if size < 0:
+            where = self._where(level, column, row)
+            raise CorruptSlideError(f"{where}: expected it inside the file, which ends before offset {offset}")
+        return offset, size
+
+    def decode_tile(self, level: int, column: int, row: int, reduction: int) -> Tile | None:
+        offset, size = self._bytes_of(level, column, row)
         if size == 0:
             return None
-        where = f"{self._path}, level {level}, tile ({column}, {row})"
-        if size < 0:
-            raise CorruptSlideError(f"{where}: expected it inside the file, which ends before offset {offset}")
+        where = self._where(level, column, row)
         try:
             data = os.pread(self._file.descriptor, size, offset)
         except OSError as error:
@@ -172,7 +196,7 @@ class TiffBackend:
         if len(data) != size:
             raise CorruptSlideError(f"{where}: expected {size} bytes at {offset}, got {len(data)}")
         try:
-            return Tile(decode(data, table.coding, reduction), None)
+            return Tile(decode(data, self._tables[level].coding, reduction), None)
         except Exception as error:  # decoders raise all kinds of errors on damaged bytes
             raise CorruptSlideError(f"{where}: {error}") from error
 
