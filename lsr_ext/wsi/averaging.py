@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import pairwise
-from typing import NamedTuple
+from itertools import pairwise, product
 
 import numpy as np
 import torch
@@ -12,11 +11,11 @@ import torch
 from lsr_ext.wsi import handles
 from lsr_ext.wsi.backend import Region, Source
 from lsr_ext.wsi.reading import check_bytes, parts_of
-from lsr_ext.wsi.resample import Placement, Summand, area_part, coverage, round_to_bytes
+from lsr_ext.wsi.resample import Placement, add_area, coverage, round_to_bytes
 from lsr_ext.wsi.tiles import place
 
 _FLOAT_BYTES = 4
-_STRIP_BYTES = 2**22  # tiles side by side that are averaged at once, at most
+_STRIP_BYTES = 2**22  # of tiles that are averaged at once, at most, if it is more than one
 
 
 def read_average(
@@ -34,15 +33,8 @@ def read_average(
     return _Average(source, x, y, step, size, with_mask).run()
 
 
-class _Strip(NamedTuple):
-    """A rectangle within a row of tiles: first row, end row, first column, end column in reduced level pixels."""
-
-    window: tuple[int, int, int, int]
-    reduction: int
-
-
 class _Average:
-    """One averaged read: a row of tiles at a time adds to a band of output rows, which are then done."""
+    """One averaged read: some rows of tiles at a time add to a band of output rows, which are then done."""
 
     def __init__(
         self, source: Source, x: float, y: float, step: tuple[float, float], size: tuple[int, int], with_mask: bool
@@ -51,21 +43,25 @@ class _Average:
         self.x, self.y, (self.step_x, self.step_y), self.size = x, y, step, size
         self.reduction = max(r for r in source.backend.reductions(source.index) if r == 1 or 2 * r <= min(step))
         self.background = np.array(source.backend.facts.background, np.float32)
+        self.has_holes = source.backend.facts.has_holes
         end_x, end_y = x + size[1] * self.step_x, y + size[0] * self.step_y
         within = x >= 0 and y >= 0 and end_x <= self.level.width and end_y <= self.level.height
-        self.weighs = with_mask or not within or source.backend.facts.has_holes
+        self.weighs = with_mask or not within or self.has_holes
         self.columns = self._span(x, end_x, self.level.width, self.level.tile_width)
         self.rows = self._span(y, end_y, self.level.height, self.level.tile_height)
+        tile_bytes = 3 * self.level.tile_width * self.level.tile_height // self.reduction**2
+        self.tiles_across = max(min(_STRIP_BYTES // tile_bytes, len(self.columns)), 1)
+        self.tiles_down = max(min(_STRIP_BYTES // tile_bytes // self.tiles_across, len(self.rows)), 1)
         channels = 4 if self.weighs else 3
-        band_rows = min(size[0], self.level.tile_height / self.step_y + 2)
-        # The band, twice for the strips' summands, a strip of tiles, and the result.
-        strip = 3 * self.level.tile_height * min(size[1] * self.step_x, self.level.width) / self.reduction**2
-        working = int(2 * band_rows * size[1] * channels * _FLOAT_BYTES + min(strip, _STRIP_BYTES))
+        band_rows = min(size[0], self.tiles_down * self.level.tile_height / self.step_y + 2)
+        working = int(band_rows * size[1] * channels * _FLOAT_BYTES)
+        working += self.tiles_across * self.tiles_down * tile_bytes
         check_bytes(source, size[0] * size[1] * (4 if with_mask else 3) + working, f"{size[1]} x {size[0]} px")
         self.pixels = np.empty((*size, 3), np.uint8)
         self.inside = np.zeros(size, bool) if with_mask else None
-        self.band = np.zeros((0, size[1], channels), np.float32)
         self.done = 0  # output rows that are finished; the band starts there
+        self.band = np.zeros((0, size[1], 3), np.float32)
+        self.weight = np.zeros((0, size[1], 1), np.float32)  # how much of an output pixel is covered
 
     @staticmethod
     def _span(start: float, end: float, level_px: int, tile_px: int) -> range:
@@ -74,40 +70,71 @@ class _Average:
 
     def run(self) -> Region:
         self._leave_blank(int(max(-self.y, 0) // self.step_y))
-        for row in self.rows:
-            bottom = min((row + 1) * self.level.tile_height, self.level.height)
+        for row in range(self.rows.start, self.rows.stop, self.tiles_down):
+            end = min(row + self.tiles_down, self.rows.stop)
+            bottom = min(end * self.level.tile_height, self.level.height)
             self._extend(int(np.ceil((bottom - self.y) / self.step_y)))
-            for strip in self._strips(row, bottom):
-                self._add(strip)
-            if row != self.rows[-1]:
+            for rectangle, reduction in self._strips(row, end):
+                self._add(rectangle, reduction)
+            if end != self.rows.stop:
                 self._finish(int((bottom - self.y) // self.step_y))
         self._finish(self.done + len(self.band))
         self._leave_blank(self.size[0])
         return Region(self.pixels, self.inside)
 
-    def _strips(self, row: int, bottom: int) -> Iterator[_Strip]:
-        """What is needed of a row of tiles."""
-        level = self.level
-        top = row * level.tile_height
-        tile_bytes = 3 * level.tile_width * level.tile_height // self.reduction**2
-        count = max(_STRIP_BYTES // tile_bytes, 1)
-        for start in range(self.columns.start, self.columns.stop, count):
-            end = min(start + count, self.columns.stop)
-            left, right = start * level.tile_width, min(end * level.tile_width, level.width)
-            # A reduced pixel across the level's edge would mix in what lies beyond: tiles there are not reduced.
-            whole = (bottom - top) % self.reduction == 0
-            middle = right if (right - left) % self.reduction == 0 else right - right % level.tile_width
-            if whole and left < middle:
-                yield self._strip((top, bottom, left, middle), self.reduction)
-            if not whole or middle < right:
-                yield self._strip((top, bottom, middle if whole else left, right), 1)
+    def _strips(self, row: int, end: int) -> Iterator[tuple[tuple[int, int, int, int], int]]:
+        """Rectangles (top, bottom, left, right) that make up rows of tiles, and how they may be reduced."""
+        down = self._sides(row, end, self.level.tile_height, self.level.height)
+        for column in range(self.columns.start, self.columns.stop, self.tiles_across):
+            stop = min(column + self.tiles_across, self.columns.stop)
+            across = self._sides(column, stop, self.level.tile_width, self.level.width)
+            for (top, bottom, low), (left, right, narrow) in product(down, across):
+                yield (top, bottom, left, right), 1 if low or narrow else self.reduction
 
-    def _strip(self, rectangle: tuple[int, int, int, int], reduction: int) -> _Strip:
-        """The part of a rectangle, in the level's pixels, that the output touches."""
+    def _sides(self, first: int, end: int, tile_px: int, level_px: int) -> list[tuple[int, int, bool]]:
+        """Start and end in pixels of some tiles, those apart that must not be reduced.
+
+        A reduced pixel across the level's edge would mix in what lies beyond it.
+        """
+        start, stop = first * tile_px, min(end * tile_px, level_px)
+        if (stop - start) % self.reduction == 0:
+            return [(start, stop, False)]
+        edge = stop - stop % tile_px
+        return [(start, edge, False), (edge, stop, True)] if start < edge else [(edge, stop, True)]
+
+    def _add(self, rectangle: tuple[int, int, int, int], reduction: int) -> None:
+        """Add a rectangle's average to the band."""
         top, bottom, left, right = (side // reduction for side in rectangle)
         touched = self._placement(top, left, reduction).window(bottom - top, right - left, self.size)
-        window = top + touched[0], top + touched[1], left + touched[2], left + touched[3]
-        return _Strip(window, reduction)
+        top, bottom, left, right = top + touched[0], top + touched[1], left + touched[2], left + touched[3]
+        if top == bottom or left == right:
+            return
+        shape = bottom - top, right - left
+        pixels = np.empty((*shape, 3), np.uint8)
+        inside = np.zeros(shape, bool) if self.has_holes else None
+        parts = parts_of(self.level, (top, bottom, left, right), (top, left), reduction)
+        place(self.source, parts, Region(pixels, inside), reduction)
+        placement = self._placement(top, left, reduction)
+        if inside is not None:
+            pixels[~inside] = (
+                0  # background comes in for all that is not covered, once it is known how much that is
+            )
+            self._average(inside[..., None].view(np.uint8), placement, self.weight)
+        elif self.weighs:
+            self.weight[..., 0] += np.outer(
+                coverage(placement.top, placement.step_y * shape[0], self.done, len(self.band)),
+                coverage(placement.left, placement.step_x * shape[1], 0, self.size[1]),
+            )
+        self._average(pixels, placement, self.band)
+
+    def _average(self, pixels: np.ndarray, placement: Placement, band: np.ndarray) -> None:
+        threads = min(torch.get_num_threads(), len(band))
+        edges = [len(band) * i // threads for i in range(threads + 1)]
+
+        def add(rows: tuple[int, int]) -> None:
+            add_area(band[rows[0] : rows[1]], self.done + rows[0], pixels, placement)
+
+        handles.in_threads(add, list(pairwise(edges)))
 
     def _placement(self, top: int, left: int, reduction: int) -> Placement:
         """Of the reduced pixels from (top, left) on."""
@@ -118,66 +145,25 @@ class _Average:
             reduction / self.step_x,
         )
 
-    def _add(self, strip: _Strip) -> None:
-        """Add a strip's average to the band."""
-        top, bottom, left, right = strip.window
-        height, width = bottom - top, right - left
-        if height < 1 or width < 1:
-            return
-        pixels = np.empty((height, width, 3), np.uint8)
-        inside = None
-        if self.source.backend.facts.has_holes:
-            pixels[:] = self.background.astype(np.uint8)
-            inside = np.zeros((height, width), bool)
-        parts = parts_of(self.level, strip.window, (top, left), strip.reduction)
-        place(self.source, parts, Region(pixels, inside), strip.reduction)
-        placement = self._placement(top, left, strip.reduction)
-
-        def average(columns: tuple[int, int]) -> Summand:
-            window = 0, height, *columns
-            summand = area_part(pixels, placement, window, self.size)
-            return self._with_coverage(summand, inside, placement, window) if self.weighs else summand
-
-        threads = min(torch.get_num_threads(), width)
-        edges = [width * i // threads for i in range(threads + 1)]
-        for row, column, values in handles.in_threads(average, list(pairwise(edges))):
-            rows, columns = values.shape[:2]
-            row -= self.done
-            self.band[row : row + rows, column : column + columns] += values
-
-    def _with_coverage(
-        self, summand: Summand, inside: np.ndarray | None, placement: Placement, window: tuple[int, int, int, int]
-    ) -> Summand:
-        """With a fourth channel: how much of a pixel is covered."""
-        if inside is not None:
-            weight = area_part(inside[..., None].view(np.uint8), placement, window, self.size).values
-            # The background of holes goes: it comes back for all that is not covered.
-            summand.values[:] -= (self._weight(summand, placement, window) - weight) * self.background
-        else:
-            weight = self._weight(summand, placement, window)
-        return Summand(summand.row, summand.column, np.concatenate([summand.values, weight], axis=2))
-
-    @staticmethod
-    def _weight(summand: Summand, placement: Placement, window: tuple[int, int, int, int]) -> np.ndarray:
-        rows, columns = summand.values.shape[:2]
-        top, left, step_y, step_x = placement
-        down = coverage(top + window[0] * step_y, top + window[1] * step_y, summand.row, rows)
-        across = coverage(left + window[2] * step_x, left + window[3] * step_x, summand.column, columns)
-        return np.outer(down, across)[..., None]
-
     def _extend(self, end: int) -> None:
-        missing = min(end, self.size[0]) - self.done - len(self.band)
-        if missing > 0:
-            self.band = np.concatenate([self.band, np.zeros((missing, *self.band.shape[1:]), np.float32)])
+        """Have the band reach to an output row."""
+        rows = min(end, self.size[0]) - self.done
+        kept = len(self.band)
+        if rows <= kept:
+            return
+        band, self.band = self.band, np.zeros((rows, self.size[1], 3), np.float32)
+        self.band[:kept] = band
+        if self.weighs:
+            weight, self.weight = self.weight, np.zeros((rows, self.size[1], 1), np.float32)
+            self.weight[:kept] = weight
 
     def _finish(self, end: int) -> None:
         """Write the band's rows before `end`, to which no more tiles will add."""
         count = min(end, self.size[0]) - self.done
-        ready, self.band = self.band[:count], self.band[count:].copy()
-        colours = ready
+        colours, self.band = self.band[:count], self.band[count:]
         if self.weighs:
-            weight = ready[..., 3:]
-            colours = ready[..., :3] + (1 - weight) * self.background
+            weight, self.weight = self.weight[:count], self.weight[count:]
+            colours += (1 - weight) * self.background
             if self.inside is not None:
                 self.inside[self.done : self.done + count] = weight[..., 0] >= 0.5
         round_to_bytes(colours.reshape(-1), self.pixels[self.done : self.done + count].reshape(-1))

@@ -119,6 +119,9 @@ class Backend(Protocol):
     def reductions(self, level: int) -> Sequence[int]:
         """The reductions that decoding can do on the way, ascending, 1 first."""
 
+    def decodes_windows(self, level: int) -> bool:
+        """Whether `place` makes a part of a tile for less than the whole tile."""
+
     def place(self, level: int, reduction: int, jobs: Sequence[Job], region: Region) -> list[Tile | None]:
         """Do all jobs, in one thread; what no tile covers is left as it is.
 

@@ -62,6 +62,9 @@ class OpenSlideBackend:
     def reductions(self, level: int) -> Sequence[int]:
         return (1,)
 
+    def decodes_windows(self, level: int) -> bool:
+        return False
+
     def place(self, level: int, reduction: int, jobs: Sequence[Job], region: Region) -> list[Tile | None]:
         return place_each(self, level, reduction, jobs, region)
 

@@ -30,41 +30,27 @@ class Placement(NamedTuple):
         return rows + _touched(self.left, self.step_x, width, size[1])
 
 
-class Summand(NamedTuple):
-    """A summand of the output: float32 (rows, columns, C), and the output pixel it starts at."""
-
-    row: int
-    column: int
-    values: np.ndarray
-
-
-def area_part(
-    pixels: np.ndarray, placement: Placement, window: tuple[int, int, int, int], size: tuple[int, int]
-) -> Summand:
-    """What some source pixels give to the output.
+def add_area(out: np.ndarray, first_row: int, pixels: np.ndarray, placement: Placement) -> None:
+    """Add what some source pixels give to rows of the output; weights are areas in output pixels.
 
     Args:
+        out: float32 (R, W, C), C-contiguous: all columns of the output, and its rows from `first_row` on.
+        first_row: of the output.
         pixels: uint8 (H, W, C) with C 1 or 3, C-contiguous.
-        placement: where pixel (0, 0) lies, and how large the pixels are.
-        window: the source rows and columns that count: first row, end row, first column, end column.
-        size: the output's (height, width); what falls outside is left out.
-
-    Returns:
-        The weighted sum over the source pixels; weights are areas in output pixels.
+        placement: where pixel (0, 0) lies, and how large the pixels are. What falls outside `out` is left out.
     """
-    first_row, end_row, first_column, end_column = window
+    height, width, channels = pixels.shape
     top, left, step_y, step_x = placement
-    row, end = _covered(top + first_row * step_y, top + end_row * step_y, size[0])
-    column, end_column_out = _covered(left + first_column * step_x, left + end_column * step_x, size[1])
-    values = np.zeros((end - row, end_column_out - column, pixels.shape[2]), np.float32)
-    if values.size:
-        flat = pixels.reshape(pixels.shape[0], -1)
-        _KERNELS[values.shape[2]](values, flat, top - row, left - column, step_y, step_x, window)
-    return Summand(row, column, values)
+    top -= first_row
+    rows = _covered(top, top + height * step_y, out.shape[0])
+    columns = _covered(left, left + width * step_x, out.shape[1])
+    if rows[0] < rows[1] and columns[0] < columns[1]:
+        _KERNELS[channels](out, pixels.reshape(height, -1), top, left, step_y, step_x, rows, columns)
 
 
-def coverage(start: float, end: float, first: int, count: int) -> np.ndarray:
-    """How much of each of `count` unit intervals from `first` on lies in [start, end): float32 (count,)."""
+def coverage(start: float, length: float, first: int, count: int) -> np.ndarray:
+    """How much of each of `count` unit intervals from `first` on lies in a longer one: float32 (count,)."""
+    end = start + length
     edges = np.arange(first, first + count, dtype=np.float64)
     return np.clip(np.minimum(edges + 1, end) - np.maximum(edges, start), 0, 1).astype(np.float32)
 
@@ -88,20 +74,22 @@ def round_to_bytes(values: np.ndarray, out: np.ndarray) -> None:
 
 @numba.njit(nogil=True, cache=True)
 def _spans(
-    columns: int, left: float, step: float, first_column: int, end_column: int
+    columns: tuple[int, int], left: float, step: float, width: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Per output column: its first source column from `first_column` on, their number, the outer two's weights."""
-    firsts, counts = np.zeros(columns, np.int64), np.zeros(columns, np.int64)
-    weights = np.zeros((columns, 2), np.float32)
-    for i in range(columns):
-        start = max(first_column, int(np.floor((i - left) / step)))
-        end = min(end_column, int(np.ceil((i + 1 - left) / step)))
+    """Of each output column: its first source column, their number, the outer two's weights."""
+    begin, stop = columns
+    firsts, counts = np.zeros(stop - begin, np.int64), np.zeros(stop - begin, np.int64)
+    weights = np.zeros((stop - begin, 2), np.float32)
+    for i in range(begin, stop):
+        start = max(0, int(np.floor((i - left) / step)))
+        end = min(width, int(np.ceil((i + 1 - left) / step)))
         if start >= end:
             continue
-        firsts[i], counts[i] = start - first_column, end - start
-        weights[i, 0] = max(min(i + 1.0, left + (start + 1) * step) - max(float(i), left + start * step), 0.0)
+        k = i - begin
+        firsts[k], counts[k] = start, end - start
+        weights[k, 0] = max(min(i + 1.0, left + (start + 1) * step) - max(float(i), left + start * step), 0.0)
         if end - start > 1:
-            weights[i, 1] = max(min(i + 1.0, left + end * step) - max(float(i), left + (end - 1) * step), 0.0)
+            weights[k, 1] = max(min(i + 1.0, left + end * step) - max(float(i), left + (end - 1) * step), 0.0)
     return firsts, counts, weights
 
 
@@ -116,25 +104,24 @@ def _kernel(channels: int) -> Callable[..., None]:
         left: float,
         step_y: float,
         step_x: float,
-        window: tuple[int, int, int, int],
+        rows: tuple[int, int],
+        columns: tuple[int, int],
     ) -> None:
-        rows, columns, _ = out.shape
-        first_row, end_row, first_column, end_column = window
-        begin, stop = first_column * channels, end_column * channels
-        firsts, counts, weights = _spans(columns, left, step_x, first_column, end_column)
-        line = np.empty(stop - begin, np.float32)
-        for j in range(rows):
-            start = max(first_row, int(np.floor((j - top) / step_y)))
-            end = min(end_row, int(np.ceil((j + 1 - top) / step_y)))
+        height, bytes_across = pixels.shape
+        firsts, counts, weights = _spans(columns, left, step_x, bytes_across // channels)
+        line = np.empty(bytes_across, np.float32)
+        for j in range(rows[0], rows[1]):
+            start = max(0, int(np.floor((j - top) / step_y)))
+            end = min(height, int(np.ceil((j + 1 - top) / step_y)))
             line[:] = 0
             # Down first: whole lines of bytes, which the compiler turns into vectors.
             for r in range(start, end):
                 overlap = min(j + 1.0, top + (r + 1) * step_y) - max(float(j), top + r * step_y)
                 weight = np.float32(max(overlap, 0.0))
-                source = pixels[r, begin:stop]
-                for k in range(source.size):
+                source = pixels[r]
+                for k in range(bytes_across):
                     line[k] += weight * np.float32(source[k])
-            across(out[j], line, firsts, counts, weights, np.float32(step_x))
+            across(out[j, columns[0] : columns[1]], line, firsts, counts, weights, np.float32(step_x))
 
     @numba.njit(nogil=True, cache=True, fastmath=True)
     def across(

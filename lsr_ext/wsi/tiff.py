@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -137,9 +138,12 @@ class TiffBackend:
             return (1,)
         return [r for r in _REDUCTIONS if coding.width % r == 0 and coding.height % r == 0]
 
+    def decodes_windows(self, level: int) -> bool:
+        return self._tables[level].coding.compression == JPEG and native.is_available()
+
     def place(self, level: int, reduction: int, jobs: Sequence[Job], region: Region) -> list[Tile | None]:
         coding = self._tables[level].coding
-        if coding.compression != JPEG or not native.is_available():
+        if not self.decodes_windows(level):
             return place_each(self, level, reduction, jobs, region)
         shape = coding.height // reduction, coding.width // reduction, 3
         out, stride = native.address(region.pixels), region.pixels.strides[0]
@@ -161,15 +165,10 @@ class TiffBackend:
             placed.append(part)
             if region.inside is not None:
                 region.inside[y : y + height, x : x + width] = True
-        done, reason = native.place(self._file.descriptor, self._native_coding(level, reduction), parts)
+        done, reason = native.place(self._file.descriptor, _native_coding(coding, reduction), parts)
         if done < len(placed):
             raise CorruptSlideError(f"{self._where(level, placed[done].column, placed[done].row)}: {reason}")
         return tiles
-
-    def _native_coding(self, level: int, reduction: int) -> native.NativeCoding:
-        coding = self._tables[level].coding
-        prefix = jpeg_prefix(coding)
-        return native.NativeCoding(coding.width, coding.height, reduction, len(prefix), prefix)
 
     def _where(self, level: int, column: int, row: int) -> str:
         return f"{self._path}, level {level}, tile ({column}, {row})"
@@ -214,6 +213,12 @@ class TiffBackend:
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
             raise UnsupportedSlideError(f"{self._path}: expected {name!r} in 8-bit RGB, got {pixels.shape}")
         return pixels
+
+
+@lru_cache(maxsize=64)
+def _native_coding(coding: Coding, reduction: int) -> native.NativeCoding:
+    prefix = jpeg_prefix(coding)
+    return native.NativeCoding(coding.width, coding.height, reduction, len(prefix), prefix)
 
 
 @contextmanager

@@ -41,7 +41,12 @@ def _place_batch(
     """Fill places; those parts whose tile another thread should have made, and has not."""
     file, level = source.key, source.index
     by_key = {(file, level, part.column, part.row, reduction): part for part in parts}
-    claim = handles.tiles.claim(_keeps(by_key, source.level, reduction), tile_bytes)
+    windows = source.backend.decodes_windows(source.index)
+    claim = handles.tiles.claim(_keeps(by_key, source.level, reduction, windows), tile_bytes)
+    if windows and claim.awaited and not claim.mine and not claim.passing:
+        # Nothing to do in the meantime: windows decoded here are there sooner than another thread's whole tiles.
+        claim.passing.update(claim.awaited)
+        claim.awaited.clear()
     try:
         made = _decode(source, by_key, claim, region, reduction)
     except BaseException:
@@ -60,12 +65,13 @@ def _place_batch(
     return left
 
 
-def _keeps(by_key: dict[tuple, Part], level: Level, reduction: int) -> dict[tuple, Keep]:
+def _keeps(by_key: dict[tuple, Part], level: Level, reduction: int, windows: bool) -> dict[tuple, Keep]:
     if reduction > 1:  # small, and dear to make
         return dict.fromkeys(by_key, Keep.ALWAYS)
     whole = level.tile_height, level.tile_width
+    partly = Keep.IF_IT_PAYS if windows else Keep.ALWAYS
     # A part ends with its height and width. Of a tile that is needed as a whole nobody else needs a part.
-    return {key: Keep.FROM_SECOND_TIME if part[-2:] == whole else Keep.IF_IT_PAYS for key, part in by_key.items()}
+    return {key: Keep.FROM_SECOND_TIME if part[-2:] == whole else partly for key, part in by_key.items()}
 
 
 def _decode(
