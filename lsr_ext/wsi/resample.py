@@ -73,28 +73,57 @@ def round_to_bytes(values: np.ndarray, out: np.ndarray) -> None:
 
 
 @numba.njit(nogil=True, cache=True)
-def _spans(
-    columns: tuple[int, int], left: float, step: float, width: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each output column: its first source column, their number, the outer two's weights."""
+def _taps(columns: tuple[int, int], left: float, step: float, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of each output column: its first source column, uint64 (N,), and K weights from there on, float32 (N, K)."""
     begin, stop = columns
-    firsts, counts = np.zeros(stop - begin, np.int64), np.zeros(stop - begin, np.int64)
-    weights = np.zeros((stop - begin, 2), np.float32)
+    firsts = np.zeros(stop - begin, np.uint64)
+    # One more than fits, for a source column at either end; those without a weight cost less than a branch.
+    weights = np.zeros((stop - begin, int(np.ceil(1 / step)) + 1), np.float32)
     for i in range(begin, stop):
         start = max(0, int(np.floor((i - left) / step)))
         end = min(width, int(np.ceil((i + 1 - left) / step)))
-        if start >= end:
-            continue
-        k = i - begin
-        firsts[k], counts[k] = start, end - start
-        weights[k, 0] = max(min(i + 1.0, left + (start + 1) * step) - max(float(i), left + start * step), 0.0)
-        if end - start > 1:
-            weights[k, 1] = max(min(i + 1.0, left + end * step) - max(float(i), left + (end - 1) * step), 0.0)
-    return firsts, counts, weights
+        firsts[i - begin] = start
+        for tap in range(min(end - start, weights.shape[1])):
+            edge = left + (start + tap) * step
+            weights[i - begin, tap] = max(min(i + 1.0, edge + step) - max(float(i), edge), 0.0)
+    return firsts, weights
 
 
-def _kernel(channels: int) -> Callable[..., None]:
-    """The kernel for a number of channels, which has to be a constant for its inner loops to unroll."""
+# Unsigned indices: signed ones are looked at for a minus sign each time, which takes as long as the sums.
+_0, _1, _2, _3 = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(3)
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def _across_1(out: np.ndarray, line: np.ndarray, firsts: np.ndarray, weights: np.ndarray) -> None:
+    """One output row, (columns, 1), from a line of sums down."""
+    for i in range(np.uint64(out.shape[0])):
+        total = np.float32(0)
+        place = firsts[i]
+        for tap in range(np.uint64(weights.shape[1])):
+            total += weights[i, tap] * line[place]
+            place += _1
+        out[i, _0] += total
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def _across_3(out: np.ndarray, line: np.ndarray, firsts: np.ndarray, weights: np.ndarray) -> None:
+    """One output row, (columns, 3), from a line of sums down."""
+    for i in range(np.uint64(out.shape[0])):
+        red = green = blue = np.float32(0)
+        place = _3 * firsts[i]
+        for tap in range(np.uint64(weights.shape[1])):
+            weight = weights[i, tap]
+            red += weight * line[place]
+            green += weight * line[place + _1]
+            blue += weight * line[place + _2]
+            place += _3
+        out[i, _0] += red
+        out[i, _1] += green
+        out[i, _2] += blue
+
+
+def _kernel(channels: int, across: Callable[..., None]) -> Callable[..., None]:
+    """The kernel for a number of channels."""
 
     @numba.njit(nogil=True, cache=True, fastmath=True)
     def accumulate(
@@ -108,8 +137,9 @@ def _kernel(channels: int) -> Callable[..., None]:
         columns: tuple[int, int],
     ) -> None:
         height, bytes_across = pixels.shape
-        firsts, counts, weights = _spans(columns, left, step_x, bytes_across // channels)
-        line = np.empty(bytes_across, np.float32)
+        firsts, weights = _taps(columns, left, step_x, bytes_across // channels)
+        # Room for the taps without a weight beyond its end.
+        line = np.zeros(bytes_across + channels * weights.shape[1], np.float32)
         for j in range(rows[0], rows[1]):
             start = max(0, int(np.floor((j - top) / step_y)))
             end = min(height, int(np.ceil((j + 1 - top) / step_y)))
@@ -121,26 +151,9 @@ def _kernel(channels: int) -> Callable[..., None]:
                 source = pixels[r]
                 for k in range(bytes_across):
                     line[k] += weight * np.float32(source[k])
-            across(out[j, columns[0] : columns[1]], line, firsts, counts, weights, np.float32(step_x))
-
-    @numba.njit(nogil=True, cache=True, fastmath=True)
-    def across(
-        out: np.ndarray, line: np.ndarray, firsts: np.ndarray, counts: np.ndarray, weights: np.ndarray, step: float
-    ) -> None:
-        """One output row, (columns, channels), from a line of sums down."""
-        for i in range(out.shape[0]):
-            if counts[i] == 0:
-                continue
-            begin = firsts[i] * channels
-            end = begin + channels * (counts[i] - 1)
-            for k in range(channels):
-                # The second weight is 0 where the two outer pixels are one.
-                out[i, k] += weights[i, 0] * line[begin + k] + weights[i, 1] * line[end + k]
-            for c in range(begin + channels, end, channels):
-                for k in range(channels):
-                    out[i, k] += step * line[c + k]
+            across(out[j, columns[0] : columns[1]], line, firsts, weights)
 
     return accumulate
 
 
-_KERNELS = {channels: _kernel(channels) for channels in (1, 3)}
+_KERNELS = {channels: _kernel(channels, across) for channels, across in ((1, _across_1), (3, _across_3))}
