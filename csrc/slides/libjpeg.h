@@ -74,17 +74,20 @@ struct Library {
   size_t bytes;
 };
 
-// A decompressor with a place to go back to on errors.
+// A decompressor with a place to go back to on errors: set `failed` before any call that may end there.
 struct Session {
   Decompressor decompressor{};
   ErrorManager errors{};
   std::jmp_buf failed;
   char* message = nullptr;
+  const Library& library;
+  bool is_created = false;
 
-  explicit Session(const Library& library) {
+  explicit Session(const Library& library) : library(library) {
     decompressor.err = library.std_error(&errors);
+    decompressor.client_data = this;
     errors.error_exit = [](Decompressor* raised) {
-      auto* session = reinterpret_cast<Session*>(raised);
+      auto* session = static_cast<Session*>(raised->client_data);
       char text[kMessageBytes] = "";
       session->errors.format_message(raised, text);
       if (session->message) std::snprintf(session->message, kMessageBytes, "%s", text);
@@ -95,8 +98,17 @@ struct Session {
       if (level < 0) raised->err->error_exit(raised);
     };
   }
+  Session(const Session&) = delete;
+  Session& operator=(const Session&) = delete;
+  ~Session() {
+    if (is_created) library.destroy(&decompressor);
+  }
+
+  void create() {
+    library.create(&decompressor, library.version, library.bytes);
+    is_created = true;
+  }
 };
-static_assert(offsetof(Session, decompressor) == 0);
 
 template <typename Function>
 bool find(void* handle, const char* name, Function& function) {
@@ -112,8 +124,7 @@ inline bool agree(Library& library) {
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     Session session(library);
     if (setjmp(session.failed) == 0) {
-      library.create(&session.decompressor, library.version, library.bytes);
-      library.destroy(&session.decompressor);
+      session.create();
       return true;
     }
     const int* expected_and_given = session.errors.msg_parm.i;

@@ -139,9 +139,10 @@ bool decode(const Library& library, Session& session, const Part& part, const Co
             Buffers& buffers) {
   auto& decompressor = session.decompressor;
   if (setjmp(session.failed) != 0) {
-    library.abort(&decompressor);
+    if (session.is_created) library.abort(&decompressor);
     return false;
   }
+  if (!session.is_created) session.create();
   session.errors.num_warnings = 0;
   library.mem_src(&decompressor, buffers.stream.data(), buffers.stream.size());
   library.read_header(&decompressor, 1);
@@ -181,6 +182,8 @@ bool place(const Library& library, Session& session, int descriptor, const Part&
            Buffers& buffers) {
   if (part.bytes > 0) {
     if (!read_stream(descriptor, part, coding, buffers, session.message)) return false;
+    // Wider than any crop, which is widened to whole blocks.
+    buffers.line.resize(static_cast<size_t>(coding.width + 64) * kChannels);
     if (!decode(library, session, part, coding, buffers)) return false;
   }
   if (part.tile && part.out) copy_window(part, coding);
@@ -207,15 +210,10 @@ LSR_EXPORT int64_t lsr_place_jpeg_tiles(const void* libjpeg, int descriptor, con
   const auto& library = *static_cast<const Library*>(libjpeg);
   read_ahead(descriptor, parts, count);
   Buffers buffers;
-  // Wider than any crop, which is widened to whole blocks.
-  buffers.line.resize(static_cast<size_t>(coding->width + 64) * kChannels);
   Session session(library);
   session.message = message;
-  if (setjmp(session.failed) != 0) return 0;
-  library.create(&session.decompressor, library.version, library.bytes);
   int64_t placed = 0;
   while (placed < count && place(library, session, descriptor, parts[placed], *coding, buffers)) ++placed;
-  library.destroy(&session.decompressor);
   return placed;
 } catch (const std::bad_alloc&) {
   std::snprintf(message, kMessageBytes, "not enough memory");

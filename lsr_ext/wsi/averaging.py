@@ -56,7 +56,7 @@ class _Average:
         band_rows = min(size[0], self.tiles_down * self.level.tile_height / self.step_y + 2)
         working = int(band_rows * size[1] * channels * _FLOAT_BYTES)
         working += self.tiles_across * self.tiles_down * tile_bytes
-        check_bytes(source, size[0] * size[1] * (4 if with_mask else 3) + working, f"{size[1]} x {size[0]} px")
+        check_bytes(source, size[0] * size[1] * (4 if with_mask else 3) + working, size)
         self.pixels = np.empty((*size, 3), np.uint8)
         self.inside = np.zeros(size, bool) if with_mask else None
         self.done = 0  # output rows that are finished; the band starts there

@@ -142,10 +142,7 @@ class Source(NamedTuple):
     key: FileKey
     backend: Backend
     index: int
-
-    @property
-    def level(self) -> Level:
-        return self.backend.facts.levels[self.index]
+    level: Level
 
 
 def copy_window(tile: Tile | None, part: Part, region: Region) -> None:

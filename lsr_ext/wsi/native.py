@@ -83,7 +83,7 @@ def place(descriptor: int, coding: NativeCoding, parts: Parts) -> tuple[int, str
     done = _library().lsr_place_jpeg_tiles(
         _libjpeg(), descriptor, ctypes.byref(coding), numbers, len(parts), message
     )
-    return done, message.value.decode(errors="replace")
+    return done, "" if done == len(parts) else message.value.decode(errors="replace")
 
 
 @cache

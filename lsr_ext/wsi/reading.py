@@ -13,7 +13,7 @@ from lsr_ext.wsi.tiles import place
 def read_level(source: Source, x: int, y: int, width: int, height: int, with_mask: bool) -> Region:
     """A rectangle in the level's own pixels; background where the slide has none."""
     level = source.level
-    check_bytes(source, width * height * (4 if with_mask else 3), f"{width} x {height} px")
+    check_bytes(source, width * height * (4 if with_mask else 3), (height, width))
     window = max(y, 0), min(y + height, level.height), max(x, 0), min(x + width, level.width)
     pixels = np.empty((height, width, 3), np.uint8)
     if source.backend.facts.has_holes or window != (y, y + height, x, x + width):
@@ -51,8 +51,8 @@ def parts_of(
     return parts
 
 
-def check_bytes(source: Source, needed: int, what: str) -> None:
-    """Refuse a read above the limit before any memory is taken.
+def check_bytes(source: Source, needed: int, size: tuple[int, int]) -> None:
+    """Refuse a read of (height, width) pixels above the limit before any memory is taken.
 
     Raises:
         ReadTooLargeError: `needed` is above the limit of `configure`.
@@ -60,6 +60,7 @@ def check_bytes(source: Source, needed: int, what: str) -> None:
     tile_bytes = 3 * source.level.tile_width * source.level.tile_height
     if needed + tile_bytes > handles.max_read_bytes:
         raise ReadTooLargeError(
-            f"{source.key.path}: a read of {what} takes {needed + tile_bytes} bytes, more than the limit of "
-            f"{handles.max_read_bytes}; read it in parts, or raise lsr_ext.wsi.configure(read_limit_bytes=...)"
+            f"{source.key.path}: a read of {size[1]} x {size[0]} px takes {needed + tile_bytes} bytes, more than "
+            f"the limit of {handles.max_read_bytes}; read it in parts, or raise "
+            "lsr_ext.wsi.configure(read_limit_bytes=...)"
         )

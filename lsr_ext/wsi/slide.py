@@ -194,7 +194,7 @@ class Slide:
         downsample = self.levels[level].downsample
         left, top = math.floor(x / downsample + 0.5), math.floor(y / downsample + 0.5)
         with _Giving(self._key):
-            source = Source(self._key, handles.handle(self._key), level)
+            source = Source(self._key, handles.handle(self._key), level, self.levels[level])
             return read_level(source, left, top, width, height, with_mask)
 
     def _read_average(
@@ -205,7 +205,7 @@ class Slide:
         downsample = self.levels[index].downsample
         step = step[0] / downsample, step[1] / downsample
         with _Giving(self._key):
-            source = Source(self._key, handles.handle(self._key), index)
+            source = Source(self._key, handles.handle(self._key), index, self.levels[index])
             return read_average(source, x / downsample, y / downsample, step, size, with_mask)
 
     def _check(self, x: float, y: float, width: int, height: int) -> None:

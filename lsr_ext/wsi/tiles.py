@@ -78,14 +78,14 @@ def _decode(
     source: Source, by_key: dict[tuple, Part], claim: Claim, region: Region, reduction: int
 ) -> dict[tuple, Tile | None]:
     """Decode a claim's own tiles and place what is there; the tiles to be kept."""
-    jobs = [
-        *(Job(by_key[key], None, keep=True) for key in claim.mine),
-        *(Job(by_key[key], None, keep=False) for key in claim.passing),
-        *(Job(by_key[key], tile, keep=False) for key, tile in claim.held.items() if tile is not None),
-    ]
+    jobs = [Job(by_key[key], None, True) for key in claim.mine]
+    jobs += [Job(by_key[key], None, False) for key in claim.passing]
+    jobs += [Job(by_key[key], tile, False) for key, tile in claim.held.items() if tile is not None]
     if not jobs:
         return {}
-    threads = max(min(torch.get_num_threads(), len(claim.mine) + len(claim.passing)), 1)
+    threads = min(torch.get_num_threads(), len(claim.mine) + len(claim.passing))
+    if threads < 2:
+        return dict(zip(claim.mine, source.backend.place(source.index, reduction, jobs, region), strict=False))
     shares = [jobs[i::threads] for i in range(threads)]
     made = handles.in_threads(lambda share: source.backend.place(source.index, reduction, share, region), shares)
     tiles: list[Tile | None] = [None] * len(jobs)
