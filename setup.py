@@ -1,4 +1,5 @@
-"""Builds the operator libraries on the LibTorch stable ABI: one binary for every Python and torch >= 2.10.
+"""Builds the operator libraries on the LibTorch stable ABI, one binary for every Python and torch >= 2.10, and the
+slide reader's, which needs neither.
 
 LSR_CUDA=1 builds the CUDA library and fails where it cannot; LSR_CUDA=0 does not; without it, it is built where
 torch has CUDA and there is an nvcc. TORCH_CUDA_ARCH_LIST chooses its architectures. A CPU-only torch will do.

@@ -102,7 +102,7 @@ class Slide:
 
         Raises:
             MissingResolutionError: `mpp` was asked of a slide whose own is unknown.
-            CorruptSlideError: a tile of it is damaged. The handle is given up; the next read opens afresh.
+            CorruptSlideError: what it needs of a tile is damaged. The handle is given up; the next opens anew.
             ReadTooLargeError: it would take more memory than `configure` allows.
             ValueError: a size below 1, no such level, not exactly one of `mpp` and `level`.
         """
