@@ -1,4 +1,5 @@
-"""Builds the operator libraries on the LibTorch stable ABI: one binary for every Python and torch >= 2.10.
+"""Builds the operator libraries on the LibTorch stable ABI, one binary for every Python and torch >= 2.10, and the
+slide reader's, which needs neither.
 
 LSR_CUDA=1 builds the CUDA library and fails where it cannot; LSR_CUDA=0 does not; without it, it is built where
 torch has CUDA and there is an nvcc. TORCH_CUDA_ARCH_LIST chooses its architectures. A CPU-only torch will do.
@@ -66,9 +67,18 @@ cpu = CppExtension(
     extra_compile_args=["-O3", "-g0", "-std=c++17", "-Wall", "-ffp-contract=fast", nvcc.STABLE_ABI],
     py_limited_api=True,
 )
+# Without torch and Python: the slide reader calls it through ctypes.
+slides = Extension(
+    "lsr_ext._slides",
+    ["csrc/slides/tiles.cpp"],
+    depends=HEADERS,
+    extra_compile_args=["-O3", "-g0", "-std=c++17", "-Wall", "-fvisibility=hidden"],
+    libraries=["dl"],
+    py_limited_api=True,
+)
 cuda = Extension(CUDA, [], depends=[*HEADERS, *map(str, nvcc.KERNELS), str(nvcc.BINDINGS)], py_limited_api=True)
 setup(
-    ext_modules=[cpu, cuda] if wants_cuda() else [cpu],
+    ext_modules=[cpu, slides, cuda] if wants_cuda() else [cpu, slides],
     cmdclass={
         "build_ext": Build.with_options(no_python_abi_suffix=True),
         "bdist_wheel": py3_wheel.Py3Wheel,

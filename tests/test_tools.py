@@ -83,6 +83,7 @@ def test_a_spill_is_found(tmp_path):
 
 def test_only_stable_symbols(library):
     assert check_symbols.check(ROOT / "lsr_ext" / "_C.so") == []
+    assert check_symbols.check(ROOT / "lsr_ext" / "_slides.so") == []
     assert check_symbols.check(library) == []
     needed = check_symbols.undefined(library)
     assert "aoti_torch_get_current_cuda_stream" in needed
@@ -110,6 +111,7 @@ def test_a_wheel_of_one_python_is_refused(tmp_path):
     assert check_symbols.check(path) == [
         f"{path.name}: expected a wheel for py3-none-<platform>",
         f"{path.name}: has no lsr_ext/_C_cuda.so",
+        f"{path.name}: has no lsr_ext/_slides.so",
     ]
 
 

@@ -39,7 +39,7 @@ def check(path: Path) -> list[str]:
         problems.append(f"{path.name}: expected a wheel for py3-none-<platform>")
     with zipfile.ZipFile(path) as wheel, tempfile.TemporaryDirectory() as folder:
         names = [name for name in wheel.namelist() if name.endswith(".so")]
-        for expected in ("lsr_ext/_C.so", "lsr_ext/_C_cuda.so"):
+        for expected in ("lsr_ext/_C.so", "lsr_ext/_C_cuda.so", "lsr_ext/_slides.so"):
             if expected not in names:
                 problems.append(f"{path.name}: has no {expected}")
         for name in names:

@@ -5,12 +5,42 @@ from __future__ import annotations
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping
+from enum import Enum, auto
+from typing import Any, NamedTuple
 from weakref import WeakSet
 
-_REMEMBERED = 4096  # keys of values that were made once and not kept
+_MEMORY = 16  # values over which the share that is asked for again is averaged
+_WORTH_KEEPING = 0.4  # of that share: about what a part of a tile costs less than the whole
 _caches: WeakSet[Cache] = WeakSet()
+
+
+class Keep(Enum):
+    """Which values a claim keeps, once they are made."""
+
+    ALWAYS = auto()
+    IF_IT_PAYS = auto()  # at once, while most of what was kept so was asked for again; else as below
+    FROM_SECOND_TIME = auto()
+
+
+class AbandonedError(Exception):
+    """Who was making the value has given up, for a reason that may be his own."""
+
+
+class Claim(NamedTuple):
+    """What `Cache.claim` found.
+
+    Attributes:
+        held: the values that are there.
+        mine: to be made by the caller, who must then `settle` or `abandon` them.
+        awaited: being made by others: `wait` gives them. Settle one's own first.
+        passing: to be made by the caller for itself alone.
+    """
+
+    held: dict[Hashable, Any]
+    mine: dict[Hashable, Making]
+    awaited: dict[Hashable, Making]
+    passing: set[Hashable]
 
 
 class Cache:
@@ -27,61 +57,115 @@ class Cache:
     def __init__(self, budget: int, size: Callable[[Any], int]) -> None:
         self._size_of = size
         self._lock = threading.Lock()
-        self._values: OrderedDict[Hashable, tuple[Any, int]] = OrderedDict()
-        self._being_made: dict[Hashable, _Making] = {}
-        self._seen: OrderedDict[Hashable, bool] = OrderedDict()
+        self._values: OrderedDict[Hashable, _Held] = OrderedDict()
+        self._being_made: dict[Hashable, Making] = {}
+        self._seen: OrderedDict[Hashable, None] = OrderedDict()
         self._held = 0
         self._hits = self._misses = 0
         self._budget = budget
+        self._reuse = 1.0
         _caches.add(self)
 
     def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
         """The value of `key`, made now if it is not held; what `make` raises is raised for all who wait."""
-        return self._get(key, make, keep=True)[0]
-
-    def get_once(self, key: Hashable, make: Callable[[], Any]) -> tuple[Any, bool]:
-        """As `get`, for a value that will hardly be asked for again: kept from the second time on.
-
-        Returns:
-            The value, and whether the caller is the only one to have it.
-        """
-        return self._get(key, make, keep=False)
-
-    def _get(self, key: Hashable, make: Callable[[], Any], keep: bool) -> tuple[Any, bool]:
         with self._lock:
             held = self._values.get(key)
             if held is not None:
-                self._values.move_to_end(key)
                 self._hits += 1
-                return held[0], False
-            making = self._being_made.get(key)
-            mine = making is None
-            if mine:
-                making = self._being_made[key] = _Making()
-                self._misses += 1
-                keep = keep or self._seen_before(key)
-            else:
-                making.expect()
-        if not mine:
-            return making.wait(), False
+                return self._use(key, held)
+        claim = self.claim({key: Keep.ALWAYS})
+        if key in claim.held:
+            return claim.held[key]
+        if key in claim.awaited:
+            return claim.awaited[key].wait()
         try:
-            value = making.value = make()
+            value = make()
         except BaseException as error:
-            making.error = error
-            self._finish(key, making, keep=False)
+            self._fail(claim.mine, error)
             # The error knows this frame: without a name for its holder there is no cycle to keep handles open.
-            del making
+            del claim
             raise
-        self._finish(key, making, keep)
-        return value, not keep and making.done is None
+        self.settle(claim.mine, {key: value})
+        return value
 
-    def _seen_before(self, key: Hashable) -> bool:
-        if self._seen.pop(key, False):
+    def claim(self, keys: Mapping[Hashable, Keep], size: int = 1) -> Claim:
+        """Share out many values at once: who makes which.
+
+        Args:
+            keys: and whether to keep their values.
+            size: of each, about: no more keys are remembered than values of that size could be held.
+        """
+        claim = Claim({}, {}, {}, set())
+        with self._lock:
+            for key, keep in keys.items():
+                held = self._values.get(key)
+                making = self._being_made.get(key)
+                if held is not None:
+                    claim.held[key] = self._use(key, held)
+                elif making is not None:
+                    making.expect()
+                    claim.awaited[key] = making
+                elif self._keeps(key, keep, size):
+                    claim.mine[key] = self._being_made[key] = Making()
+                else:
+                    claim.passing.add(key)
+            self._hits += len(claim.held)
+            self._misses += len(claim.mine) + len(claim.passing)
+        return claim
+
+    def settle(self, mine: Mapping[Hashable, Making], values: Mapping[Hashable, Any]) -> None:
+        """Keep and hand out what was made of a claim's `mine`."""
+        with self._lock:
+            for key, making in mine.items():
+                making.value = value = values[key]
+                # A fork or a discard may have come between: then the key is someone else's by now.
+                if self._being_made.get(key) is not making:
+                    continue
+                del self._being_made[key]
+                size = self._size_of(value)
+                if size <= self._budget:
+                    self._values[key] = _Held(value, size)
+                    self._held += size
+            self._evict()
+        _announce(mine)
+
+    def abandon(self, mine: Mapping[Hashable, Making]) -> None:
+        """Give up a claim's `mine`: who waits for one gets an `AbandonedError`."""
+        self._fail(mine, AbandonedError())
+
+    def _fail(self, mine: Mapping[Hashable, Making], error: BaseException) -> None:
+        with self._lock:
+            for key, making in mine.items():
+                making.error = error
+                if self._being_made.get(key) is making:
+                    del self._being_made[key]
+        _announce(mine)
+
+    def _use(self, key: Hashable, held: _Held) -> Any:
+        self._values.move_to_end(key)
+        if not held.used:
+            held.used = True
+            self._note(reused=True)
+        return held.value
+
+    def _keeps(self, key: Hashable, keep: Keep, size: int) -> bool:
+        if keep is Keep.ALWAYS:
             return True
-        self._seen[key] = True
-        if len(self._seen) > _REMEMBERED:
+        if key in self._seen:
+            del self._seen[key]
+            self._note(reused=True)
+            return True
+        if keep is Keep.IF_IT_PAYS and self._reuse > _WORTH_KEEPING:
+            return True
+        self._seen[key] = None
+        while len(self._seen) * size > self._budget:
             self._seen.popitem(last=False)
+            self._note(reused=False)
         return False
+
+    def _note(self, reused: bool) -> None:
+        """Of what was kept, or might have been, how much is asked for again: a running mean."""
+        self._reuse += (reused - self._reuse) / _MEMORY
 
     def __contains__(self, key: Hashable) -> bool:
         return key in self._values
@@ -90,7 +174,7 @@ class Cache:
         """Forget the values whose key matches."""
         with self._lock:
             for key in [key for key in self._values if matches(key)]:
-                self._held -= self._values.pop(key)[1]
+                self._held -= self._values.pop(key).size
             for key in [key for key in self._seen if matches(key)]:
                 del self._seen[key]
 
@@ -120,22 +204,12 @@ class Cache:
                 "misses": self._misses,
             }
 
-    def _finish(self, key: Hashable, making: _Making, keep: bool) -> None:
-        size = self._size_of(making.value) if keep else None
-        with self._lock:
-            # A fork or a discard may have come between: then the key is someone else's by now.
-            if self._being_made.get(key) is making:
-                del self._being_made[key]
-                if size is not None and size <= self._budget:
-                    self._values[key] = making.value, size
-                    self._held += size
-                    self._evict()
-        if making.done is not None:
-            making.done.set()
-
     def _evict(self) -> None:
         while self._held > self._budget:
-            self._held -= self._values.popitem(last=False)[1][1]
+            dropped = self._values.popitem(last=False)[1]
+            self._held -= dropped.size
+            if not dropped.used:
+                self._note(reused=False)
 
     def _restart(self) -> None:
         self._lock = threading.Lock()
@@ -143,7 +217,16 @@ class Cache:
         self._seen.clear()
 
 
-class _Making:
+class _Held:
+    """A value, and whether it was asked for after it was made."""
+
+    __slots__ = ("size", "used", "value")
+
+    def __init__(self, value: Any, size: int) -> None:
+        self.value, self.size, self.used = value, size, False
+
+
+class Making:
     """A value on its way; `done` is there once somebody waits for it."""
 
     __slots__ = ("done", "error", "value")
@@ -159,6 +242,12 @@ class _Making:
             self.done = threading.Event()
 
     def wait(self) -> Any:
+        """The value, once it is there.
+
+        Raises:
+            AbandonedError: its maker gave up.
+            BaseException: what the making raised, under `Cache.get`.
+        """
         self.done.wait()
         error, value = self.error, self.value
         if error is None:
@@ -167,6 +256,12 @@ class _Making:
             raise error
         finally:
             del self, error  # as above
+
+
+def _announce(made: Mapping[Hashable, Making]) -> None:
+    for making in made.values():
+        if making.done is not None:
+            making.done.set()
 
 
 def _before_fork() -> None:

@@ -57,11 +57,15 @@ def decode(data: bytes, coding: Coding, reduction: int) -> np.ndarray:
     return pixels
 
 
+def jpeg_prefix(coding: Coding) -> bytes:
+    """What a JPEG stream begins with, in place of a tile's own start of image: colours, and the shared tables."""
+    return b"".join((_START, _JPEG_RGB if coding.photometric == RGB else _JPEG_YCBCR, coding.jpeg_tables[2:-2]))
+
+
 def _jpeg(data: bytes, coding: Coding, reduction: int) -> np.ndarray:
     if data[:2] != _START:
         raise ValueError(f"expected a JPEG stream, got bytes {data[:4].hex()}")
-    colours = _JPEG_RGB if coding.photometric == RGB else _JPEG_YCBCR
-    stream = b"".join((_START, colours, coding.jpeg_tables[2:-2], data[2:]))
+    stream = jpeg_prefix(coding) + data[2:]
     shape = coding.height // reduction, coding.width // reduction, 3
     # Room for a tile and no more: whatever size the stream names, it is not taken at its word.
     room = np.empty(shape, np.uint8)

@@ -7,11 +7,11 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
-from lsr_ext.wsi.backend import Backend
+from lsr_ext.wsi.backend import Backend, FileKey
 from lsr_ext.wsi.cache import Cache
 from lsr_ext.wsi.errors import CorruptSlideError, UnsupportedSlideError
 
@@ -22,17 +22,6 @@ DEFAULT_MAX_READ_BYTES = 2**30
 tiles = Cache(DEFAULT_CACHE_BYTES, size=lambda tile: 1 if tile is None else tile.nbytes)
 handles = Cache(DEFAULT_HANDLES, size=lambda handle: 1)
 max_read_bytes = DEFAULT_MAX_READ_BYTES
-
-
-class FileKey(NamedTuple):
-    """A file as it was when it was opened: another file under the same name has another key."""
-
-    path: str
-    device: int
-    inode: int
-    size: int
-    changed_ns: int
-    backend: str
 
 
 def configure(
@@ -114,28 +103,37 @@ def open_backend(path: Path, backend: str) -> Backend:
         return OpenSlideBackend(path)
 
 
-def in_threads(function: Callable[[Any], Any], items: Sequence[Any], at_most: int | None = None) -> list[Any]:
-    """`map` over torch.get_num_threads() threads, this one among them, `at_most` so many; results in order.
+def in_threads(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
+    """`map` over torch.get_num_threads() threads, this one among them; results in order.
 
-    Each thread has its share from the start: handing out single tiles costs more than decoding them. Called from
-    one of these threads it stays there: waiting for the others could be waiting for itself.
+    Each thread has its share from the start. Called from one of these threads it stays there: waiting for the
+    others could be waiting for itself.
     """
-    threads = min(torch.get_num_threads(), len(items) if at_most is None else at_most)
+    threads = min(torch.get_num_threads(), len(items))
     if threads < 2 or getattr(_thread, "is_ours", False):
         return [function(item) for item in items]
 
     def work(share: Sequence[Any]) -> list[Any]:
-        return [function(item) for item in share]
+        before, _thread.is_ours = getattr(_thread, "is_ours", False), True
+        try:
+            return [function(item) for item in share]
+        finally:
+            _thread.is_ours = before
 
     pool = _pool(torch.get_num_threads())
     others = [pool.submit(work, items[i::threads]) for i in range(1, threads)]
     results: list[Any] = [None] * len(items)
     try:
         results[::threads] = work(items[::threads])
+        for i, other in enumerate(others, start=1):
+            # What has not begun is done here: the pool's threads may be waiting for just this.
+            if other.cancel():
+                results[i::threads] = work(items[i::threads])
     finally:
-        wait(others)
+        wait([other for other in others if not other.cancel()])
     for i, other in enumerate(others, start=1):
-        results[i::threads] = other.result()
+        if not other.cancelled():
+            results[i::threads] = other.result()
     return results
 
 
@@ -158,14 +156,10 @@ _pools_lock = threading.Lock()
 _thread = threading.local()
 
 
-def _mark_thread() -> None:
-    _thread.is_ours = True
-
-
 def _pool(threads: int) -> ThreadPoolExecutor:
     with _pools_lock:
         if threads not in _pools:
-            _pools[threads] = ThreadPoolExecutor(threads, "lsr_ext.wsi", initializer=_mark_thread)
+            _pools[threads] = ThreadPoolExecutor(threads, "lsr_ext.wsi")
         return _pools[threads]
 
 

@@ -10,7 +10,7 @@ from weakref import WeakSet
 import numpy as np
 import openslide
 
-from lsr_ext.wsi.backend import Facts, Level, Tile
+from lsr_ext.wsi.backend import Facts, Job, Level, Region, Tile, place_each
 from lsr_ext.wsi.errors import CorruptSlideError, UnsupportedSlideError
 from lsr_ext.wsi.resolution import openslide_mpp
 
@@ -62,8 +62,11 @@ class OpenSlideBackend:
     def reductions(self, level: int) -> Sequence[int]:
         return (1,)
 
-    def announce(self, level: int, tiles: Sequence[tuple[int, int]]) -> None:
-        """OpenSlide tells nobody where its tiles lie."""
+    def decodes_windows(self, level: int) -> bool:
+        return False
+
+    def place(self, level: int, reduction: int, jobs: Sequence[Job], region: Region) -> list[Tile | None]:
+        return place_each(self, level, reduction, jobs, region)
 
     def decode_tile(self, level: int, column: int, row: int, reduction: int) -> Tile:
         spec = self.facts.levels[level]

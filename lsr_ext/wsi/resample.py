@@ -30,41 +30,27 @@ class Placement(NamedTuple):
         return rows + _touched(self.left, self.step_x, width, size[1])
 
 
-class Part(NamedTuple):
-    """A summand of the output: float32 (rows, columns, C), and the output pixel it starts at."""
-
-    row: int
-    column: int
-    values: np.ndarray
-
-
-def area_part(
-    pixels: np.ndarray, placement: Placement, window: tuple[int, int, int, int], size: tuple[int, int]
-) -> Part:
-    """What some source pixels give to the output.
+def add_area(out: np.ndarray, first_row: int, pixels: np.ndarray, placement: Placement) -> None:
+    """Add what some source pixels give to rows of the output; weights are areas in output pixels.
 
     Args:
+        out: float32 (R, W, C), C-contiguous: all columns of the output, and its rows from `first_row` on.
+        first_row: of the output.
         pixels: uint8 (H, W, C) with C 1 or 3, C-contiguous.
-        placement: where pixel (0, 0) lies, and how large the pixels are.
-        window: the source rows and columns that count: first row, end row, first column, end column.
-        size: the output's (height, width); what falls outside is left out.
-
-    Returns:
-        The weighted sum over the source pixels; weights are areas in output pixels.
+        placement: where pixel (0, 0) lies, and how large the pixels are. What falls outside `out` is left out.
     """
-    first_row, end_row, first_column, end_column = window
+    height, width, channels = pixels.shape
     top, left, step_y, step_x = placement
-    row, end = _covered(top + first_row * step_y, top + end_row * step_y, size[0])
-    column, end_column_out = _covered(left + first_column * step_x, left + end_column * step_x, size[1])
-    values = np.zeros((end - row, end_column_out - column, pixels.shape[2]), np.float32)
-    if values.size:
-        flat = pixels.reshape(pixels.shape[0], -1)
-        _KERNELS[values.shape[2]](values, flat, top - row, left - column, step_y, step_x, window)
-    return Part(row, column, values)
+    top -= first_row
+    rows = _covered(top, top + height * step_y, out.shape[0])
+    columns = _covered(left, left + width * step_x, out.shape[1])
+    if rows[0] < rows[1] and columns[0] < columns[1]:
+        _KERNELS[channels](out, pixels.reshape(height, -1), top, left, step_y, step_x, rows, columns)
 
 
-def coverage(start: float, end: float, first: int, count: int) -> np.ndarray:
-    """How much of each of `count` unit intervals from `first` on lies in [start, end): float32 (count,)."""
+def coverage(start: float, length: float, first: int, count: int) -> np.ndarray:
+    """How much of each of `count` unit intervals from `first` on lies in a longer one: float32 (count,)."""
+    end = start + length
     edges = np.arange(first, first + count, dtype=np.float64)
     return np.clip(np.minimum(edges + 1, end) - np.maximum(edges, start), 0, 1).astype(np.float32)
 
@@ -79,27 +65,65 @@ def _covered(start: float, end: float, count: int) -> tuple[int, int]:
     return first, max(first, min(math.ceil(end), count))
 
 
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def round_to_bytes(values: np.ndarray, out: np.ndarray) -> None:
+    """Float32 (N,) to the nearest of uint8, halves up, into `out`."""
+    for i in range(values.size):
+        out[i] = np.uint8(np.int32(min(max(values[i] + np.float32(0.5), np.float32(0)), np.float32(255))))
+
+
 @numba.njit(nogil=True, cache=True)
-def _spans(
-    columns: int, left: float, step: float, first_column: int, end_column: int
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Per output column: its first source column from `first_column` on, their number, the outer two's weights."""
-    firsts, counts = np.zeros(columns, np.int64), np.zeros(columns, np.int64)
-    weights = np.zeros((columns, 2), np.float32)
-    for i in range(columns):
-        start = max(first_column, int(np.floor((i - left) / step)))
-        end = min(end_column, int(np.ceil((i + 1 - left) / step)))
-        if start >= end:
-            continue
-        firsts[i], counts[i] = start - first_column, end - start
-        weights[i, 0] = max(min(i + 1.0, left + (start + 1) * step) - max(float(i), left + start * step), 0.0)
-        if end - start > 1:
-            weights[i, 1] = max(min(i + 1.0, left + end * step) - max(float(i), left + (end - 1) * step), 0.0)
-    return firsts, counts, weights
+def _taps(columns: tuple[int, int], left: float, step: float, width: int) -> tuple[np.ndarray, np.ndarray]:
+    """Of each output column: its first source column, uint64 (N,), and K weights from there on, float32 (N, K)."""
+    begin, stop = columns
+    firsts = np.zeros(stop - begin, np.uint64)
+    # One more than fits, for a source column at either end; those without a weight cost less than a branch.
+    weights = np.zeros((stop - begin, int(np.ceil(1 / step)) + 1), np.float32)
+    for i in range(begin, stop):
+        start = max(0, int(np.floor((i - left) / step)))
+        end = min(width, int(np.ceil((i + 1 - left) / step)))
+        firsts[i - begin] = start
+        for tap in range(min(end - start, weights.shape[1])):
+            edge = left + (start + tap) * step
+            weights[i - begin, tap] = max(min(i + 1.0, edge + step) - max(float(i), edge), 0.0)
+    return firsts, weights
 
 
-def _kernel(channels: int) -> Callable[..., None]:
-    """The kernel for a number of channels, which has to be a constant for its inner loops to unroll."""
+# Unsigned indices: signed ones are looked at for a minus sign each time, which takes as long as the sums.
+_0, _1, _2, _3 = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(3)
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def _across_1(out: np.ndarray, line: np.ndarray, firsts: np.ndarray, weights: np.ndarray) -> None:
+    """One output row, (columns, 1), from a line of sums down."""
+    for i in range(np.uint64(out.shape[0])):
+        total = np.float32(0)
+        place = firsts[i]
+        for tap in range(np.uint64(weights.shape[1])):
+            total += weights[i, tap] * line[place]
+            place += _1
+        out[i, _0] += total
+
+
+@numba.njit(nogil=True, cache=True, fastmath=True)
+def _across_3(out: np.ndarray, line: np.ndarray, firsts: np.ndarray, weights: np.ndarray) -> None:
+    """One output row, (columns, 3), from a line of sums down."""
+    for i in range(np.uint64(out.shape[0])):
+        red = green = blue = np.float32(0)
+        place = _3 * firsts[i]
+        for tap in range(np.uint64(weights.shape[1])):
+            weight = weights[i, tap]
+            red += weight * line[place]
+            green += weight * line[place + _1]
+            blue += weight * line[place + _2]
+            place += _3
+        out[i, _0] += red
+        out[i, _1] += green
+        out[i, _2] += blue
+
+
+def _kernel(channels: int, across: Callable[..., None]) -> Callable[..., None]:
+    """The kernel for a number of channels."""
 
     @numba.njit(nogil=True, cache=True, fastmath=True)
     def accumulate(
@@ -109,44 +133,27 @@ def _kernel(channels: int) -> Callable[..., None]:
         left: float,
         step_y: float,
         step_x: float,
-        window: tuple[int, int, int, int],
+        rows: tuple[int, int],
+        columns: tuple[int, int],
     ) -> None:
-        rows, columns, _ = out.shape
-        first_row, end_row, first_column, end_column = window
-        begin, stop = first_column * channels, end_column * channels
-        firsts, counts, weights = _spans(columns, left, step_x, first_column, end_column)
-        line = np.empty(stop - begin, np.float32)
-        for j in range(rows):
-            start = max(first_row, int(np.floor((j - top) / step_y)))
-            end = min(end_row, int(np.ceil((j + 1 - top) / step_y)))
+        height, bytes_across = pixels.shape
+        firsts, weights = _taps(columns, left, step_x, bytes_across // channels)
+        # Room for the taps without a weight beyond its end.
+        line = np.zeros(bytes_across + channels * weights.shape[1], np.float32)
+        for j in range(rows[0], rows[1]):
+            start = max(0, int(np.floor((j - top) / step_y)))
+            end = min(height, int(np.ceil((j + 1 - top) / step_y)))
             line[:] = 0
             # Down first: whole lines of bytes, which the compiler turns into vectors.
             for r in range(start, end):
                 overlap = min(j + 1.0, top + (r + 1) * step_y) - max(float(j), top + r * step_y)
                 weight = np.float32(max(overlap, 0.0))
-                source = pixels[r, begin:stop]
-                for k in range(source.size):
+                source = pixels[r]
+                for k in range(bytes_across):
                     line[k] += weight * np.float32(source[k])
-            across(out[j], line, firsts, counts, weights, np.float32(step_x))
-
-    @numba.njit(nogil=True, cache=True, fastmath=True)
-    def across(
-        out: np.ndarray, line: np.ndarray, firsts: np.ndarray, counts: np.ndarray, weights: np.ndarray, step: float
-    ) -> None:
-        """One output row, (columns, channels), from a line of sums down."""
-        for i in range(out.shape[0]):
-            if counts[i] == 0:
-                continue
-            begin = firsts[i] * channels
-            end = begin + channels * (counts[i] - 1)
-            for k in range(channels):
-                # The second weight is 0 where the two outer pixels are one.
-                out[i, k] += weights[i, 0] * line[begin + k] + weights[i, 1] * line[end + k]
-            for c in range(begin + channels, end, channels):
-                for k in range(channels):
-                    out[i, k] += step * line[c + k]
+            across(out[j, columns[0] : columns[1]], line, firsts, weights)
 
     return accumulate
 
 
-_KERNELS = {channels: _kernel(channels) for channels in (1, 3)}
+_KERNELS = {channels: _kernel(channels, across) for channels, across in ((1, _across_1), (3, _across_3))}

@@ -9,9 +9,10 @@ from pathlib import Path
 import numpy as np
 
 from lsr_ext.wsi import handles
-from lsr_ext.wsi.backend import Level
+from lsr_ext.wsi.averaging import read_average
+from lsr_ext.wsi.backend import Level, Region, Source
 from lsr_ext.wsi.errors import CorruptSlideError, MissingResolutionError, SlideError
-from lsr_ext.wsi.reading import Region, Source, read_average, read_level
+from lsr_ext.wsi.reading import read_level
 
 _SAME_MPP = 1.01  # a level up to 1 % too coarse is the one that was meant: downsamples are rounded
 
@@ -101,7 +102,7 @@ class Slide:
 
         Raises:
             MissingResolutionError: `mpp` was asked of a slide whose own is unknown.
-            CorruptSlideError: a tile of it is damaged. The handle is given up; the next read opens afresh.
+            CorruptSlideError: what it needs of a tile is damaged. The handle is given up; the next opens anew.
             ReadTooLargeError: it would take more memory than `configure` allows.
             ValueError: a size below 1, no such level, not exactly one of `mpp` and `level`.
         """
@@ -193,7 +194,7 @@ class Slide:
         downsample = self.levels[level].downsample
         left, top = math.floor(x / downsample + 0.5), math.floor(y / downsample + 0.5)
         with _Giving(self._key):
-            source = Source(self._key, handles.handle(self._key), level)
+            source = Source(self._key, handles.handle(self._key), level, self.levels[level])
             return read_level(source, left, top, width, height, with_mask)
 
     def _read_average(
@@ -204,7 +205,7 @@ class Slide:
         downsample = self.levels[index].downsample
         step = step[0] / downsample, step[1] / downsample
         with _Giving(self._key):
-            source = Source(self._key, handles.handle(self._key), index)
+            source = Source(self._key, handles.handle(self._key), index, self.levels[index])
             return read_average(source, x / downsample, y / downsample, step, size, with_mask)
 
     def _check(self, x: float, y: float, width: int, height: int) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import tifffile
 
-from lsr_ext.wsi.backend import Facts, Level, Tile
-from lsr_ext.wsi.codecs import DECODERS, JPEG, RGB, YCBCR, Coding, decode
+from lsr_ext.wsi import native
+from lsr_ext.wsi.backend import Facts, Job, Level, Region, Tile, place_each
+from lsr_ext.wsi.codecs import DECODERS, JPEG, RGB, YCBCR, Coding, decode, jpeg_prefix
 from lsr_ext.wsi.directories import check_directories
 from lsr_ext.wsi.errors import CorruptSlideError, SlideError, UnsupportedSlideError
 from lsr_ext.wsi.resolution import aperio_mpp, ome_mpp, tiff_mpp
@@ -22,7 +24,6 @@ MAX_TILE_PIXELS = 2**24
 MAX_ASSOCIATED_PIXELS = 2**26
 _REDUCTIONS = (1, 2, 4, 8)  # what libjpeg does for nearly nothing
 _ASPECT_TOLERANCE = 0.01
-_RUN_GAP_BYTES = 16 * 1024
 
 
 class _TileTable(NamedTuple):
@@ -137,34 +138,56 @@ class TiffBackend:
             return (1,)
         return [r for r in _REDUCTIONS if coding.width % r == 0 and coding.height % r == 0]
 
-    def announce(self, level: int, tiles: Sequence[tuple[int, int]]) -> None:
-        table = self._tables[level]
-        start = end = 0
-        # Tiles side by side mostly follow each other in the file: one call for all of a run.
-        for column, row in tiles:
-            index = row * table.columns + column
-            offset, size = int(table.offsets[index]), int(table.sizes[index])
-            if size <= 0:
+    def decodes_windows(self, level: int) -> bool:
+        return self._tables[level].coding.compression == JPEG and native.is_available()
+
+    def place(self, level: int, reduction: int, jobs: Sequence[Job], region: Region) -> list[Tile | None]:
+        coding = self._tables[level].coding
+        if not self.decodes_windows(level):
+            return place_each(self, level, reduction, jobs, region)
+        shape = coding.height // reduction, coding.width // reduction, 3
+        out, stride = native.address(region.pixels), region.pixels.strides[0]
+        tiles, placed, parts = [], [], native.Parts()
+        for part, tile, keep in jobs:
+            column, row, top, left, y, x, height, width = part
+            offset = size = 0
+            if tile is None:
+                offset, size = self._bytes_of(level, column, row)
+                if size and keep:
+                    room = np.empty(shape, np.uint8)
+                    tile = Tile(room, None, native.address(room))
+            tiles.append(tile)
+            if tile is None and not size:
                 continue
-            if not 0 <= offset - end <= _RUN_GAP_BYTES:
-                self._read_ahead(start, end)
-                start = offset
-            end = offset + size
-        self._read_ahead(start, end)
+            address = 0 if tile is None else tile.address
+            place = out + y * stride + 3 * x
+            parts.add(offset, size, address, place, stride, top, top + height, left, left + width)
+            placed.append(part)
+            if region.inside is not None:
+                region.inside[y : y + height, x : x + width] = True
+        done, reason = native.place(self._file.descriptor, _native_coding(coding, reduction), parts)
+        if done < len(placed):
+            raise CorruptSlideError(f"{self._where(level, placed[done].column, placed[done].row)}: {reason}")
+        return tiles
 
-    def _read_ahead(self, start: int, end: int) -> None:
-        if end > start:
-            os.posix_fadvise(self._file.descriptor, start, end - start, os.POSIX_FADV_WILLNEED)
+    def _where(self, level: int, column: int, row: int) -> str:
+        return f"{self._path}, level {level}, tile ({column}, {row})"
 
-    def decode_tile(self, level: int, column: int, row: int, reduction: int) -> Tile | None:
+    def _bytes_of(self, level: int, column: int, row: int) -> tuple[int, int]:
+        """A tile's offset in the file and its size, 0 if there is none."""
         table = self._tables[level]
         index = row * table.columns + column
         offset, size = int(table.offsets[index]), int(table.sizes[index])
+        if size < 0:
+            where = self._where(level, column, row)
+            raise CorruptSlideError(f"{where}: expected it inside the file, which ends before offset {offset}")
+        return offset, size
+
+    def decode_tile(self, level: int, column: int, row: int, reduction: int) -> Tile | None:
+        offset, size = self._bytes_of(level, column, row)
         if size == 0:
             return None
-        where = f"{self._path}, level {level}, tile ({column}, {row})"
-        if size < 0:
-            raise CorruptSlideError(f"{where}: expected it inside the file, which ends before offset {offset}")
+        where = self._where(level, column, row)
         try:
             data = os.pread(self._file.descriptor, size, offset)
         except OSError as error:
@@ -172,7 +195,7 @@ class TiffBackend:
         if len(data) != size:
             raise CorruptSlideError(f"{where}: expected {size} bytes at {offset}, got {len(data)}")
         try:
-            return Tile(decode(data, table.coding, reduction), None)
+            return Tile(decode(data, self._tables[level].coding, reduction), None)
         except Exception as error:  # decoders raise all kinds of errors on damaged bytes
             raise CorruptSlideError(f"{where}: {error}") from error
 
@@ -190,6 +213,12 @@ class TiffBackend:
         if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
             raise UnsupportedSlideError(f"{self._path}: expected {name!r} in 8-bit RGB, got {pixels.shape}")
         return pixels
+
+
+@lru_cache(maxsize=64)
+def _native_coding(coding: Coding, reduction: int) -> native.NativeCoding:
+    prefix = jpeg_prefix(coding)
+    return native.NativeCoding(coding.width, coding.height, reduction, len(prefix), prefix)
 
 
 @contextmanager

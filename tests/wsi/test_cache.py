@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from lsr_ext.wsi.cache import Cache
+from lsr_ext.wsi.cache import AbandonedError, Cache, Keep
 
 
 def test_least_recently_used_goes_first():
@@ -78,11 +78,50 @@ def test_an_error_reaches_all_who_wait_and_is_not_kept():
     assert cache.get("key", lambda: "now") == "now"
 
 
-def test_once_means_kept_from_the_second_time_on():
+def read_once(cache, key, keep):
+    """What a reader does with a value that nobody else is making: how it came by it."""
+    claim = cache.claim({key: keep}, size=10)
+    if claim.mine:
+        cache.settle(claim.mine, {key: "0123456789"})
+    return "held" if claim.held else "kept" if claim.mine else "passed"
+
+
+def test_some_values_are_kept_from_the_second_time_on():
     cache = Cache(100, size=len)
-    assert cache.get_once("key", lambda: "first") == ("first", True)
-    assert cache.get_once("key", lambda: "second") == ("second", False)
-    assert cache.get_once("key", pytest.fail) == ("second", False)
+    assert [read_once(cache, "key", Keep.FROM_SECOND_TIME) for _ in range(3)] == ["passed", "kept", "held"]
+
+
+def test_no_more_is_remembered_than_could_be_held():
+    cache = Cache(100, size=len)
+    for key in range(11):
+        read_once(cache, key, Keep.FROM_SECOND_TIME)
+    assert read_once(cache, 0, Keep.FROM_SECOND_TIME) == "passed"
+    assert read_once(cache, 10, Keep.FROM_SECOND_TIME) == "kept"
+
+
+def test_values_are_kept_at_once_only_while_they_are_asked_for_again():
+    cache = Cache(100, size=len)
+    assert read_once(cache, "first", Keep.IF_IT_PAYS) == "kept"
+    for key in range(100):  # nothing comes twice
+        read_once(cache, key, Keep.IF_IT_PAYS)
+    assert read_once(cache, "another", Keep.IF_IT_PAYS) == "passed"
+    assert read_once(cache, "always", Keep.ALWAYS) == "kept"
+    for key in range(1000, 1020):  # everything comes thrice
+        for _ in range(3):
+            read_once(cache, key, Keep.IF_IT_PAYS)
+    assert read_once(cache, "new", Keep.IF_IT_PAYS) == "kept"
+
+
+def test_what_another_thread_makes_is_awaited_and_may_be_given_up():
+    cache = Cache(100, size=len)
+    first, second = (cache.claim({"a": Keep.ALWAYS, "b": Keep.ALWAYS}) for _ in range(2))
+    assert (list(first.mine), list(second.awaited)) == (["a", "b"], ["a", "b"])
+    cache.settle({"a": first.mine["a"]}, {"a": "value"})
+    assert second.awaited["a"].wait() == "value"
+    cache.abandon({"b": first.mine["b"]})
+    with pytest.raises(AbandonedError):
+        second.awaited["b"].wait()
+    assert list(cache.claim({"a": Keep.ALWAYS, "b": Keep.ALWAYS}).mine) == ["b"]
 
 
 def test_discarded_values_are_made_again():

@@ -125,9 +125,7 @@ def test_a_tile_of_another_size_is_refused_before_it_is_decoded(tmp_path):
     with jpeg.open("rb+") as file:
         file.seek(offset)
         file.write(small)
-    with pytest.raises(
-        CorruptSlideError, match=r"expected a tile of \(128, 128, 3\) bytes, got uint8 \(64, 64, 3\)"
-    ):
+    with pytest.raises(CorruptSlideError, match="expected a tile of 128 x 128 px, got 64 x 64"):
         open_slide(jpeg, backend="tiff").read(0, 0, 5, 5, level=0)
 
 

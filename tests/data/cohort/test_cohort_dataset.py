@@ -60,9 +60,10 @@ def test_items_are_the_blocks(cohort):
     np.testing.assert_array_equal(test[5]["image"], expected_image(manifest, manifest.rows_of("test")[5]))
 
 
+# Without an accelerator torch says that it pins nothing, and hands the batches on as they are.
+@pytest.mark.filterwarnings("ignore:'pin_memory' argument is set as true")
 @pytest.mark.parametrize("workers", [0, 2])
-@pytest.mark.parametrize("pin_memory", [False, pytest.param(True, marks=pytest.mark.skipif(
-    not torch.cuda.is_available(), reason="pinning needs CUDA"))])  # fmt: skip
+@pytest.mark.parametrize("pin_memory", [False, True])
 def test_batches_come_in_the_samplers_order(cohort, workers, pin_memory):
     dataset = CohortDataset(cohort)
     sampler = GroupedBatchSampler(dataset.labels, group_size=3, groups_per_batch=2)
@@ -71,11 +72,27 @@ def test_batches_come_in_the_samplers_order(cohort, workers, pin_memory):
         dataset, batch_sampler=sampler, num_workers=workers, collate_fn=dataset.collate, pin_memory=pin_memory
     )
     batches = list(loader)
+    assert all(batch["image"].is_pinned() == (pin_memory and torch.cuda.is_available()) for batch in batches)
     assert [batch["index"].tolist() for batch in batches] == order
     for batch in batches:
         np.testing.assert_array_equal(batch["label"], dataset.labels[batch["index"]])
         for image, index in zip(batch["image"], batch["index"], strict=True):
             np.testing.assert_array_equal(image, expected_image(dataset.source.manifest, int(index)))
+
+
+def test_all_tensors_of_a_batch_can_be_pinned(cohort):
+    dataset = CohortDataset(cohort)
+    items = dataset.__getitems__([3, 9])
+    for batch in (dataset.collate(items), dataset.collate([])):
+        assert type(batch) is dict
+        for tensor in batch.values():
+            assert type(tensor) is torch.Tensor
+            assert (tensor.device.type, tensor.layout) == ("cpu", torch.strided)
+            assert tensor.is_contiguous()
+            assert not tensor.requires_grad
+            # Of its own: pinning copies a whole storage.
+            assert tensor.untyped_storage().nbytes() == tensor.nbytes
+            assert not torch.cuda.is_available() or tensor.pin_memory().is_pinned()
 
 
 def test_the_reads_of_a_batch_are_ordered_and_repeats_read_once(cohort):
