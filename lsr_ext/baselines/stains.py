@@ -89,6 +89,18 @@ class StainSet:
         ids = {name: index for index, name in enumerate(self.classes, 1)}
         return np.array([ids.get(name, 0) for name in self.names], dtype=np.uint8)
 
+    def in_order(self, classes: Sequence[str]) -> StainSet:
+        """The same stains with their classes in this order, counterstains last.
+
+        Raises:
+            ValueError: other classes than these.
+        """
+        if sorted(classes) != sorted(self.classes):
+            raise ValueError(f"expected stains of the classes {tuple(classes)}, got {self.classes}")
+        names = (*classes, *self.counterstains)
+        rgb = self.rgb[[self.names.index(name) for name in names]]
+        return StainSet(names, rgb, self.background_rgb, self.counterstains)
+
     @classmethod
     def preset(cls, name: str) -> StainSet:
         """Stains known by name.

@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 def pseudo_masks(blocks: BlockCollection, stains: StainSet | None) -> list[np.ndarray]:
     """A map of class ids for each image, int64 (H, W): the surest pixels of the stains that a block is high in.
 
-    Blocks have a label "high" or "low" for each class but the first, the background; -1 = not labelled.
+    Blocks have a label "high" or "low" for each class but the first, the background; `stains` are those of these
+    classes. -1 = not labelled.
 
     Raises:
         ValueError: no stains or not those of the classes, or labels that are not per class.
@@ -24,15 +25,14 @@ def pseudo_masks(blocks: BlockCollection, stains: StainSet | None) -> list[np.nd
 
     if stains is None:
         raise ValueError("pseudo-labels need stains (data.stains), got none")
-    if tuple(stains.classes) != tuple(blocks.classes[1:]):
-        raise ValueError(f"expected stains of the classes {blocks.classes[1:]}, got {stains.classes}")
     if blocks.labels.ndim != 2:
         raise ValueError("pseudo-labels need a label for each class (data.high_share), got one for each block")
+    ordered = stains.in_order(blocks.classes[1:])
     masks = [np.full(image.shape[:2], -1, np.int64) for image in blocks.images]
     image_of = np.array([block.image for block in blocks.blocks])
     for image in np.unique(image_of):
         members = np.flatnonzero(image_of == image)
         masks[image] = pseudo_label_map(
-            blocks.images[image], [blocks.blocks[i] for i in members], blocks.labels[members, 1:], stains
+            blocks.images[image], [blocks.blocks[i] for i in members], blocks.labels[members, 1:], ordered
         )
     return masks

@@ -60,7 +60,9 @@ def prepare_data(config: RunConfig) -> PreparedData:
     """
     data = config.data
     prepared = _PREPARERS[type(data)](config)
-    return replace(prepared, stains=_read_stains(data)) if data.stains else prepared
+    if data.stains is None:
+        return prepared
+    return replace(prepared, stains=_read_stains(data).in_order(prepared.train.classes[1:]))
 
 
 def stained_image() -> tuple[np.ndarray, np.ndarray]:

@@ -135,3 +135,15 @@ def test_from_pixels():
         StainSet.from_pixels(image, {"dab": [(1, 1), (30, 2)]})
     with pytest.raises(ValueError, match="at least one pixel"):
         StainSet.from_pixels(image, {"dab": []})
+
+
+def test_classes_may_be_put_in_another_order():
+    stains = StainSet.preset("multiplex-haematoxylin")
+    order = ("CD8", "CD3", "CD16", "CD20", "CD4")
+    found = stains.in_order(order)
+    assert found.classes == order
+    assert found.counterstains == stains.counterstains
+    for name in stains.names:
+        assert np.array_equal(found.rgb[found.names.index(name)], stains.rgb[stains.names.index(name)])
+    with pytest.raises(ValueError, match="expected stains of the classes"):
+        stains.in_order(order[:4])
