@@ -92,6 +92,8 @@ def _serve(connection: Connection, threads: int, execute: Execute) -> None:
     """In the process: do runs until it is stopped."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
+    # Numba's parallel loops would otherwise give all of the process's OpenMP, torch included, every processor.
+    os.environ["NUMBA_NUM_THREADS"] = str(threads)
     logging.basicConfig(format="%(asctime)s %(message)s", stream=sys.stdout)
     logging.getLogger("lsr_ext").setLevel(logging.INFO)
     while True:
