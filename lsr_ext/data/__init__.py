@@ -3,7 +3,6 @@
 from lsr_ext.data.blocks import Block, block_fractions, cut_blocks
 from lsr_ext.data.collection import BlockCollection
 from lsr_ext.data.dataset import BlockDataset
-from lsr_ext.data.dots_from_masks import dots_from_instances, dots_from_masks
 from lsr_ext.data.folders import read_mask_pairs, read_resize_list
 from lsr_ext.data.images import list_images, read_colour_mask, read_image, read_mask
 from lsr_ext.data.labels import (
@@ -36,8 +35,6 @@ __all__ = [
     "block_fractions",
     "collate_blocks",
     "cut_blocks",
-    "dots_from_instances",
-    "dots_from_masks",
     "list_images",
     "low_resolution_map",
     "quantile_edges",

@@ -105,9 +105,10 @@ def _lock(output: Path) -> Iterator[None]:
     output.mkdir(parents=True, exist_ok=True)
     handle = os.open(output / ".experiment.lock", os.O_CREAT | os.O_RDWR, 0o644)
     try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ValueError(f"another experiment is at work in {output}") from error
         yield
-    except BlockingIOError as error:
-        raise ValueError(f"another experiment is at work in {output}") from error
     finally:
         os.close(handle)

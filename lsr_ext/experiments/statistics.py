@@ -43,8 +43,9 @@ def paired_difference(
 ) -> PairedDifference:
     """First minus second over the seeds that both have, with Student's t interval over seeds.
 
-    A seed sets the split of the images as well as the initial weights, and both rows share it, so what makes a
-    seed hard or easy cancels. With equal differences the interval has no width.
+    A seed sets the initial weights, the order and the noise of labels and, unless `data.split_seed` holds it, the
+    split of the images; both rows share it, so what makes a seed hard or easy cancels. With equal differences the
+    interval has no width.
 
     Args:
         first, second: seed -> score.

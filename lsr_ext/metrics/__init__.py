@@ -7,6 +7,7 @@ from lsr_ext.metrics.counts import macro
 from lsr_ext.metrics.dot_files import read_dots
 from lsr_ext.metrics.dot_set import DotSet
 from lsr_ext.metrics.dots import DotMatches, match_dots
+from lsr_ext.metrics.dots_from_masks import dots_from_instances, dots_from_masks
 from lsr_ext.metrics.map_files import open_label_map
 from lsr_ext.metrics.overlap import OverlapScores, overlap_scores
 from lsr_ext.metrics.raters import DotScores, RaterAgreement, rater_agreement, score_dots
@@ -24,6 +25,8 @@ __all__ = [
     "bootstrap_interval",
     "boundary_band",
     "boundary_iou",
+    "dots_from_instances",
+    "dots_from_masks",
     "fraction_calibration",
     "macro",
     "masked_scores",

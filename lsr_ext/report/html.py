@@ -91,7 +91,7 @@ def _draw_histograms(data: PreparedData, fractions: dict[str, np.ndarray]) -> li
 def _draw_regions(data: PreparedData, maps: dict[str, np.ndarray]) -> list[Figure]:
     """An overlay for each of a few held-out images, evenly spaced in the order of the folder."""
     blocks = data.test.blocks
-    images = stitch(blocks, cut_blocks_of(data.test, data.test.images))
+    images = stitch(blocks, cut_blocks_of(data.test, data.test.images)[..., :3])
     truths = {} if data.test.masks is None else stitch(blocks, cut_blocks_of(data.test, data.test.masks))
     stitched = {method: stitch(blocks, predicted) for method, predicted in maps.items()}
     keys = list(images)

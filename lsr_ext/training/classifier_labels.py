@@ -23,14 +23,16 @@ def label_by_classifier(
     config: RunConfig,
     images: Sequence[np.ndarray],
     masks: Sequence[np.ndarray],
+    groups: Sequence[str],
     train: Sequence[Block],
     test: Sequence[Block],
     foreground: int,
 ) -> tuple[Labels, dict[int, np.ndarray]]:
     """Bins of the largest probability among the patches of each block.
 
-    Two classifiers are trained, on either half of the training images, into `<output>/classifier`. A training
-    image is labelled by the one that has not seen it, held-out images by the mean of both.
+    Two classifiers are trained, on either half of the training images or patients (`groups`, one an image), into
+    `<output>/classifier`. A training image is labelled by the one that has not seen it, held-out images by the
+    mean of both.
 
     Returns:
         The labels, and the map that thresholds the patches' probabilities at 0.5 of each held-out image.
@@ -44,7 +46,7 @@ def label_by_classifier(
             f"expected blocks of a multiple of {config.data.classifier.merge} patches, "
             f"got a block_size_px of {config.data.block_size_px}"
         )
-    halves = _halves(sorted({block.image for block in train}), config.seed)
+    halves = _halves(sorted({block.image for block in train}), groups, config.seed)
     models = [_train(config, images, masks, half, patch_px, foreground, i) for i, half in enumerate(halves)]
     by_model = [_largest(model, images, train, patch_px) for model in models]
     saw_image = {image: i for i, half in enumerate(halves) for image in half}
@@ -54,11 +56,13 @@ def label_by_classifier(
     return label_by_bins(of_train, of_test, config.data.edges, None), maps
 
 
-def _halves(image_indices: list[int], seed: int) -> tuple[list[int], list[int]]:
-    if len(image_indices) < 2:
-        raise ValueError("labels by a classifier need two training images, one to train on for the other, got one")
-    order = np.random.default_rng(seed).permutation(image_indices).tolist()
-    return order[::2], order[1::2]
+def _halves(image_indices: list[int], groups: Sequence[str], seed: int) -> tuple[list[int], ...]:
+    """The training images parted in two, those of a patient together."""
+    distinct = sorted({groups[i] for i in image_indices})
+    if len(distinct) < 2:
+        raise ValueError("labels by a classifier need two training images or patients, one for the other, got one")
+    order = np.random.default_rng(seed).permutation(distinct).tolist()
+    return tuple([i for i in image_indices if groups[i] in order[side::2]] for side in (0, 1))
 
 
 def _train(

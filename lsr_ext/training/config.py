@@ -11,7 +11,7 @@ import yaml
 from pydantic import BaseModel, Field, ValidationError, field_validator, model_validator
 
 from lsr_ext.options import LossOptions
-from lsr_ext.training.data_config import Count, Data, LabelledImages, Section
+from lsr_ext.training.data_config import Count, Data, LabelledImages, LandCover, Section
 from lsr_ext.training.methods import METHODS, MethodName
 from lsr_ext.training.objective import JointTerms, Term
 from lsr_ext.training.presets import PRESETS
@@ -169,6 +169,10 @@ class RunConfig(Section):
             if pixels in ("all", "limited") and isinstance(self.data, LabelledImages):
                 raise ValueError(
                     f"methods: {name!r} needs pixel truth, and the source 'labels' has none to train on"
+                )
+            if pixels in ("limited", "pseudo") and isinstance(self.data, LandCover):
+                raise ValueError(
+                    f"methods: {name!r} cannot be had from the source 'land_cover', of labelled pixels"
                 )
             if pixels == "pseudo" and self.data.stains is None:
                 raise ValueError(f"methods: {name!r} needs data.stains for its pseudo-labels, got none")

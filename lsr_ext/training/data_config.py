@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Literal
@@ -37,6 +38,19 @@ class _Blocks(Section):
     patient: str | None = None
     foreground: str | None = None
     stains: str | dict[str, Colour | list[str]] | None = None
+
+    @model_validator(mode="after")
+    def _check_split(self) -> _Blocks:
+        if self.test_fraction + self.validation_fraction >= 1:
+            raise ValueError(
+                f"test_fraction and validation_fraction leave nothing to train on: {self.test_fraction} and "
+                f"{self.validation_fraction}"
+            )
+        try:
+            re.compile(self.patient or "")
+        except re.error as error:
+            raise ValueError(f"patient: no regular expression ({error}), got {self.patient!r}") from error
+        return self
 
 
 class _PixelTruth(_Blocks):
@@ -87,7 +101,7 @@ class ClassifierConfig(Section):
     depth: Literal[10, 18, 34] = 34
     input_px: Count = 224
     epochs: Count = 20
-    batch_size: Count = 32
+    batch_size: int = Field(32, ge=2, multiple_of=2)
     learning_rate: float = Field(1e-3, gt=0)
 
 
@@ -153,6 +167,13 @@ class LandCover(_Blocks):
     test: Path = Path("val_patches")
     tables: Path = Path("tables")
 
+    @model_validator(mode="after")
+    def _check_no_split(self) -> LandCover:
+        given = sorted({"validation_fraction", "split_seed", "patient"} & self.model_fields_set)
+        if given:
+            raise ValueError(f"{given[0]}: the folders train and test are the split of this source")
+        return self
+
 
 class LabelledImages(_Blocks):
     """A folder of images with a CSV of labels and a count distribution.
@@ -172,6 +193,12 @@ class LabelledImages(_Blocks):
     mask_suffix: str = ""
     dots: Path | None = None
     second_dots: Path | None = None
+
+    @model_validator(mode="after")
+    def _check_raters(self) -> LabelledImages:
+        if self.second_dots and not self.dots:
+            raise ValueError("second_dots, those of another rater, need dots")
+        return self
 
 
 Data = Annotated[

@@ -137,8 +137,13 @@ def _load_module(config: RunConfig, method: str, data: PreparedData) -> Segmenta
         raise FileNotFoundError(
             f"expected a checkpoint of method {method!r}, found none at {checkpoint}: train first"
         )
+    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    if content["global_step"] < config.training.steps:
+        raise ValueError(
+            f"{checkpoint} is of step {content['global_step']} of {config.training.steps}: train to the end first"
+        )
     module = build_module(config, method, data)
-    module.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["state_dict"])
+    module.load_state_dict(content["state_dict"])
     window = (config.data.block_size_px,) * 2
     module.inferer = SlidingWindowInferer(
         window, _WINDOWS_AT_ONCE, overlap=config.evaluation.overlap, mode="gaussian"

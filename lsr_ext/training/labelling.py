@@ -101,7 +101,8 @@ def estimate_distribution(
         ValueError: a label without a block.
     """
     sample = collection.subset(annotated)
-    fractions = guessed(sample.fractions(), noise_std, np.random.default_rng(seed))
+    # Other draws than those of the labels, which start from the seed itself.
+    fractions = guessed(sample.fractions(), noise_std, np.random.default_rng((seed, 1)))
     labels = sample.labels
     if labels.ndim == 1:
         return CountDistribution.from_table(fractions, labels, collection.classes, collection.label_names)

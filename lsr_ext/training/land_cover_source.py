@@ -29,6 +29,9 @@ def prepare_land_cover(config: RunConfig) -> PreparedData:
     tables = data.root / data.tables
     distribution = read_land_cover_tables(tables)
     train, test = (_read_patches(data.root / folder, tables) for folder in (data.train, data.test))
+    for name, patch in test.items():
+        if patch.mask.min() < 0:
+            raise ValueError(f"{data.root / data.test / name}: expected a class for every pixel that is scored")
     return PreparedData(
         _crops(train, data.block_size_px, distribution),
         _crops(test, data.block_size_px, distribution),

@@ -17,7 +17,9 @@ def low_resolution_maps(data: PreparedData) -> np.ndarray:
     """
     if data.low_resolution is not None:
         maps = [data.low_resolution.get(image) for image in range(len(data.test.images))]
-        return cut_blocks_of(data.test, maps).astype(np.uint8)
+        classes = cut_blocks_of(data.test, maps)
+        # Pixels whose label is unknown are of the commonest class.
+        return np.where(classes < 0, expected_area(data).argmax(), classes).astype(np.uint8)
     if len(data.train.classes) == 2 and data.train.labels.ndim == 1:
         labels = data.test.labels
         is_foreground = _foreground_labels(data)[labels] & (labels >= 0)
@@ -46,7 +48,8 @@ def expected_fractions(data: PreparedData, labels: np.ndarray | None = None) -> 
 def expected_area(data: PreparedData) -> np.ndarray:
     """The share of each class among all training pixels by their labels, (L,), of sum 1."""
     if data.patches is None:
-        fractions = expected_fractions(data, data.train.labels).mean(0)
+        known = (data.train.labels.reshape(len(data.train), -1) >= 0).any(1)
+        fractions = expected_fractions(data, data.train.labels[known]).mean(0)
     else:
         labels = np.concatenate([patch.labels[patch.labels >= 0] for patch in data.patches])
         fractions = data.distribution.mean.numpy()[labels].mean(0)

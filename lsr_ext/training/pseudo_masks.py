@@ -27,6 +27,8 @@ def pseudo_masks(blocks: BlockCollection, stains: StainSet | None) -> list[np.nd
         raise ValueError("pseudo-labels need stains (data.stains), got none")
     if blocks.labels.ndim != 2:
         raise ValueError("pseudo-labels need a label for each class (data.high_share), got one for each block")
+    if list(blocks.label_names) != ["low", "high"]:
+        raise ValueError(f"pseudo-labels need the labels low and high, in this order, got {blocks.label_names}")
     ordered = stains.in_order(blocks.classes[1:])
     masks = [np.full(image.shape[:2], -1, np.int64) for image in blocks.images]
     image_of = np.array([block.image for block in blocks.blocks])

@@ -42,8 +42,8 @@ def train(config: RunConfig) -> None:
         FileNotFoundError, ValueError: faulty data, or an output folder that holds another configuration's run.
     """
     check_output(config)
-    write_atomically(_settings_path(config), yaml.safe_dump(_settings(config), sort_keys=False).encode())
     data = prepare_data(config)
+    write_atomically(_settings_path(config), yaml.safe_dump(_settings(config), sort_keys=False).encode())
     for method in config.methods:
         _train_method(config, method, data)
 
@@ -71,6 +71,11 @@ def build_module(config: RunConfig, name: str, data: PreparedData) -> Segmentati
     loss = method.mode and LabelSuperResolutionLoss(
         data.distribution, mode=method.mode, **config.loss.model_dump()
     )
+    weights = config.joint.pixel_class_weights
+    if weights is not None and len(weights) != len(data.train.classes):
+        raise ValueError(
+            f"joint.pixel_class_weights: expected {len(data.train.classes)} weights, got {len(weights)}"
+        )
     network = SegmentationUNet(
         len(data.train.classes), in_channels=data.train.images[0].shape[2], **training.network.model_dump()
     )
@@ -84,7 +89,7 @@ def build_module(config: RunConfig, name: str, data: PreparedData) -> Segmentati
         group_size=training.group_size if method.is_grouped else None,
         decay_steps=training.steps if training.schedule == "cosine" else None,
         seed=config.seed,
-        pixel_loss=PixelLoss(config.joint.pixel_class_weights) if method.pixels else None,
+        pixel_loss=PixelLoss(weights) if method.pixels else None,
         joint=config.joint.build(),
     )
 

@@ -42,7 +42,7 @@ def score_raters(data: PreparedData) -> dict | None:
     raters = {rater: [dots[image] for image in images] for rater, dots in data.dots.items()}
     found = rater_agreement(raters, RATER_RADIUS_PX, tuple(data.cell_classes))
     per_class = {name: {"f1": _number(value)} for name, value in zip(found.classes, found.mean_f1, strict=True)}
-    return {"f1": _number(found.average), "per_class": per_class}
+    return dict.fromkeys(AREA_SCORES) | {"f1": _number(found.average), "per_class": per_class}
 
 
 def _area_scores(maps: np.ndarray, data: PreparedData, distance_px: float) -> dict[str, np.ndarray]:

@@ -171,7 +171,9 @@ def _label(
     if data.classifier is not None:
         from lsr_ext.training.classifier_labels import label_by_classifier
 
-        return label_by_classifier(config, truth.images, truth.masks, train, test, foreground)
+        return label_by_classifier(
+            config, truth.images, truth.masks, _groups(config, truth.names), train, test, foreground
+        )
     rng = np.random.default_rng(config.seed)
     fractions = [
         guessed(block_fractions(truth.masks, side, len(truth.classes)), data.noise_std, rng)
@@ -183,7 +185,7 @@ def _label(
 
 
 def _dots_of_masks(test: BlockCollection) -> dict[int, DotSet]:
-    from lsr_ext.data import dots_from_masks
+    from lsr_ext.metrics import dots_from_masks
 
     return {
         index: dots_from_masks(test.masks[index], test.classes) for index in {block.image for block in test.blocks}
@@ -263,7 +265,7 @@ def _split(
         if data.validation_fraction:
             raise ValueError("data.validation_fraction needs several images, got one")
         return split_by_position(blocks, sizes[0], data.test_fraction)
-    groups = names if data.patient is None else [_patient(name, data.patient) for name in names]
+    groups = _groups(config, names)
     rest, test = split_by_image(blocks, data.test_fraction, seed, groups)
     if not data.validation_fraction:
         return rest, test
@@ -272,9 +274,17 @@ def _split(
     return rest[train], test if config.evaluation.part == "test" else rest[validation]
 
 
+def _groups(config: RunConfig, names: Sequence[str]) -> list[str]:
+    """What stays on one side of a split: each image's patient, or the image itself."""
+    pattern = config.data.patient
+    return list(names) if pattern is None else [_patient(name, pattern) for name in names]
+
+
 def _patient(name: str, pattern: str) -> str:
     found = re.search(pattern, name)
-    return found.group() if found else name
+    if not found:
+        raise ValueError(f"data.patient: {pattern!r} is nowhere in the name {name!r}")
+    return found.group()
 
 
 _PREPARERS = {

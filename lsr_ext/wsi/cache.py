@@ -177,6 +177,8 @@ class Cache:
                 self._held -= self._values.pop(key).size
             for key in [key for key in self._seen if matches(key)]:
                 del self._seen[key]
+            for key in [key for key in self._being_made if matches(key)]:
+                del self._being_made[key]  # handed out when made, and not kept
 
     @property
     def budget(self) -> int:

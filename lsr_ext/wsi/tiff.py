@@ -22,6 +22,7 @@ from lsr_ext.wsi.resolution import aperio_mpp, ome_mpp, tiff_mpp
 WHITE = (255, 255, 255)
 MAX_TILE_PIXELS = 2**24
 MAX_ASSOCIATED_PIXELS = 2**26
+_MOST_OVERHEAD_BYTES = 2**16  # a tile's headers and tables
 _REDUCTIONS = (1, 2, 4, 8)  # what libjpeg does for nearly nothing
 _ASPECT_TOLERANCE = 0.01
 
@@ -109,7 +110,9 @@ class TiffBackend:
                 f"{self._path}, page {page.index}: expected {columns * rows} tiles, got {len(offsets)} offsets "
                 f"and {len(sizes)} sizes"
             )
-        outside = (offsets < 0) | (sizes < 0) | (offsets + sizes > file_bytes)
+        # A damaged size must not decide how much memory is taken: no coding doubles what it codes.
+        most = _MOST_OVERHEAD_BYTES + 2 * 3 * page.tilewidth * page.tilelength
+        outside = (offsets < 0) | (sizes < 0) | (sizes > most) | (offsets + sizes > file_bytes)
         sizes[outside] = -1  # told when such a tile is asked for: the others may be whole
         sizes[offsets == 0] = 0
         return _TileTable(offsets, sizes, columns, coding)

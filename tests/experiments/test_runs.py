@@ -28,12 +28,17 @@ def test_a_failed_run_has_no_record(tmp_path):
     assert load_record(run) is None
 
 
-def test_a_run_may_be_moved_with_its_data(tmp_path):
+def test_a_run_may_be_moved(tmp_path):
     path = write_masks_run(tmp_path)
     do_run(plan_one(path), lambda run: SCORES)
     (tmp_path / "run").rename(tmp_path / "moved")
-    other = tmp_path / "elsewhere"
-    assert load_record(plan_one(path, **{"output": tmp_path / "moved", "data.root": other})) is not None
+    assert load_record(plan_one(path, output=tmp_path / "moved")) is not None
+
+
+def test_a_run_is_of_its_data(tmp_path):
+    path = write_masks_run(tmp_path)
+    do_run(plan_one(path), lambda run: SCORES)
+    assert load_record(plan_one(path, **{"data.root": tmp_path / "elsewhere"})) is None
 
 
 @pytest.mark.parametrize("key", ["training.steps", "evaluation.boundary_distance_px", "data.bins"])

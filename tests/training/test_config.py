@@ -1,4 +1,5 @@
 import pytest
+import yaml
 from tiny_runs import write_labels_run, write_masks_run
 
 from lsr_ext.training import load_config
@@ -20,6 +21,10 @@ def test_defaults_follow_what_trains(tmp_path):
         ({"data": {"edges": [0.5]}}, "expected one of edges, bins and high_share, got edges and bins"),
         ({"data": {"bins": None, "edges": [0.5, 0.2]}}, "edges must increase"),
         ({"data": {"source": "tiles"}}, "data: .*'tiles'"),
+        ({"data": {"validation_fraction": 0.7}}, "leave nothing to train on: 0.4 and 0.7"),
+        ({"data": {"patient": "("}}, "patient: no regular expression"),
+        ({"methods": ["high_res"]}, r"'high_res' needs data\.stains"),
+        ({"evaluation": {"part": "validation"}}, r"needs data\.validation_fraction above 0"),
         ({"loss": {"form": "exact"}}, "loss: .*form must be one of"),
         ({"methods": ["intra", "intra"]}, "each method may be named once"),
         ({"methods": ["semi"]}, r"methods\.0: .*got 'semi'"),
@@ -36,6 +41,22 @@ def test_faults_are_told_with_file_and_key(tmp_path, sections, message):
 def test_supervision_needs_pixel_truth(tmp_path):
     with pytest.raises(ValueError, match="'supervised' needs pixel truth"):
         load_config(write_labels_run(tmp_path, methods=["supervised"]))
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        ("methods: [limited]", "'limited' cannot be had from the source 'land_cover'"),
+        ("data: {validation_fraction: 0.2}", "validation_fraction: the folders train and test are the split"),
+    ],
+)
+def test_land_cover_has_labelled_pixels_and_a_split_of_its_own(tmp_path, more, message):
+    base = {"output": "x", "data": {"source": "land_cover", "block_size_px": 64}}
+    extra = yaml.safe_load(more)
+    data = base["data"] | extra.pop("data", {})
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(base | extra | {"data": data}))
+    with pytest.raises(ValueError, match=message):
+        load_config(tmp_path / "run.yaml")
 
 
 def test_missing_and_unreadable_files(tmp_path):

@@ -44,6 +44,15 @@ def test_evaluation_before_training_says_what_to_do(tmp_path):
         evaluate(load_config(write_masks_run(tmp_path)))
 
 
+def test_a_method_that_is_not_trained_to_the_end_has_no_scores(tmp_path):
+    path = write_masks_run(tmp_path)
+    train(load_config(path))
+    longer = load_config(path, {"training.steps": 5})
+    (tmp_path / "run/config.yaml").unlink()
+    with pytest.raises(ValueError, match="is of step 4 of 5: train to the end first"):
+        evaluate(longer)
+
+
 def test_the_truth_scores_one(data):
     truth = np.stack([block.cut(data.test.masks[block.image]) for block in data.test.blocks])
     assert set(score_maps(truth, data, EVALUATION).values()) == {1.0}

@@ -43,6 +43,7 @@ def cell(columns):
     [
         ({}, None, "need stains"),
         ({"classes": ["ground", "red", "green"]}, STAINS, "stains of the classes"),
+        ({"label_names": ["high", "low"]}, STAINS, "labels low and high, in this order"),
         ({"labels": np.array([0, 1])}, STAINS, "a label for each class"),
     ],
 )

@@ -142,6 +142,8 @@ def test_images_of_a_patient_stay_together(tmp_path):
     patients = [{data.train.names[i][:2] for i in images_of(side.blocks)} for side in (data.train, data.test)]
     assert sorted(map(len, patients)) == [1, 1]
     assert patients[0] != patients[1]
+    with pytest.raises(ValueError, match="'q' is nowhere in the name 'p0-disc0.png'"):
+        prepare_data(load_config(path, {"data.patient": "q"}))
 
 
 def test_simulated_fields_have_labels_per_class_and_dots(tmp_path):

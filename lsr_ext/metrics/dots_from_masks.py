@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.ndimage import center_of_mass, label
 
-if TYPE_CHECKING:
-    from lsr_ext.metrics import DotSet
+from lsr_ext.metrics.dot_set import DotSet
 
 
 def dots_from_masks(
@@ -34,8 +32,6 @@ def dots_from_masks(
         TypeError: a mask that is not integer.
         ValueError: a mask that is not (H, W), no classes, two of one id, or an area below 1.
     """
-    from lsr_ext.metrics import DotSet
-
     _check_map(mask, "mask")
     if min_area_px < 1:
         raise ValueError(f"expected a min_area_px of at least 1, got {min_area_px}")
@@ -68,8 +64,6 @@ def dots_from_instances(
         TypeError: maps that are not integer.
         ValueError: maps that are not (H, W) of one size, negative instance ids, no classes or two of one id.
     """
-    from lsr_ext.metrics import DotSet
-
     _check_map(instances, "instances")
     _check_map(class_map, "class_map")
     if instances.shape != class_map.shape:

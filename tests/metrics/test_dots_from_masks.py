@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from skimage.measure import label, regionprops_table
 
-from lsr_ext.data import dots_from_instances, dots_from_masks, read_colour_mask, read_mask
+from lsr_ext.data import read_colour_mask, read_mask
 from lsr_ext.data.simulate import simulate_field
-from lsr_ext.metrics import DotSet, read_dots, score_cells
+from lsr_ext.metrics import DotSet, dots_from_instances, dots_from_masks, read_dots, score_cells
 
 DATA = Path(__file__).parents[2].parent / "shared" / "data"
 KI67, MIF = DATA / "ihc_ki67_deepliif", DATA / "mif_lung_akoya"
