@@ -30,9 +30,10 @@ SERVER = """
 import os, sys
 import lsr_ext.data.cohort
 from lsr_ext.cli_cohort import app
-from lsr_ext.wsi.resample import Placement, area_part
+from lsr_ext.wsi.resample import Placement, add_area
 import numpy as np
-area_part(np.zeros((2, 2, 3), np.uint8), Placement(0.0, 0.0, 1.0, 1.0), (0, 2, 0, 2), (2, 2))  # loads the kernel
+out, pixels = np.zeros((2, 2, 3), np.float32), np.zeros((2, 2, 3), np.uint8)
+add_area(out, 0, pixels, Placement(0.0, 0.0, 1.0, 1.0))  # loads the kernel
 print("ready", flush=True)
 for line in sys.stdin:
     child = os.fork()
