@@ -16,6 +16,8 @@ def read_curves(folder: Path) -> dict[str, np.ndarray]:
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0}).Reload()
     curves = {}
     for name in events.Tags()["scalars"]:
-        by_step = {event.step: event.value for event in events.Scalars(name)}
+        # Files of one second come in the order of their names, in which 10 is before 9.
+        in_time = sorted(events.Scalars(name), key=lambda event: event.wall_time)
+        by_step = {event.step: event.value for event in in_time}
         curves[name] = np.array(sorted(by_step.items()))
     return curves
