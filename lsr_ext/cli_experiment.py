@@ -12,6 +12,7 @@ from rich.markdown import Markdown
 
 from lsr_ext import experiments
 
+Part = Enum("Part", {name: name for name in ("test", "validation")}, type=str)
 TableName = Enum("TableName", {name: name for name in experiments.TABLES}, type=str)
 
 
@@ -23,6 +24,9 @@ def experiment_command(
     seeds: Annotated[int, typer.Option(min=1, help="Runs per row; they count up from seed.")] = 5,
     workers: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 2,
     steps: Annotated[int | None, typer.Option(help="In place of training.steps.")] = None,
+    part: Annotated[
+        Part | None, typer.Option(help="Held-out part to score: to choose among settings, take validation.")
+    ] = None,
     rows: Annotated[
         list[str] | None, typer.Option("--row", metavar="NAME", help="Only this row or family; repeat it.")
     ] = None,
@@ -32,6 +36,7 @@ def experiment_command(
     if rows:
         chosen = chosen.select(rows)
     given: dict[str, Any] = {"data.root": data, "output": output, "training.steps": steps}
+    given["evaluation.part"] = part and part.value
     overrides = {key: value for key, value in given.items() if value is not None}
     results = experiments.run_experiment(chosen, config, overrides, seeds=seeds, workers=workers)
     page = results.plan.config.output / f"{chosen.name}.md"

@@ -1,6 +1,7 @@
 """From images and block labels to batches: blocks, labels, splits, a dataset and a grouped sampler."""
 
 from lsr_ext.data.blocks import Block, block_fractions, cut_blocks
+from lsr_ext.data.cell_tables import classes_of_cells, read_cell_table
 from lsr_ext.data.collection import BlockCollection
 from lsr_ext.data.dataset import BlockDataset
 from lsr_ext.data.folders import read_mask_pairs, read_resize_list
@@ -33,12 +34,14 @@ __all__ = [
     "LandCoverPatch",
     "add_label_noise",
     "block_fractions",
+    "classes_of_cells",
     "collate_blocks",
     "cut_blocks",
     "list_images",
     "low_resolution_map",
     "quantile_edges",
     "quantise_fractions",
+    "read_cell_table",
     "read_colour_mask",
     "read_image",
     "read_label_table",

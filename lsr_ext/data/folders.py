@@ -1,6 +1,6 @@
 """Folders of images with their pixel masks, brought to one magnification."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ def read_mask_pairs(
     mask_colours: Mapping[int, Colour | Sequence[Colour]] | None = None,
     colour_tolerance: int = 0,
     instance_masks: bool = True,
+    classes_of: Callable[[str, np.ndarray], np.ndarray] | None = None,
     resize: Mapping[str, int] | None = None,
     downscale: int = 1,
 ) -> tuple[list[np.ndarray], list[np.ndarray], list[str]]:
@@ -35,6 +36,8 @@ def read_mask_pairs(
             `read_colour_mask` takes them. None: masks hold ids.
         instance_masks: masks hold instance ids, and every id above 0 becomes class 1; False: class ids. Painted
             masks hold classes either way.
+        classes_of: from the name and the instance ids of a mask to its class ids, where a class stands elsewhere
+            for each instance; None: every id above 0 is class 1.
         resize: image file name -> the factor that would enlarge it to the magnification of the
             others; a file that is not named has factor 1.
         downscale: the factor by which images of factor 1 are reduced. An image of factor f is reduced
@@ -57,13 +60,14 @@ def read_mask_pairs(
     if unknown:
         raise ValueError(f"resize names {unknown[0]!r}, which is no image of {image_folder}")
     images, masks = [], []
+    classes_of = classes_of or (lambda _, instances: instances > 0)
     for image_path, mask_path in pairs:
         image = read_image(image_path)
         if mask_colours is not None:
             mask = read_colour_mask(mask_path, mask_colours, tolerance=colour_tolerance)
         else:
             mask = read_mask(mask_path, page=mask_page)
-            mask = mask > 0 if instance_masks else mask
+            mask = classes_of(image_path.stem.removesuffix(image_suffix), mask) if instance_masks else mask
         _check_pair(image, mask, image_path, mask_path)
         factor = _reduction(downscale, resize.get(image_path.name, 1), image_path)
         images.append(reduce_image(image, factor))

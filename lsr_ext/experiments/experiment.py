@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import io
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +19,7 @@ from lsr_ext.experiments.runs import Execute, execute_run, load_record
 from lsr_ext.experiments.summary import Results, collect_results
 from lsr_ext.experiments.tables import Table
 from lsr_ext.experiments.workers import LOG_NAME, carry_out
-from lsr_ext.files import write_atomically
+from lsr_ext.files import locked, write_atomically
 
 
 def run_experiment(
@@ -52,7 +50,9 @@ def run_experiment(
             folder; or the data have none of the table's scores, which is told after the first run.
     """
     plan = plan_runs(table, Path(config), overrides or {}, seeds)
-    with _lock(plan.config.output):
+    output = plan.config.output
+    # Rows of different tables share runs, which two experiments must not both write.
+    with locked(output / ".experiment.lock", f"another experiment is at work in {output}"):
         return _carry_out(plan, workers, execute)
 
 
@@ -97,18 +97,3 @@ def _write(results: Results) -> None:
 def _progress() -> Progress:
     columns: Sequence = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     return Progress(*columns, console=Console(stderr=True))
-
-
-@contextmanager
-def _lock(output: Path) -> Iterator[None]:
-    """Hold the output folder: rows of different tables share runs, which two experiments must not both write."""
-    output.mkdir(parents=True, exist_ok=True)
-    handle = os.open(output / ".experiment.lock", os.O_CREAT | os.O_RDWR, 0o644)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ValueError(f"another experiment is at work in {output}") from error
-        yield
-    finally:
-        os.close(handle)

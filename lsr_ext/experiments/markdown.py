@@ -19,7 +19,9 @@ def write_markdown(results: Results) -> str:
         f"# {table.title}",
         "",
         f"Mean ± standard deviation over {seeds} seed{'s' * (seeds != 1)}; n is how many are done. "
-        "Columns (paper) are the published figures, of other data and another network.",
+        "Columns (paper) are the published figures, of other data and another network."
+        + " Scores are of the validation part."
+        * (results.plan.config.evaluation.part == "validation"),
     ]
     whole = [key for key in results.scores if key in table.scores]
     parts = [key for key in results.scores if key not in table.scores]

@@ -70,7 +70,8 @@ def plan_runs(table: Table, path: Path, overrides: Mapping[str, Any], seeds: int
 
     Args:
         table: the rows.
-        path: of the configuration; its methods are not looked at.
+        path: of the configuration; its methods are not looked at. Scores of the validation part have a folder of
+            their own in its output.
         overrides: dotted keys and values for all runs, as of the command line.
         seeds: how many; the first is the configuration's own.
 
@@ -78,6 +79,8 @@ def plan_runs(table: Table, path: Path, overrides: Mapping[str, Any], seeds: int
         FileNotFoundError, ValueError: a faulty configuration, or one that gives no row to train.
     """
     config = load_config(path, overrides)
+    if config.evaluation.part != "test":
+        config = config.model_copy(update={"output": config.output / config.evaluation.part})
     plain = config.model_dump(mode="json")
     by_row, left_out = {}, {}
     all_seeds = tuple(range(config.seed, config.seed + seeds))
@@ -88,7 +91,8 @@ def plan_runs(table: Table, path: Path, overrides: Mapping[str, Any], seeds: int
             # Only what differs from the configuration names a run, so that rows and tables share equal runs.
             changes = {key: value for key, value in row.overrides.items() if _get(plain, key) != value}
             folder = config.output / "runs" / _folder_name(row.method, changes) / f"seed{seed}"
-            own = {"methods": [row.method], "seed": seed, "output": folder}
+            shared = config.output / "shared" / f"seed{seed}"
+            own = {"methods": [row.method], "seed": seed, "output": folder, "shared": shared}
             try:
                 run_config = load_config(path, {**overrides, **changes, **own})
             except ValueError as error:

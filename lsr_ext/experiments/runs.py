@@ -65,7 +65,7 @@ def load_record(run: Run) -> dict[str, Any] | None:
 
 def _identity(run: Run) -> dict[str, Any]:
     """What the scores depend on: runs and data may be moved."""
-    content = run.config.model_dump(mode="json", exclude={"output"})
+    content = run.config.model_dump(mode="json", exclude={"output", "shared"})
     return orjson.loads(orjson.dumps(content))
 
 

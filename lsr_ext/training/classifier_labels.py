@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from lsr_ext.baselines.patch_classifier import (
 )
 from lsr_ext.baselines.patch_training import PatchDataset, label_patches, train_patch_classifier
 from lsr_ext.data import Block
+from lsr_ext.files import locked
 from lsr_ext.training.config import RunConfig
 from lsr_ext.training.labelling import Labels, label_by_bins
 
@@ -31,8 +33,8 @@ def label_by_classifier(
     """Bins of the largest probability among the patches of each block.
 
     Two classifiers are trained, on either half of the training images or patients (`groups`, one an image), into
-    `<output>/classifier`. A training image is labelled by the one that has not seen it, held-out images by the
-    mean of both.
+    `classifier` in the run's shared folder, unless another run has. A training image is labelled by the one that
+    has not seen it, held-out images by the mean of both.
 
     Returns:
         The labels, and the map that thresholds the patches' probabilities at 0.5 of each held-out image.
@@ -47,7 +49,12 @@ def label_by_classifier(
             f"got a block_size_px of {config.data.block_size_px}"
         )
     halves = _halves(sorted({block.image for block in train}), groups, config.seed)
-    models = [_train(config, images, masks, half, patch_px, foreground, i) for i, half in enumerate(halves)]
+    folder = (config.shared or config.output) / "classifier"
+    with locked(folder / ".lock"):
+        models = [
+            _train(config, folder / f"half{i}", images, masks, half, patch_px, foreground)
+            for i, half in enumerate(halves)
+        ]
     by_model = [_largest(model, images, train, patch_px) for model in models]
     saw_image = {image: i for i, half in enumerate(halves) for image in half}
     of_train = np.array([by_model[1 - saw_image[block.image]][k] for k, block in enumerate(train)])
@@ -67,12 +74,12 @@ def _halves(image_indices: list[int], groups: Sequence[str], seed: int) -> tuple
 
 def _train(
     config: RunConfig,
+    folder: Path,
     images: Sequence[np.ndarray],
     masks: Sequence[np.ndarray],
     half: Sequence[int],
     patch_px: int,
     foreground: int,
-    number: int,
 ) -> PatchClassifier:
     given = config.data.classifier
     patches = label_patches(
@@ -85,7 +92,6 @@ def _train(
     )
     settings = ClassifierSettings(patch_px, seed=config.seed, **given.model_dump(exclude={"merge", "threshold"}))
     dataset = PatchDataset(patches, given.input_px)
-    folder = config.output / "classifier" / f"half{number}"
     return train_patch_classifier(
         dataset, patches.labels, folder, settings, accelerator=config.training.accelerator
     )

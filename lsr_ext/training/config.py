@@ -137,10 +137,15 @@ class EvaluationConfig(Section):
 
 
 class RunConfig(Section):
-    """A whole run: its data, the methods to train, and the folder for what comes of it."""
+    """A whole run: its data, the methods to train, and the folder for what comes of it.
+
+    In the folder `shared` (None: `output`) lies what runs of one seed on the same data may have in common, such as
+    the patch classifier of their labels.
+    """
 
     preset: Literal["ihc", "brca"] | None = None
     output: Path
+    shared: Path | None = None
     seed: int = Field(0, ge=0, lt=2**32)
     data: Data
     methods: list[MethodName] = Field(["intra", "inter", "intra+inter"], min_length=1)

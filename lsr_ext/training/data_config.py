@@ -116,7 +116,9 @@ class MaskFolders(_PixelTruth):
 
     `resize_list` is the name of a file in each image folder, see `lsr_ext.data.read_resize_list`; `image_suffix`,
     `mask_suffix`, `mask_page`, `mask_colours` (class -> colours) and `colour_tolerance` are as for
-    `lsr_ext.data.read_mask_pairs`.
+    `lsr_ext.data.read_mask_pairs`. With `cells_suffix`, masks hold ids of cells, and the table
+    `<name><cells_suffix>` beside the mask says in `cell_class_column` which class each `cell_id` is of; cells of
+    no class of `classes` are background, the first. Their centres are then the dots.
     """
 
     source: Literal["masks"]
@@ -128,6 +130,8 @@ class MaskFolders(_PixelTruth):
     mask_colours: dict[str, list[Colour]] | None = None
     colour_tolerance: int = Field(0, ge=0)
     instance_masks: bool = True
+    cells_suffix: str | None = None
+    cell_class_column: str = "class"
     resize_list: str | None = None
     downscale: Count = 1
     classes: list[str] = Field(["background", "foreground"], min_length=2)
@@ -136,6 +140,10 @@ class MaskFolders(_PixelTruth):
     def _check_folders(self) -> MaskFolders:
         if self.masks is not None and len(self.masks) != len(self.images):
             raise ValueError(f"expected a mask folder per image folder, got {len(self.masks)}")
+        if self.cells_suffix is not None and (self.mask_colours is not None or not self.instance_masks):
+            raise ValueError(
+                "cells_suffix needs masks of cell ids: neither mask_colours nor instance_masks: false"
+            )
         unknown = sorted(set(self.mask_colours or {}) - set(self.classes))
         if unknown:
             raise ValueError(f"mask_colours names {unknown[0]!r}, which is none of the classes {self.classes}")

@@ -171,4 +171,4 @@ def _settings_path(config: RunConfig) -> Path:
 
 def _settings(config: RunConfig) -> dict:
     """What the weights depend on: a run may be moved, given more methods or scored otherwise."""
-    return config.model_dump(mode="json", exclude={"output", "methods", "evaluation"})
+    return config.model_dump(mode="json", exclude={"output", "shared", "methods", "evaluation"})

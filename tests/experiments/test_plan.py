@@ -16,6 +16,20 @@ def test_each_row_and_seed_is_a_run_of_one_method(tmp_path):
     assert (run.config.methods, run.config.seed, run.config.training.steps) == (["inter"], 4, 7)
 
 
+def test_runs_of_a_seed_share_a_folder(tmp_path):
+    plan = plan_runs(TABLES["table4"], write_masks_run(tmp_path), {}, seeds=2)
+    assert {(run.config.seed, run.config.shared) for run in plan.runs} == {
+        (seed, tmp_path / "run" / "shared" / f"seed{seed}") for seed in (0, 1)
+    }
+
+
+def test_scores_of_the_validation_part_have_their_own_folder(tmp_path):
+    path = write_masks_run(tmp_path, data={"validation_fraction": 0.2})
+    plan = plan_runs(TABLES["table4"], path, {"evaluation.part": "validation"}, seeds=1)
+    assert plan.config.output == tmp_path / "run" / "validation"
+    assert all(run.folder.is_relative_to(tmp_path / "run" / "validation" / "runs") for run in plan.runs)
+
+
 def test_the_first_seed_comes_before_the_second(tmp_path):
     plan = plan_runs(TABLES["table4"], write_masks_run(tmp_path), {}, seeds=2)
     assert [run.config.seed for run in plan.runs] == [0] * 4 + [1] * 4

@@ -36,6 +36,16 @@ def test_the_same_call_gives_the_same_labels(tmp_path):
     assert np.array_equal(first.train.labels, second.train.labels)
 
 
+def test_runs_of_one_seed_share_the_classifier(tmp_path):
+    first = discs(tmp_path).model_copy(update={"shared": tmp_path / "shared", "output": tmp_path / "first"})
+    labels = prepare_data(first).train.labels
+    found = {path: path.stat().st_mtime_ns for path in (tmp_path / "shared").rglob("classifier.ckpt")}
+    assert len(found) == 2 and not first.output.exists()
+    second = first.model_copy(update={"output": tmp_path / "second"})
+    assert np.array_equal(prepare_data(second).train.labels, labels)
+    assert found == {path: path.stat().st_mtime_ns for path in (tmp_path / "shared").rglob("classifier.ckpt")}
+
+
 def test_blocks_must_be_whole_patches(tmp_path):
     with pytest.raises(ValueError, match="a multiple of 3 patches, got a block_size_px of 20"):
         prepare_data(discs(tmp_path, classifier=CLASSIFIER | {"merge": 3}))

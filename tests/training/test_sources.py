@@ -184,3 +184,39 @@ def test_painted_masks_give_cells_of_two_kinds():
     published = {"22_2": [10, 130], "34_3": [22, 79], "6_2": [22, 24], "799_2": [1, 63]}
     assert counts == {name: published[name] for name in counts}
     assert len(counts) == 2
+
+
+def test_cells_have_the_classes_of_their_tables(tmp_path):
+    # Cells of 4 x 4 pixels, ids 1 to 100 in rows, of which every fourth is an "a" and every fifth a "b".
+    cells = np.kron(np.arange(1, 101).reshape(10, 10), np.ones((4, 4), np.uint8))
+    for name in ("disc0", "disc1", "disc2", "disc3", "disc4"):
+        rows = [f"{i},{'a' if i % 4 == 0 else 'b' if i % 5 == 0 else 'other'}" for i in range(1, 101)]
+        (tmp_path / f"{name}_cells.csv").write_text("\n".join(["cell_id,kind", *rows]))
+    given = {"cells_suffix": "_cells.csv", "cell_class_column": "kind", "classes": ["ground", "a", "b"]}
+    given |= {
+        "bins": None,
+        "high_share": 0.5,
+        "noise_std": 0.05,
+        "cells": True,
+        "downscale": 2,
+        "block_size_px": 5,
+    }
+    path = write_masks_run(tmp_path, data=given)
+    for mask in tmp_path.glob("*_mask.png"):
+        Image.fromarray(cells.astype(np.uint8)).save(mask)
+    data = prepare_data(load_config(path))
+    expected = np.array([[1 if i % 4 == 0 else 2 if i % 5 == 0 else 0 for i in range(1, 101)]]).reshape(10, 10)
+    for mask in data.test.masks:
+        np.testing.assert_array_equal(mask[::2, ::2], expected)
+    dots = next(iter(data.dots["truth"].values()))
+    # Cell 4 is of columns 12 to 15 at full size, so its centre is at (14, 2) there, and at (7, 1) at half.
+    assert sorted(zip(dots.rows.tolist(), dots.classes.tolist(), dots.xy.tolist(), strict=True))[:2] == [
+        (4, "a", [7.0, 1.0]),
+        (5, "b", [9.0, 1.0]),
+    ]
+    assert len(dots) == 25 + 15
+
+
+def test_tables_of_cells_need_masks_of_cells(tmp_path):
+    with pytest.raises(ValueError, match="cells_suffix needs masks of cell ids"):
+        load_config(write_masks_run(tmp_path, data={"cells_suffix": "_cells.csv", "instance_masks": False}))

@@ -1,0 +1,66 @@
+"""Tables of cells: from a map of cell ids to a map of classes, by what a table says that each cell is."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+
+def read_cell_table(path: str | Path, id_column: str = "cell_id", class_column: str = "class") -> dict[int, str]:
+    """Read which class each cell is of, as cell segmentation software exports it.
+
+    Args:
+        path: CSV with a header and a row for each cell; columns beside the two are passed over.
+        id_column: the cell's id in the mask, a whole number above 0.
+        class_column: the name of its class.
+
+    Returns:
+        id -> class.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: no such column, a row without them, an id that is no whole number above 0, or one that comes
+            twice; the message names file and line.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a table of cells, found none at {path}")
+    found: dict[int, str] = {}
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        try:
+            missing = {id_column, class_column} - set(reader.fieldnames or ())
+            if missing:
+                raise ValueError(f"{path}: expected a column {min(missing)!r}, got {reader.fieldnames or []}")
+            for row in reader:
+                cell, name = row[id_column] or "", row[class_column]
+                if not cell.isdecimal() or not int(cell) or not name:
+                    raise ValueError(
+                        f"{path}, line {reader.line_num}: expected an id above 0 and a class, "
+                        f"got {cell!r}, {name!r}"
+                    )
+                if int(cell) in found:
+                    raise ValueError(f"{path}, line {reader.line_num}: cell {cell} comes twice")
+                found[int(cell)] = name
+        except (csv.Error, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: not a readable CSV table ({error})") from error
+    return found
+
+
+def classes_of_cells(cells: np.ndarray, table: Mapping[int, str], class_ids: Mapping[str, int]) -> np.ndarray:
+    """A map of classes from a map of cells.
+
+    Args:
+        cells: integer (H, W), 0 = none, else the id of a cell.
+        table: id -> class; cells that are not in it, or of a class without an id, become 0.
+        class_ids: class -> its id.
+
+    Returns:
+        int64 (H, W).
+    """
+    ids, dense = np.unique(cells, return_inverse=True)
+    classes = np.array([class_ids.get(table.get(cell, ""), 0) for cell in ids.tolist()], np.int64)
+    return classes[dense].reshape(cells.shape)
