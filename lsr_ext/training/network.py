@@ -17,7 +17,8 @@ class SegmentationUNet(nn.Module):
     """MONAI's 2-D BasicUNet with GroupNorm, for inputs of any size.
 
     GroupNorm, because groups of one label share their batch: BatchNorm's statistics would give the label
-    away in training and be others in testing.
+    away in training and be others in testing. Features are enlarged by interpolation, because transposed
+    convolutions tell even pixels from odd ones, and a network may then meet the fractions by stripes.
 
     Args:
         num_classes: L.
@@ -43,7 +44,12 @@ class SegmentationUNet(nn.Module):
             out_channels=num_classes,
             features=tuple(features),
             norm=("group", {"num_groups": norm_groups}),
+            upsample="nontrainable",
         )
+        for module in self.unet.modules():
+            if isinstance(module, nn.Upsample):
+                # MONAI stretches the corners to the corners, which shifts pixels by where in the image they are.
+                module.align_corners = False
 
     def start_at(self, fractions: Tensor) -> None:
         """Shift the last layer so that an untrained network predicts about these class fractions (L,)."""
