@@ -24,6 +24,7 @@ try:
         report,
         training,
     )
+    from lsr_ext.training.scoring import SCORE_TITLES, score_names
 except ModuleNotFoundError as error:
     sys.exit(f"lsr: the module {error.name!r} is missing: pip install lsr_ext[all]")
 
@@ -100,8 +101,9 @@ def _load(config: Path, data: Path | None, output: Path | None, seed: int | None
 
 
 def _print_scores(metrics: dict[str, dict]) -> None:
-    names = ("iou", "dice", "masked_iou", "masked_dice")
-    table = Table("method", *(name.replace("_", " ") for name in names))
+    names = score_names(metrics)
+    table = Table("method", *(SCORE_TITLES[name] for name in names))
     for method, scores in metrics.items():
-        table.add_row(method, *("–" if scores[name] is None else f"{scores[name]:.3f}" for name in names))
+        found = (scores.get(name) for name in names)
+        table.add_row(method, *("–" if score is None else f"{score:.3f}" for score in found))
     Console().print(table)

@@ -26,6 +26,7 @@ from lsr_ext.training.evaluation import baseline_maps, load_prediction
 from lsr_ext.training.prepared import PreparedData
 from lsr_ext.training.regions import cut_blocks_of, stitch
 from lsr_ext.training.run import method_folder
+from lsr_ext.training.scoring import SCORE_TITLES, score_names
 from lsr_ext.training.sources import prepare_data
 
 _MAX_REGIONS = 4
@@ -60,6 +61,7 @@ def write_report(config: RunConfig) -> Path:
     page = environment.get_template("report.html.j2").render(
         rows=[(method, METHOD_TITLES[method], metrics[method]) for method in maps],
         best=_best_scores(metrics),
+        titles={name: SCORE_TITLES[name] for name in score_names(metrics)},
         data=data,
         config=config,
         overlays=[_embed(figure) for figure in _draw_regions(data, maps)],
@@ -126,8 +128,10 @@ def _region_scores(
 def _best_scores(metrics: dict[str, dict]) -> dict[str, float]:
     """The highest value of each score among the methods that saw no true pixel."""
     best = {}
-    for name in ("iou", "dice", "masked_iou", "masked_dice"):
-        values = [scores[name] for method, scores in metrics.items() if method not in ("supervised", "limited")]
+    for name in score_names(metrics):
+        values = [
+            scores.get(name) for method, scores in metrics.items() if method not in ("supervised", "limited")
+        ]
         best[name] = max((value for value in values if value is not None), default=None)
     return best
 

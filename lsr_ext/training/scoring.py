@@ -15,6 +15,7 @@ from lsr_ext.training.regions import cut_blocks_of, regions_of, stitch
 from lsr_ext.training.sources import SECOND_RATER, TRUTH
 
 AREA_SCORES = ("iou", "dice", "masked_iou", "masked_dice")
+SCORE_TITLES = {"iou": "IoU", "dice": "Dice", "masked_iou": "masked IoU", "masked_dice": "masked Dice", "f1": "F1"}
 RATER_RADIUS_PX = 10.0  # section 3.1.7
 
 
@@ -32,6 +33,11 @@ def score_maps(maps: np.ndarray, data: PreparedData, evaluation: EvaluationConfi
     if len(per_class) > 2 and any(per_class.values()):
         scores["per_class"] = per_class
     return scores
+
+
+def score_names(metrics: Mapping[str, Mapping]) -> list[str]:
+    """The scores that a table of `evaluate`'s result has as columns: cells' only where there are dots."""
+    return [name for name in SCORE_TITLES if any(name in scores for scores in metrics.values())]
 
 
 def score_raters(data: PreparedData) -> dict | None:

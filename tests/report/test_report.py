@@ -34,6 +34,15 @@ def test_table_names_methods_and_scores(tmp_path):
     assert "block_size_px: 20" in page
 
 
+def test_cells_have_a_column_of_their_own(tmp_path):
+    config = load_config(write_masks_run(tmp_path, data={"cells": True}))
+    page = page_of(config)
+    titles = re.findall(r"<th>([^<]+)</th>", page[page.index("<thead>") : page.index("</thead>")])
+    assert titles == ["Method", "IoU", "Dice", "masked IoU", "masked Dice", "F1"]
+    low = page[page.index("<tbody>") :].partition("</tr>")[0]
+    assert f"{evaluate(config)['low_resolution']['f1']:.3f}" == re.findall(r"<td[^>]*>([^<]+)</td>", low)[-1]
+
+
 def test_a_run_without_pixel_truth_has_a_report(tmp_path):
     page = page_of(load_config(write_labels_run(tmp_path)))
     assert "There is no pixel truth" in page
