@@ -35,8 +35,8 @@ def deconvolve(image: np.ndarray, stains: StainSet) -> np.ndarray:
         float32 (H, W, K), at least 0, in scikit-image's unit: 1 is an optical density (log10) of 6.
 
     Raises:
-        TypeError, ValueError: an image of another dtype or shape; stains of which two have one direction, or
-            that are combinations of one another.
+        TypeError, ValueError: an image of another dtype or shape; stains that absorb no light, of which two have
+            one direction, or that are combinations of one another.
     """
     check_rgb(image)
     triples = _triples(stains)

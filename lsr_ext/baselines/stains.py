@@ -17,6 +17,7 @@ _WHITE = (255.0, 255.0, 255.0)
 _MAX_FILE_BYTES = 2**20
 # Least optical density (log10) that makes a colour a stain: a grey level or two off the background.
 _LEAST_DENSITY = 5e-3
+_LEAST_LEVELS = 2.0  # the same of a colour that glows on a darker background
 # Darker than this 8 bits tell no colour.
 _MOST_DENSITY = 2.0
 
@@ -46,7 +47,7 @@ class StainSet:
 
     Raises:
         ValueError: no stain, a name twice or reserved, an unknown counterstain, another shape, a colour outside
-            [0, 255], or a stain that absorbs no light (its colour is the background's, or brighter).
+            [0, 255], or a stain of the background's colour.
     """
 
     names: tuple[str, ...]
@@ -60,12 +61,13 @@ class StainSet:
         _check_names(self.names, self.counterstains)
         for name, shape in (("rgb", (len(self.names), 3)), ("background_rgb", (3,))):
             object.__setattr__(self, name, _checked_colours(name, getattr(self, name), shape))
-        light = np.flatnonzero(~(np.linalg.norm(self._densities(), axis=1) > _LEAST_DENSITY))
-        if len(light):
-            raise ValueError(
-                f"stain {self.names[light[0]]!r}: expected a colour darker than the background "
-                f"{self.background_rgb.tolist()}, got {self.rgb[light[0]].tolist()}"
-            )
+        glows = (self.rgb - self.background_rgb).max(axis=1) >= _LEAST_LEVELS
+        self._refuse(np.flatnonzero(~glows & ~self._absorbing), "other")
+
+    @property
+    def absorb_light(self) -> bool:
+        """Whether all stains are darker than the background; fluorescent ones on a dark background are not."""
+        return bool(self._absorbing.all())
 
     @property
     def vectors(self) -> np.ndarray:
@@ -74,7 +76,11 @@ class StainSet:
         The direction of -log(max(rgb, 1) / background_rgb), clipped at 0. As in scikit-image's `separate_stains`
         the light is taken as it is (no +1 to avoid log 0), so that a pixel of a stain's standard colour, where
         that is at least 1, decomposes into this stain alone.
+
+        Raises:
+            ValueError: a stain that absorbs no light.
         """
+        self._refuse(np.flatnonzero(~self._absorbing), "darker")
         densities = self._densities()
         return densities / np.linalg.norm(densities, axis=1, keepdims=True)
 
@@ -217,6 +223,17 @@ class StainSet:
             raise ValueError(f"expected a list of counterstains, got {counterstains!r}")
         rgb = [_colour(name, value, background) for name, value in content.items()]
         return cls(tuple(content), np.array(rgb), background, tuple(counterstains))
+
+    @property
+    def _absorbing(self) -> np.ndarray:
+        return np.linalg.norm(self._densities(), axis=1) > _LEAST_DENSITY
+
+    def _refuse(self, indices: np.ndarray, wanted: str) -> None:
+        if len(indices):
+            raise ValueError(
+                f"stain {self.names[indices[0]]!r}: expected a colour {wanted} than the background "
+                f"{self.background_rgb.tolist()}, got {self.rgb[indices[0]].tolist()}"
+            )
 
     def _densities(self) -> np.ndarray:
         light = np.maximum(self.rgb, 1) / np.maximum(self.background_rgb, 1)

@@ -16,7 +16,7 @@ SCORE_TITLES = {
 # Rows that are scored beside every trained method and need no training, and what data gives them.
 BASELINES = {
     "low_resolution": "block labels",
-    "deconvolution": "stains",
+    "deconvolution": "stains that absorb light",
     "l2": "stains",
     "inter_rater": "dots of two raters",
 }

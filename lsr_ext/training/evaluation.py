@@ -66,7 +66,8 @@ def baseline_maps(data: PreparedData) -> dict[str, np.ndarray]:
         return maps
     from lsr_ext.baselines import deconvolution_map, l2_map
 
-    for name, separate in ((DECONVOLUTION, deconvolution_map), (L2, l2_map)):
+    separations = {DECONVOLUTION: deconvolution_map} if data.stains.absorb_light else {}  # not of fluorescence
+    for name, separate in (separations | {L2: l2_map}).items():
         regions = {
             image: separate(np.ascontiguousarray(region.cut(data.test.images[image])), data.stains)
             for image, region in regions_of(data.test.blocks).items()

@@ -17,9 +17,7 @@ from lsr_ext.data import (
     Block,
     BlockCollection,
     block_fractions,
-    classes_of_cells,
     cut_blocks,
-    read_cell_table,
     read_mask,
     read_mask_pairs,
     read_resize_list,
@@ -27,6 +25,7 @@ from lsr_ext.data import (
     split_by_position,
 )
 from lsr_ext.distributions import CountDistribution
+from lsr_ext.training.cell_classes import CellClasses
 from lsr_ext.training.config import RunConfig
 from lsr_ext.training.data_config import (
     Data,
@@ -104,7 +103,7 @@ def _prepare_folders(config: RunConfig) -> PreparedData:
     for image_folder, mask_folder in zip(data.images, data.masks or data.images, strict=True):
         folder = data.root / image_folder
         resize = read_resize_list(folder / data.resize_list) if data.resize_list else {}
-        cells = _CellClasses(data, data.root / mask_folder) if data.cells_suffix else None
+        cells = CellClasses(data, data.root / mask_folder) if data.cells_suffix else None
         found = read_mask_pairs(
             folder,
             data.root / mask_folder,
@@ -126,30 +125,6 @@ def _prepare_folders(config: RunConfig) -> PreparedData:
         masks += found[1]
         names += [(image_folder / name).as_posix() for name in found[2]]
     return _prepare_truth(config, _Truth(images, masks, names, data.classes, dots))
-
-
-class _CellClasses:
-    """From a mask of cell ids to one of classes, by the table beside it; remembers where each cell is."""
-
-    def __init__(self, data: MaskFolders, folder: Path) -> None:
-        self._data, self._folder = data, folder
-        self._dots: dict[str, DotSet] = {}
-
-    def __call__(self, name: str, cells: np.ndarray) -> np.ndarray:
-        from lsr_ext.metrics import dots_from_instances
-
-        path = self._folder / f"{name}{self._data.cells_suffix}"
-        table = read_cell_table(path, class_column=self._data.cell_class_column)
-        classes = classes_of_cells(cells, table, {name: i for i, name in enumerate(self._data.classes)})
-        self._dots[name] = dots_from_instances(cells, classes, self._data.classes)
-        return classes
-
-    def reduced_dots(self, image_name: str, factor: int) -> DotSet:
-        """The dots of an image that was reduced by this factor."""
-        from lsr_ext.metrics import DotSet
-
-        dots = self._dots[Path(image_name).stem.removesuffix(self._data.image_suffix)]
-        return DotSet(dots.xy / factor, dots.classes, rows=dots.rows)
 
 
 def _colour_ids(data: MaskFolders) -> dict[int, list[list[int]]] | None:

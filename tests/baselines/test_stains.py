@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from skimage.color import combine_stains, hdx_from_rgb, rgb_from_hdx, separate_stains
 
-from lsr_ext.baselines import StainSet
+from lsr_ext.baselines import StainSet, l2_map
 from lsr_ext.baselines.stains import PRESETS
 
 
@@ -88,11 +88,11 @@ def test_load_colours_and_vectors(tmp_path):
         ("a: [1, 2, 300]", r"in \[0, 255\]"),
         ("a: [1, 2, x]", "could not convert"),
         ("a: [.nan, 2, 3]", r"in \[0, 255\]"),
-        ("a: {vector: [0, 0, 0]}", "darker than the background"),
+        ("a: {vector: [0, 0, 0]}", "other than the background"),
         ("a: {vector: [0, 3, 4]}", r"in \[0, 2\]"),
         ("a: {vector: [0, -1, 0]}", r"in \[0, 2\]"),
         ("a: {colour: [0, 1, 0]}", "vector"),
-        ("a: [255, 255, 254]", "darker than the background"),
+        ("a: [255, 255, 254]", "other than the background"),
         ("a: [1, 2, 3]\ncounterstains: [b]", "counterstains among"),
         ("a: [1, 2, 3]\ncounterstains: a", "list of counterstains"),
         ("{}", "1 to 254 stains"),
@@ -147,3 +147,12 @@ def test_classes_may_be_put_in_another_order():
         assert np.array_equal(found.rgb[found.names.index(name)], stains.rgb[stains.names.index(name)])
     with pytest.raises(ValueError, match="expected stains of the classes"):
         stains.in_order(order[:4])
+
+
+def test_fluorescence_has_colours_but_no_densities():
+    glowing = StainSet(("a", "b"), np.array([[45.0, 113, 123], [10, 12, 90]]), np.array([10.0, 12, 15]))
+    assert not glowing.absorb_light
+    with pytest.raises(ValueError, match="stain 'a': expected a colour darker than the background"):
+        _ = glowing.vectors
+    assert l2_map(glowing.rgb.astype(np.uint8)[None], glowing).tolist() == [[1, 2]]
+    assert StainSet.preset("h-dab").absorb_light

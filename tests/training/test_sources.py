@@ -1,3 +1,4 @@
+import csv
 from dataclasses import replace
 from pathlib import Path
 
@@ -220,3 +221,22 @@ def test_cells_have_the_classes_of_their_tables(tmp_path):
 def test_tables_of_cells_need_masks_of_cells(tmp_path):
     with pytest.raises(ValueError, match="cells_suffix needs masks of cell ids"):
         load_config(write_masks_run(tmp_path, data={"cells_suffix": "_cells.csv", "instance_masks": False}))
+
+
+@pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data")
+def test_phenotypes_are_where_the_table_says():
+    data = prepare_data(load_config(EXAMPLES / "phenotypes.yaml"))
+    (table,) = (SHARED / "mif_lung_akoya").glob("*_cells.csv")
+    with table.open() as file:
+        places = {
+            int(row["cell_id"]): (float(row["x_um"]), float(row["y_um"]), row["phenotype"])
+            for row in csv.DictReader(file)
+        }
+    (dots,) = data.dots["truth"].values()
+    assert len(dots) == sum(kind != "other" for _, _, kind in places.values())
+    expected = [places[row] for row in dots.rows.tolist()]
+    assert dots.classes.tolist() == [kind for _, _, kind in expected]
+    # The table has centres of cells, not of nuclei, in um, and a pixel is 1 um here.
+    off_px = np.linalg.norm(dots.xy - [(x, y) for x, y, _ in expected], axis=1)
+    assert np.median(off_px) < 1
+    assert np.quantile(off_px, 0.99) < 5
