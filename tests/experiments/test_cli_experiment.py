@@ -10,6 +10,7 @@ import pytest
 from tiny_runs import write_masks_run
 
 from lsr_ext import cli, training
+from lsr_ext.training.low_resolution import low_resolution_maps
 
 OPTIONS = ["--seeds", "2", "--workers", "1", "--steps", "2"]
 ROWS = ["Low resolution model", "Intra-instance", "Intra+inter-instance"]
@@ -111,3 +112,24 @@ def test_an_unknown_table_row_or_number_of_seeds(output, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["lsr", "experiment", "table4", str(config), "--row", "Best"])
     with pytest.raises(SystemExit, match="table4 has no row 'Best', expected of: Low resolution model; "):
         cli.main()
+
+
+def test_settings_are_chosen_on_the_validation_part(tmp_path, monkeypatch):
+    config = write_masks_run(tmp_path, data={"validation_fraction": 0.2})
+    given = ["--part", "validation", "--seeds", "1", "--steps", "2", "--row", "Low resolution model"]
+    monkeypatch.setattr(
+        sys, "argv", ["lsr", "experiment", "table4", str(config), *given, "--row", "Intra+inter-instance"]
+    )
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 0
+    output = tmp_path / "run" / "validation"
+    assert "of the validation part" in (output / "table4.md").read_text()
+    content = json.loads((output / "table4.json").read_bytes())
+    found = content["rows"][0]["scores"]["iou"]["seeds"]["0"]
+    data = training.prepare_data(training.load_config(config, {"evaluation.part": "validation"}))
+    held_out, tested = data.test, training.prepare_data(training.load_config(config)).test
+    assert {block.image for block in held_out.blocks}.isdisjoint(block.image for block in tested.blocks)
+    truth = np.stack([block.cut(held_out.masks[block.image]) for block in held_out.blocks]) == 1
+    low = low_resolution_maps(data) == 1
+    assert found == pytest.approx((truth & low).sum() / (truth | low).sum())
