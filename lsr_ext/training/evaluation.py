@@ -24,6 +24,7 @@ from lsr_ext.training.regions import cut_regions, regions_of
 from lsr_ext.training.run import CHECKPOINT_NAME, build_module, check_output, method_folder
 from lsr_ext.training.scoring import score_maps, score_raters
 from lsr_ext.training.sources import prepare_data
+from lsr_ext.training.symmetries import SymmetricInferer
 
 LOW_RESOLUTION, DECONVOLUTION, L2, INTER_RATER = "low_resolution", "deconvolution", "l2", "inter_rater"
 _WINDOWS_AT_ONCE = 16
@@ -146,9 +147,8 @@ def _load_module(config: RunConfig, method: str, data: PreparedData) -> Segmenta
     module = build_module(config, method, data)
     module.load_state_dict(content["state_dict"])
     window = (config.data.block_size_px,) * 2
-    module.inferer = SlidingWindowInferer(
-        window, _WINDOWS_AT_ONCE, overlap=config.evaluation.overlap, mode="gaussian"
-    )
+    windows = SlidingWindowInferer(window, _WINDOWS_AT_ONCE, overlap=config.evaluation.overlap, mode="gaussian")
+    module.inferer = SymmetricInferer(windows) if config.evaluation.symmetries else windows
     return module
 
 
