@@ -15,7 +15,7 @@ def read_mask_pairs(
     *,
     image_suffix: str = "",
     mask_suffix: str = "_mask",
-    mask_page: int | None = None,
+    mask_page: int | Sequence[int] | None = None,
     mask_colours: Mapping[int, Colour | Sequence[Colour]] | None = None,
     colour_tolerance: int = 0,
     instance_masks: bool = True,
@@ -31,7 +31,8 @@ def read_mask_pairs(
         image_suffix: what an image's file name has after the name, before the extension; images without it are
             passed over.
         mask_suffix: the same of a mask.
-        mask_page: which page of TIFF masks with several, from 0; None: they have one.
+        mask_page: which page of TIFF masks with several, from 0; of several pages, such as the nuclei and the
+            cytoplasm of the same cells, the first that is not 0. None: the masks have one page.
         mask_colours: masks are painted: class id -> colour or colours, with `colour_tolerance`, as
             `read_colour_mask` takes them. None: masks hold ids.
         instance_masks: masks hold instance ids, and every id above 0 becomes class 1; False: class ids. Painted
@@ -66,7 +67,7 @@ def read_mask_pairs(
         if mask_colours is not None:
             mask = read_colour_mask(mask_path, mask_colours, tolerance=colour_tolerance)
         else:
-            mask = read_mask(mask_path, page=mask_page)
+            mask = _read_pages(mask_path, mask_page)
             mask = classes_of(image_path.stem.removesuffix(image_suffix), mask) if instance_masks else mask
         _check_pair(image, mask, image_path, mask_path)
         factor = _reduction(downscale, resize.get(image_path.name, 1), image_path)
@@ -139,6 +140,15 @@ def _find_pairs(
         if name not in image_of:
             raise ValueError(f"mask {path} has no image {name}{image_suffix} in {image_folder}")
     return [(path, mask_of[name]) for name, path in image_of.items()]
+
+
+def _read_pages(path: Path, pages: int | Sequence[int] | None) -> np.ndarray:
+    if not isinstance(pages, Sequence):
+        return read_mask(path, page=pages)
+    first, *others = (read_mask(path, page=page) for page in pages)
+    for mask in others:
+        first = np.where(first == 0, mask, first)
+    return first
 
 
 def _by_name(paths: list[Path], suffix: str) -> dict[str, Path]:

@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 Count = Annotated[int, Field(ge=1)]
+Page = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Colour = Annotated[list[Annotated[int, Field(ge=0, le=255)]], Field(min_length=3, max_length=3)]
 
@@ -126,7 +127,7 @@ class MaskFolders(_PixelTruth):
     masks: list[Path] | None = None
     image_suffix: str = ""
     mask_suffix: str = "_mask"
-    mask_page: int | None = Field(None, ge=0)
+    mask_page: Page | list[Page] | None = None
     mask_colours: dict[str, list[Colour]] | None = None
     colour_tolerance: int = Field(0, ge=0)
     instance_masks: bool = True

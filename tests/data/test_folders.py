@@ -73,6 +73,8 @@ def test_a_page_or_colours_of_masks(tmp_path):
     pages[0].save(tmp_path / "a_mask.tif", save_all=True, append_images=pages[1:])
     masks = read_mask_pairs(tmp_path, tmp_path, mask_page=1, instance_masks=False)[1]
     np.testing.assert_array_equal(masks[0], [[3, 0]])
+    masks = read_mask_pairs(tmp_path, tmp_path, mask_page=[1, 0], instance_masks=False)[1]
+    np.testing.assert_array_equal(masks[0], [[3, 2]])
     (tmp_path / "a_mask.tif").unlink()
     save(tmp_path / "a_mask.png", [[(255, 0, 0), (0, 9, 0)]])
     colours = {2: (255, 0, 0), 0: (0, 0, 0)}

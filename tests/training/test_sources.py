@@ -236,7 +236,7 @@ def test_phenotypes_are_where_the_table_says():
     assert len(dots) == sum(kind != "other" for _, _, kind in places.values())
     expected = [places[row] for row in dots.rows.tolist()]
     assert dots.classes.tolist() == [kind for _, _, kind in expected]
-    # The table has centres of cells, not of nuclei, in um, and a pixel is 1 um here.
+    # The table is in um, and a pixel is 1 um here.
     off_px = np.linalg.norm(dots.xy - [(x, y) for x, y, _ in expected], axis=1)
     assert np.median(off_px) < 1
     assert np.quantile(off_px, 0.99) < 5
