@@ -7,7 +7,7 @@ from lsr_ext.training import load_config
 
 def test_defaults_follow_what_trains(tmp_path):
     config = load_config(write_masks_run(tmp_path))
-    assert config.loss.form == "marginal"
+    assert (config.loss.form, config.loss.variance) == ("marginal", 16)
     assert config.data.root == tmp_path
     assert config.training.optimizer.params == {"lr": 1e-3, "alpha": 0.9}
 
