@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import typer
 from rich.console import Console
 from rich.markdown import Markdown
 
 from lsr_ext import experiments
+from lsr_ext.training.config import EvaluationConfig
 
-Part = Enum("Part", {name: name for name in ("test", "validation")}, type=str)
+Part = Enum("Part", {name: name for name in get_args(EvaluationConfig.model_fields["part"].annotation)}, type=str)
 TableName = Enum("TableName", {name: name for name in experiments.TABLES}, type=str)
 
 

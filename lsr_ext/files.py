@@ -16,7 +16,10 @@ def locked(path: Path, refusal: str | None = None) -> Iterator[None]:
 
     Args:
         path: of the file.
-        refusal: what to raise a ValueError with where another process holds it; None: wait for that one.
+        refusal: what to say where another process holds it; None: wait for that one.
+
+    Raises:
+        ValueError: another process holds it, and there is a `refusal`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     handle = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)

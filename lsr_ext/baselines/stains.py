@@ -226,7 +226,8 @@ class StainSet:
 
     @property
     def _absorbing(self) -> np.ndarray:
-        return np.linalg.norm(self._densities(), axis=1) > _LEAST_DENSITY
+        darker = self.rgb.sum(axis=1) < self.background_rgb.sum()
+        return darker & (np.linalg.norm(self._densities(), axis=1) > _LEAST_DENSITY)
 
     def _refuse(self, indices: np.ndarray, wanted: str) -> None:
         if len(indices):

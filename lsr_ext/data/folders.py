@@ -1,6 +1,7 @@
 """Folders of images with their pixel masks, brought to one magnification."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import reduce
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,6 @@ def read_mask_pairs(
     mask_colours: Mapping[int, Colour | Sequence[Colour]] | None = None,
     colour_tolerance: int = 0,
     instance_masks: bool = True,
-    classes_of: Callable[[str, np.ndarray], np.ndarray] | None = None,
     resize: Mapping[str, int] | None = None,
     downscale: int = 1,
 ) -> tuple[list[np.ndarray], list[np.ndarray], list[str]]:
@@ -35,10 +35,8 @@ def read_mask_pairs(
             cytoplasm of the same cells, the first that is not 0. None: the masks have one page.
         mask_colours: masks are painted: class id -> colour or colours, with `colour_tolerance`, as
             `read_colour_mask` takes them. None: masks hold ids.
-        instance_masks: masks hold instance ids, and every id above 0 becomes class 1; False: class ids. Painted
+        instance_masks: masks hold instance ids, and every id above 0 becomes class 1; False: ids stay. Painted
             masks hold classes either way.
-        classes_of: from the name and the instance ids of a mask to its class ids, where a class stands elsewhere
-            for each instance; None: every id above 0 is class 1.
         resize: image file name -> the factor that would enlarge it to the magnification of the
             others; a file that is not named has factor 1.
         downscale: the factor by which images of factor 1 are reduced. An image of factor f is reduced
@@ -61,14 +59,13 @@ def read_mask_pairs(
     if unknown:
         raise ValueError(f"resize names {unknown[0]!r}, which is no image of {image_folder}")
     images, masks = [], []
-    classes_of = classes_of or (lambda _, instances: instances > 0)
     for image_path, mask_path in pairs:
         image = read_image(image_path)
         if mask_colours is not None:
             mask = read_colour_mask(mask_path, mask_colours, tolerance=colour_tolerance)
         else:
             mask = _read_pages(mask_path, mask_page)
-            mask = classes_of(image_path.stem.removesuffix(image_suffix), mask) if instance_masks else mask
+            mask = mask > 0 if instance_masks else mask
         _check_pair(image, mask, image_path, mask_path)
         factor = _reduction(downscale, resize.get(image_path.name, 1), image_path)
         images.append(reduce_image(image, factor))
@@ -145,10 +142,10 @@ def _find_pairs(
 def _read_pages(path: Path, pages: int | Sequence[int] | None) -> np.ndarray:
     if not isinstance(pages, Sequence):
         return read_mask(path, page=pages)
-    first, *others = (read_mask(path, page=page) for page in pages)
-    for mask in others:
-        first = np.where(first == 0, mask, first)
-    return first
+    masks = [read_mask(path, page=page) for page in pages]
+    if len({mask.shape for mask in masks}) != 1:
+        raise ValueError(f"{path}: expected pages {list(pages)} of one size, got {[mask.shape for mask in masks]}")
+    return reduce(lambda above, below: np.where(above == 0, below, above), masks)
 
 
 def _by_name(paths: list[Path], suffix: str) -> dict[str, Path]:

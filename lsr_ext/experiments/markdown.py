@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 from lsr_ext.experiments.statistics import CONFIDENCE, PairedDifference, Summary
 from lsr_ext.experiments.summary import Results
-from lsr_ext.experiments.tables import SCORE_TITLES, Row
+from lsr_ext.experiments.tables import Row
+from lsr_ext.training.scoring import SCORE_TITLES
 
 _NONE = "–"
 
@@ -19,10 +20,10 @@ def write_markdown(results: Results) -> str:
         f"# {table.title}",
         "",
         f"Mean ± standard deviation over {seeds} seed{'s' * (seeds != 1)}; n is how many are done. "
-        "Columns (paper) are the published figures, of other data and another network."
-        + " Scores are of the validation part."
-        * (results.plan.config.evaluation.part == "validation"),
+        "Columns (paper) are the published figures, of other data and another network.",
     ]
+    if results.plan.config.evaluation.part != "test":
+        lines[-1] += f" Scores are of the {results.plan.config.evaluation.part} part."
     whole = [key for key in results.scores if key in table.scores]
     parts = [key for key in results.scores if key not in table.scores]
     for keys in (whole, parts):

@@ -79,6 +79,7 @@ def plan_runs(table: Table, path: Path, overrides: Mapping[str, Any], seeds: int
         FileNotFoundError, ValueError: a faulty configuration, or one that gives no row to train.
     """
     config = load_config(path, overrides)
+    shared = config.shared or config.output / "shared"
     if config.evaluation.part != "test":
         config = config.model_copy(update={"output": config.output / config.evaluation.part})
     plain = config.model_dump(mode="json")
@@ -91,8 +92,7 @@ def plan_runs(table: Table, path: Path, overrides: Mapping[str, Any], seeds: int
             # Only what differs from the configuration names a run, so that rows and tables share equal runs.
             changes = {key: value for key, value in row.overrides.items() if _get(plain, key) != value}
             folder = config.output / "runs" / _folder_name(row.method, changes) / f"seed{seed}"
-            shared = config.output / "shared" / f"seed{seed}"
-            own = {"methods": [row.method], "seed": seed, "output": folder, "shared": shared}
+            own = {"methods": [row.method], "seed": seed, "output": folder, "shared": shared / f"seed{seed}"}
             try:
                 run_config = load_config(path, {**overrides, **changes, **own})
             except ValueError as error:

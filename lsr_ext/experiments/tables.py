@@ -6,13 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-SCORE_TITLES = {
-    "masked_iou": "Masked IoU",
-    "masked_dice": "Masked DICE",
-    "iou": "IoU",
-    "dice": "DICE",
-    "f1": "F1",
-}
 # Rows that are scored beside every trained method and need no training, and what data gives them.
 BASELINES = {
     "low_resolution": "block labels",

@@ -56,10 +56,11 @@ def write_report(config: RunConfig) -> Path:
         {c: data.test.classes[c] for c in _drawn_classes(data)},
     )
     histograms = _draw_histograms(data, {name: fractions for name, (_, fractions) in predictions.items()})
-    metrics = orjson.loads(metrics_path.read_bytes())
+    found = orjson.loads(metrics_path.read_bytes())
+    metrics = {method: found[method] for method in maps}  # raters have no maps
     environment = Environment(loader=PackageLoader("lsr_ext.report", "."), autoescape=True)
     page = environment.get_template("report.html.j2").render(
-        rows=[(method, METHOD_TITLES[method], metrics[method]) for method in maps],
+        rows=[(method, METHOD_TITLES[method], scores) for method, scores in metrics.items()],
         best=_best_scores(metrics),
         titles={name: SCORE_TITLES[name] for name in score_names(metrics)},
         data=data,

@@ -1,7 +1,8 @@
-"""Masks of cells whose classes stand in a table: a map of classes for training, dots for the scores."""
+"""Masks of cells whose classes stand in tables: maps of classes for training, dots for the scores."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,21 +12,35 @@ from lsr_ext.metrics import DotSet, dots_from_instances
 from lsr_ext.training.data_config import MaskFolders
 
 
-class CellClasses:
-    """From a mask of cell ids to one of classes, by the table beside it; remembers where each cell is."""
+def classify_cells(
+    data: MaskFolders, folder: Path, image_names: Sequence[str], cells: Sequence[np.ndarray]
+) -> tuple[list[np.ndarray], list[DotSet]]:
+    """What the tables of a folder say of the cells in its masks.
 
-    def __init__(self, data: MaskFolders, folder: Path) -> None:
-        self._data, self._folder = data, folder
-        self._dots: dict[str, DotSet] = {}
+    Args:
+        data: the source; `cells_suffix` is given.
+        folder: of the tables.
+        image_names: file names of the images.
+        cells: integer (H, W), ids of cells, 0 = none.
 
-    def __call__(self, name: str, cells: np.ndarray) -> np.ndarray:
-        path = self._folder / f"{name}{self._data.cells_suffix}"
-        table = read_cell_table(path, class_column=self._data.cell_class_column)
-        classes = classes_of_cells(cells, table, {name: i for i, name in enumerate(self._data.classes)})
-        self._dots[name] = dots_from_instances(cells, classes, self._data.classes)
-        return classes
+    Returns:
+        Maps of class ids, int64 (H, W), and the centres of the cells that are of a class.
 
-    def reduced_dots(self, image_name: str, factor: int) -> DotSet:
-        """The dots of an image that was reduced by this factor."""
-        dots = self._dots[Path(image_name).stem.removesuffix(self._data.image_suffix)]
-        return DotSet(dots.xy / factor, dots.classes, rows=dots.rows)
+    Raises:
+        FileNotFoundError, ValueError: a table is missing or faulty, it knows none of its mask's cells, or no table
+            has a class that was asked for.
+    """
+    class_ids = {name: index for index, name in enumerate(data.classes)}
+    masks, dots, seen = [], [], set()
+    for image_name, ids in zip(image_names, cells, strict=True):
+        path = folder / f"{Path(image_name).stem.removesuffix(data.image_suffix)}{data.cells_suffix}.csv"
+        table = read_cell_table(path, data.cell_id_column, data.cell_class_column)
+        if not np.isin(ids, list(table)).any():
+            raise ValueError(f"{path}: none of its {len(table)} cells is in the mask of {image_name}")
+        seen |= set(table.values())
+        masks.append(classes_of_cells(ids, table, class_ids))
+        dots.append(dots_from_instances(ids, masks[-1], data.classes))
+    missing = [name for name in data.classes[1:] if name not in seen]
+    if missing:
+        raise ValueError(f"{folder}: no cell is of the class {missing[0]!r}, the tables have {sorted(seen)}")
+    return masks, dots

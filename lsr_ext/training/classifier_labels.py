@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import yaml
 
 from lsr_ext.baselines.patch_classifier import (
     ClassifierSettings,
@@ -16,7 +17,7 @@ from lsr_ext.baselines.patch_classifier import (
 )
 from lsr_ext.baselines.patch_training import PatchDataset, label_patches, train_patch_classifier
 from lsr_ext.data import Block
-from lsr_ext.files import locked
+from lsr_ext.files import locked, write_atomically
 from lsr_ext.training.config import RunConfig
 from lsr_ext.training.labelling import Labels, label_by_bins
 
@@ -51,6 +52,7 @@ def label_by_classifier(
     halves = _halves(sorted({block.image for block in train}), groups, config.seed)
     folder = (config.shared or config.output) / "classifier"
     with locked(folder / ".lock"):
+        _check_folder(folder, config)
         models = [
             _train(config, folder / f"half{i}", images, masks, half, patch_px, foreground)
             for i, half in enumerate(halves)
@@ -61,6 +63,16 @@ def label_by_classifier(
     of_test = np.mean([_largest(model, images, test, patch_px) for model in models], axis=0)
     maps = {image: _map(images[image], models, patch_px, foreground) for image in {block.image for block in test}}
     return label_by_bins(of_train, of_test, config.data.edges, None), maps
+
+
+def _check_folder(folder: Path, config: RunConfig) -> None:
+    """Refuse a folder with classifiers of other data, and note whose they are."""
+    # What comes after the probabilities may differ.
+    data = config.data.model_dump(mode="json", exclude={"edges", "distribution_blocks", "distribution_noise_std"})
+    path, settings = folder / "settings.yaml", {"seed": config.seed, "data": data}
+    if path.exists() and yaml.safe_load(path.read_text(encoding="utf-8")) != settings:
+        raise ValueError(f"{path} is of classifiers of other data: choose another output folder")
+    write_atomically(path, yaml.safe_dump(settings, sort_keys=False).encode())
 
 
 def _halves(image_indices: list[int], groups: Sequence[str], seed: int) -> tuple[list[int], ...]:

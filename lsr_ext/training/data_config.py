@@ -118,8 +118,8 @@ class MaskFolders(_PixelTruth):
     `resize_list` is the name of a file in each image folder, see `lsr_ext.data.read_resize_list`; `image_suffix`,
     `mask_suffix`, `mask_page`, `mask_colours` (class -> colours) and `colour_tolerance` are as for
     `lsr_ext.data.read_mask_pairs`. With `cells_suffix`, masks hold ids of cells, and the table
-    `<name><cells_suffix>` beside the mask says in `cell_class_column` which class each `cell_id` is of; cells of
-    no class of `classes` are background, the first. Their centres are then the dots.
+    `<name><cells_suffix>.csv` beside the mask says which class (`cell_class_column`) each cell (`cell_id_column`)
+    is of; cells of no class of `classes` are background, the first. With `cells`, the dots are then theirs.
     """
 
     source: Literal["masks"]
@@ -127,11 +127,12 @@ class MaskFolders(_PixelTruth):
     masks: list[Path] | None = None
     image_suffix: str = ""
     mask_suffix: str = "_mask"
-    mask_page: Page | list[Page] | None = None
+    mask_page: Page | Annotated[list[Page], Field(min_length=1)] | None = None
     mask_colours: dict[str, list[Colour]] | None = None
     colour_tolerance: int = Field(0, ge=0)
     instance_masks: bool = True
     cells_suffix: str | None = None
+    cell_id_column: str = "cell_id"
     cell_class_column: str = "class"
     resize_list: str | None = None
     downscale: Count = 1

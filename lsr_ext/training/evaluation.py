@@ -145,7 +145,10 @@ def _load_module(config: RunConfig, method: str, data: PreparedData) -> Segmenta
             f"{checkpoint} is of step {content['global_step']} of {config.training.steps}: train to the end first"
         )
     module = build_module(config, method, data)
-    module.load_state_dict(content["state_dict"])
+    try:
+        module.load_state_dict(content["state_dict"])
+    except RuntimeError as error:
+        raise ValueError(f"{checkpoint}: weights of another network: choose another output folder") from error
     window = (config.data.block_size_px,) * 2
     windows = SlidingWindowInferer(window, _WINDOWS_AT_ONCE, overlap=config.evaluation.overlap, mode="gaussian")
     module.inferer = SymmetricInferer(windows) if config.evaluation.symmetries else windows

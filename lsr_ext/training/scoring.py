@@ -15,7 +15,7 @@ from lsr_ext.training.regions import cut_blocks_of, regions_of, stitch
 from lsr_ext.training.sources import SECOND_RATER, TRUTH
 
 AREA_SCORES = ("iou", "dice", "masked_iou", "masked_dice")
-SCORE_TITLES = {"iou": "IoU", "dice": "Dice", "masked_iou": "masked IoU", "masked_dice": "masked Dice", "f1": "F1"}
+SCORE_TITLES = {"iou": "IoU", "dice": "DICE", "masked_iou": "Masked IoU", "masked_dice": "Masked DICE", "f1": "F1"}
 RATER_RADIUS_PX = 10.0  # section 3.1.7
 
 

@@ -25,7 +25,7 @@ from lsr_ext.data import (
     split_by_position,
 )
 from lsr_ext.distributions import CountDistribution
-from lsr_ext.training.cell_classes import CellClasses
+from lsr_ext.training.cell_classes import classify_cells
 from lsr_ext.training.config import RunConfig
 from lsr_ext.training.data_config import (
     Data,
@@ -102,9 +102,7 @@ def _prepare_folders(config: RunConfig) -> PreparedData:
     dots: dict[int, DotSet] = {}
     for image_folder, mask_folder in zip(data.images, data.masks or data.images, strict=True):
         folder = data.root / image_folder
-        resize = read_resize_list(folder / data.resize_list) if data.resize_list else {}
-        cells = CellClasses(data, data.root / mask_folder) if data.cells_suffix else None
-        found = read_mask_pairs(
+        found_images, found_masks, found_names = read_mask_pairs(
             folder,
             data.root / mask_folder,
             image_suffix=data.image_suffix,
@@ -112,18 +110,16 @@ def _prepare_folders(config: RunConfig) -> PreparedData:
             mask_page=data.mask_page,
             mask_colours=_colour_ids(data),
             colour_tolerance=data.colour_tolerance,
-            instance_masks=data.instance_masks and data.mask_colours is None,
-            classes_of=cells,
-            resize=resize,
+            instance_masks=data.instance_masks and data.mask_colours is None and data.cells_suffix is None,
+            resize=read_resize_list(folder / data.resize_list) if data.resize_list else None,
             downscale=data.downscale,
         )
-        if cells is not None:
-            factors = [data.downscale // resize.get(name, 1) for name in found[2]]
-            reduced = [cells.reduced_dots(name, factor) for name, factor in zip(found[2], factors, strict=True)]
-            dots |= dict(enumerate(reduced, start=len(images)))
-        images += found[0]
-        masks += found[1]
-        names += [(image_folder / name).as_posix() for name in found[2]]
+        if data.cells_suffix is not None:
+            found_masks, cells = classify_cells(data, data.root / mask_folder, found_names, found_masks)
+            dots |= dict(enumerate(cells, start=len(images)))
+        images += found_images
+        masks += found_masks
+        names += [(image_folder / name).as_posix() for name in found_names]
     return _prepare_truth(config, _Truth(images, masks, names, data.classes, dots))
 
 

@@ -150,7 +150,7 @@ def test_classes_may_be_put_in_another_order():
 
 
 def test_fluorescence_has_colours_but_no_densities():
-    glowing = StainSet(("a", "b"), np.array([[45.0, 113, 123], [10, 12, 90]]), np.array([10.0, 12, 15]))
+    glowing = StainSet(("a", "b"), np.array([[0.0, 200, 0], [10, 12, 90]]), np.array([10.0, 12, 15]))
     assert not glowing.absorb_light
     with pytest.raises(ValueError, match="stain 'a': expected a colour darker than the background"):
         _ = glowing.vectors

@@ -75,6 +75,9 @@ def test_a_page_or_colours_of_masks(tmp_path):
     np.testing.assert_array_equal(masks[0], [[3, 0]])
     masks = read_mask_pairs(tmp_path, tmp_path, mask_page=[1, 0], instance_masks=False)[1]
     np.testing.assert_array_equal(masks[0], [[3, 2]])
+    pages[0].save(tmp_path / "a_mask.tif", save_all=True, append_images=[Image.new("L", (1, 1))])
+    with pytest.raises(ValueError, match=r"a_mask\.tif: expected pages \[0, 1\] of one size, got"):
+        read_mask_pairs(tmp_path, tmp_path, mask_page=[0, 1], instance_masks=False)
     (tmp_path / "a_mask.tif").unlink()
     save(tmp_path / "a_mask.png", [[(255, 0, 0), (0, 9, 0)]])
     colours = {2: (255, 0, 0), 0: (0, 0, 0)}

@@ -38,9 +38,17 @@ def test_cells_have_a_column_of_their_own(tmp_path):
     config = load_config(write_masks_run(tmp_path, data={"cells": True}))
     page = page_of(config)
     titles = re.findall(r"<th>([^<]+)</th>", page[page.index("<thead>") : page.index("</thead>")])
-    assert titles == ["Method", "IoU", "Dice", "masked IoU", "masked Dice", "F1"]
+    assert titles == ["Method", "IoU", "DICE", "Masked IoU", "Masked DICE", "F1"]
     low = page[page.index("<tbody>") :].partition("</tr>")[0]
     assert f"{evaluate(config)['low_resolution']['f1']:.3f}" == re.findall(r"<td[^>]*>([^<]+)</td>", low)[-1]
+
+
+def test_raters_are_no_method_and_take_no_best_score(tmp_path):
+    (tmp_path / "dots").mkdir()
+    for index in range(8):
+        (tmp_path / "dots" / f"disc{index}.csv").write_text("x,y,class\n21,17,disc\n")
+    page = page_of(load_config(write_labels_run(tmp_path, data={"dots": "dots", "second_dots": "dots"})))
+    assert 'class="best"' in page[page.index("<tbody>") : page.index("</tbody>")]
 
 
 def test_a_run_without_pixel_truth_has_a_report(tmp_path):

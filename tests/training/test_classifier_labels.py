@@ -44,6 +44,9 @@ def test_runs_of_one_seed_share_the_classifier(tmp_path):
     second = first.model_copy(update={"output": tmp_path / "second"})
     assert np.array_equal(prepare_data(second).train.labels, labels)
     assert found == {path: path.stat().st_mtime_ns for path in (tmp_path / "shared").rglob("classifier.ckpt")}
+    other = discs(tmp_path, downscale=2, block_size_px=10).model_copy(update={"shared": tmp_path / "shared"})
+    with pytest.raises(ValueError, match=r"settings\.yaml is of classifiers of other data"):
+        prepare_data(other)
 
 
 def test_blocks_must_be_whole_patches(tmp_path):

@@ -4,12 +4,14 @@ import numpy as np
 import orjson
 import pytest
 import torch
+from PIL import Image
 from tiny_runs import write_labels_run, write_masks_run
 
 from lsr_ext import CountDistribution
 from lsr_ext.data import Block
 from lsr_ext.training import evaluate, load_config, prepare_data, train
 from lsr_ext.training.config import EvaluationConfig
+from lsr_ext.training.evaluation import load_prediction
 from lsr_ext.training.low_resolution import expected_fractions, low_resolution_maps
 from lsr_ext.training.regions import cut_regions, stitch
 from lsr_ext.training.scoring import score_maps
@@ -31,6 +33,24 @@ def test_metrics_are_written_for_every_method_and_the_yardstick(tmp_path):
     assert set(metrics) == {"low_resolution", "intra", "supervised"}
     assert all(set(scores) == SCORES for scores in metrics.values())
     assert all(0 <= value <= 1 for scores in metrics.values() for value in scores.values())
+
+
+def test_predictions_are_the_mean_over_turned_and_flipped_images(tmp_path):
+    path = write_masks_run(tmp_path, methods=["supervised"])
+    config = load_config(path, {"evaluation.overlap": 0.0})
+    train(config)
+    fractions = {}
+    for symmetries in (True, False):
+        evaluate(load_config(path, {"evaluation.overlap": 0.0, "evaluation.symmetries": symmetries}))
+        fractions[symmetries] = load_prediction(config, "supervised")[1]
+    assert not np.allclose(fractions[True], fractions[False], atol=1e-6)
+    # A disc turned about its block is another image to the network, and the same to the mean.
+    for file in tmp_path.glob("disc*.png"):
+        Image.open(file).rotate(180).save(file)
+    evaluate(config)
+    turned = load_prediction(config, "supervised")[1]
+    # Blocks of an image come in rows, so turned by 180 degrees they come the other way round.
+    np.testing.assert_allclose(turned.reshape(2, 4, 2)[:, ::-1], fractions[True].reshape(2, 4, 2), atol=1e-5)
 
 
 def test_without_pixel_truth_there_are_no_scores(tmp_path):

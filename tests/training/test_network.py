@@ -27,6 +27,17 @@ def test_even_and_odd_pixels_are_treated_alike():
     torch.testing.assert_close(inner, inner[..., :1, :1].expand_as(inner), atol=1e-4, rtol=1e-4)
 
 
+def test_features_are_enlarged_alike_wherever_they_are():
+    network = SegmentationUNet(2, [8] * 6, norm_groups=4)
+    enlarging = [module for module in network.modules() if isinstance(module, torch.nn.Upsample)]
+    assert len(enlarging) == 4
+    spot = torch.zeros(1, 1, 20, 20)
+    spot[..., 9, 9] = 1
+    for module in enlarging:
+        moved = module(spot.roll((1, 1), (2, 3)))
+        torch.testing.assert_close(moved, module(spot).roll((2, 2), (2, 3)))
+
+
 def test_an_untrained_network_starts_at_the_prior():
     torch.manual_seed(0)
     network = SegmentationUNet(3, [8] * 6, norm_groups=4)

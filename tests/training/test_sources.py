@@ -193,7 +193,7 @@ def test_cells_have_the_classes_of_their_tables(tmp_path):
     for name in ("disc0", "disc1", "disc2", "disc3", "disc4"):
         rows = [f"{i},{'a' if i % 4 == 0 else 'b' if i % 5 == 0 else 'other'}" for i in range(1, 101)]
         (tmp_path / f"{name}_cells.csv").write_text("\n".join(["cell_id,kind", *rows]))
-    given = {"cells_suffix": "_cells.csv", "cell_class_column": "kind", "classes": ["ground", "a", "b"]}
+    given = {"cells_suffix": "_cells", "cell_class_column": "kind", "classes": ["ground", "a", "b"]}
     given |= {
         "bins": None,
         "high_share": 0.5,
@@ -217,10 +217,17 @@ def test_cells_have_the_classes_of_their_tables(tmp_path):
     ]
     assert len(dots) == 25 + 15
 
+    (tmp_path / "disc3_cells.csv").write_text("cell_id,kind\n101,a")
+    with pytest.raises(ValueError, match=r"disc3_cells\.csv: none of its 1 cells is in the mask of disc3\.png"):
+        prepare_data(load_config(path))
+    (tmp_path / "disc3_cells.csv").write_text("cell_id,kind\n1,a")
+    with pytest.raises(ValueError, match=r"no cell is of the class 'B', the tables have \['a', 'b', 'other'\]"):
+        prepare_data(load_config(path, {"data.classes": ["ground", "a", "B"]}))
+
 
 def test_tables_of_cells_need_masks_of_cells(tmp_path):
     with pytest.raises(ValueError, match="cells_suffix needs masks of cell ids"):
-        load_config(write_masks_run(tmp_path, data={"cells_suffix": "_cells.csv", "instance_masks": False}))
+        load_config(write_masks_run(tmp_path, data={"cells_suffix": "_cells", "instance_masks": False}))
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="needs ../shared/data")
@@ -238,5 +245,5 @@ def test_phenotypes_are_where_the_table_says():
     assert dots.classes.tolist() == [kind for _, _, kind in expected]
     # The table is in um, and a pixel is 1 um here.
     off_px = np.linalg.norm(dots.xy - [(x, y) for x, y, _ in expected], axis=1)
-    assert np.median(off_px) < 1
+    assert np.median(off_px) < 1.5
     assert np.quantile(off_px, 0.99) < 5
