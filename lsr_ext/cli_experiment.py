@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from lsr_ext import experiments
-from lsr_ext.training.config import EvaluationConfig
+from lsr_ext.training.config import HeldOutPart
 
-Part = Enum("Part", {name: name for name in get_args(EvaluationConfig.model_fields["part"].annotation)}, type=str)
+PartName = Enum("PartName", {name: name for name in get_args(HeldOutPart)}, type=str)
 TableName = Enum("TableName", {name: name for name in experiments.TABLES}, type=str)
 
 
@@ -26,7 +26,7 @@ def experiment_command(
     workers: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 2,
     steps: Annotated[int | None, typer.Option(help="In place of training.steps.")] = None,
     part: Annotated[
-        Part | None, typer.Option(help="Held-out part to score: to choose among settings, take validation.")
+        PartName | None, typer.Option(help="Held-out part to score: to choose among settings, take validation.")
     ] = None,
     rows: Annotated[
         list[str] | None, typer.Option("--row", metavar="NAME", help="Only this row or family; repeat it.")
@@ -36,8 +36,12 @@ def experiment_command(
     chosen = experiments.TABLES[table.value]
     if rows:
         chosen = chosen.select(rows)
-    given: dict[str, Any] = {"data.root": data, "output": output, "training.steps": steps}
-    given["evaluation.part"] = part and part.value
+    given: dict[str, Any] = {
+        "data.root": data,
+        "output": output,
+        "training.steps": steps,
+        "evaluation.part": part and part.value,
+    }
     overrides = {key: value for key, value in given.items() if value is not None}
     results = experiments.run_experiment(chosen, config, overrides, seeds=seeds, workers=workers)
     page = results.plan.config.output / f"{chosen.name}.md"

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
+from skimage.util import map_array
 
 
 def read_cell_table(path: str | Path, id_column: str = "cell_id", class_column: str = "class") -> dict[int, str]:
@@ -61,6 +62,5 @@ def classes_of_cells(cells: np.ndarray, table: Mapping[int, str], class_ids: Map
     Returns:
         int64 (H, W).
     """
-    ids, dense = np.unique(cells, return_inverse=True)
-    classes = np.array([class_ids.get(table.get(cell, ""), 0) for cell in ids.tolist()], np.int64)
-    return classes[dense].reshape(cells.shape)
+    classes = [class_ids.get(name, 0) for name in table.values()]
+    return map_array(cells, np.array(list(table)), np.array(classes, np.int64))

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import orjson
+from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -19,7 +20,7 @@ from lsr_ext.experiments.runs import Execute, execute_run, load_record
 from lsr_ext.experiments.summary import Results, collect_results
 from lsr_ext.experiments.tables import Table
 from lsr_ext.experiments.workers import LOG_NAME, carry_out
-from lsr_ext.files import locked, write_atomically
+from lsr_ext.files import write_atomically
 
 
 def run_experiment(
@@ -51,9 +52,13 @@ def run_experiment(
     """
     plan = plan_runs(table, Path(config), overrides or {}, seeds)
     output = plan.config.output
-    # Rows of different tables share runs, which two experiments must not both write.
-    with locked(output / ".experiment.lock", f"another experiment is at work in {output}"):
-        return _carry_out(plan, workers, execute)
+    output.mkdir(parents=True, exist_ok=True)
+    try:
+        # Rows of different tables share runs, which two experiments must not both write.
+        with FileLock(output / ".experiment.lock", timeout=0):
+            return _carry_out(plan, workers, execute)
+    except Timeout as error:
+        raise ValueError(f"another experiment is at work in {output}") from error
 
 
 def _carry_out(plan: Plan, workers: int, execute: Execute) -> Results:

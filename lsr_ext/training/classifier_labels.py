@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from filelock import FileLock
 
 from lsr_ext.baselines.patch_classifier import (
     ClassifierSettings,
@@ -17,7 +18,7 @@ from lsr_ext.baselines.patch_classifier import (
 )
 from lsr_ext.baselines.patch_training import PatchDataset, label_patches, train_patch_classifier
 from lsr_ext.data import Block
-from lsr_ext.files import locked, write_atomically
+from lsr_ext.files import write_atomically
 from lsr_ext.training.config import RunConfig
 from lsr_ext.training.labelling import Labels, label_by_bins
 
@@ -51,7 +52,8 @@ def label_by_classifier(
         )
     halves = _halves(sorted({block.image for block in train}), groups, config.seed)
     folder = (config.shared or config.output) / "classifier"
-    with locked(folder / ".lock"):
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):
         _check_folder(folder, config)
         models = [
             _train(config, folder / f"half{i}", images, masks, half, patch_px, foreground)

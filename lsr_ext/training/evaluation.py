@@ -151,7 +151,7 @@ def _load_module(config: RunConfig, method: str, data: PreparedData) -> Segmenta
         raise ValueError(f"{checkpoint}: weights of another network: choose another output folder") from error
     window = (config.data.block_size_px,) * 2
     windows = SlidingWindowInferer(window, _WINDOWS_AT_ONCE, overlap=config.evaluation.overlap, mode="gaussian")
-    module.inferer = SymmetricInferer(windows) if config.evaluation.symmetries else windows
+    module.inferer = SymmetricInferer(windows)
     return module
 
 

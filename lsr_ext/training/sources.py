@@ -110,7 +110,7 @@ def _prepare_folders(config: RunConfig) -> PreparedData:
             mask_page=data.mask_page,
             mask_colours=_colour_ids(data),
             colour_tolerance=data.colour_tolerance,
-            instance_masks=data.instance_masks and data.mask_colours is None and data.cells_suffix is None,
+            instance_masks=data.instance_masks and data.cells_suffix is None,
             resize=read_resize_list(folder / data.resize_list) if data.resize_list else None,
             downscale=data.downscale,
         )

@@ -29,11 +29,10 @@ class SymmetricInferer(Inferer):
 
     def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
         """Predict by `network`."""
-        total = None
-        for quarters in range(4):
-            for flipped in (False, True):
-                turned = torch.rot90(inputs, quarters, (2, 3))
-                found = self.inferer(turned.flip(3) if flipped else turned, network, *args, **kwargs)
-                back = torch.rot90(found.flip(3) if flipped else found, -quarters, (2, 3))
-                total = back if total is None else total + back
-        return total / 8
+
+        def predict(quarters: int, mirrored: list[int]) -> Tensor:
+            turned = torch.rot90(inputs, quarters, (2, 3)).flip(mirrored)
+            found = self.inferer(turned, network, *args, **kwargs)
+            return torch.rot90(found.flip(mirrored), -quarters, (2, 3))
+
+        return sum(predict(quarters, mirrored) for quarters in range(4) for mirrored in ([], [3])) / 8
