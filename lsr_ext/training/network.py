@@ -6,18 +6,52 @@ from collections.abc import Sequence
 
 import torch
 from monai.networks.nets import BasicUNet
+from monai.networks.utils import set_named_module
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
 _MULTIPLE_PX = 16  # four halvings
 _LEAST_FRACTION = 1e-4
+_LEAST_STD = 1e-4
+
+
+class ActNorm(nn.Module):
+    """A scale and shift per channel, fitted once to data and learned from there.
+
+    Kingma and Dhariwal, Glow, NeurIPS 2018. Unlike GroupNorm it leaves a block its mean, and unlike BatchNorm it
+    knows no batch.
+
+    Args:
+        channels: C.
+
+    Shape:
+        (N, C, H, W) -> the same.
+    """
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels))
+
+    def fit(self, features: Tensor) -> None:
+        """Choose scale and shift so that each channel of these features (N, C, H, W) gets mean 0 and std 1."""
+        std, mean = torch.std_mean(features, (0, 2, 3))
+        with torch.no_grad():
+            self.weight.copy_(1 / std.clamp(min=_LEAST_STD))
+            self.bias.copy_(-mean * self.weight)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Scaled and shifted features."""
+        return features * self.weight[:, None, None] + self.bias[:, None, None]
 
 
 class SegmentationUNet(nn.Module):
-    """MONAI's 2-D BasicUNet with GroupNorm, for inputs of any size.
+    """MONAI's 2-D BasicUNet, for inputs of any size, with the norms that block labels need.
 
-    GroupNorm, because groups of one label share their batch: BatchNorm's statistics would give the label
-    away in training and be others in testing. Features are enlarged by interpolation, because transposed
+    GroupNorm inside, because groups of one label share their batch: BatchNorm's statistics would give the label
+    away in training and be others in testing. At full resolution, in the first and the last stage, `ActNorm`:
+    GroupNorm would take the block's own mean out of what the last layer sees, and leave it to luck whether a
+    class or its complement is learned. Features are enlarged by interpolation, because transposed
     convolutions tell even pixels from odd ones, and a network may then meet the fractions by stripes.
 
     Args:
@@ -50,6 +84,24 @@ class SegmentationUNet(nn.Module):
             if isinstance(module, nn.Upsample):
                 # MONAI stretches the corners to the corners, which shifts pixels by where in the image they are.
                 module.align_corners = False
+        for stage in (self.unet.conv_0, self.unet.upcat_1):
+            for name, module in list(stage.named_modules()):
+                if isinstance(module, nn.GroupNorm):
+                    set_named_module(stage, name, ActNorm(module.num_channels))
+
+    def fit_norms(self, images: Tensor) -> None:
+        """Fit every `ActNorm` to what it gets of these images (N, C, H, W), the earlier ones first."""
+        hooks = [
+            module.register_forward_pre_hook(lambda norm, features: norm.fit(features[0]))
+            for module in self.modules()
+            if isinstance(module, ActNorm)
+        ]
+        try:
+            with torch.no_grad():
+                self(images)
+        finally:
+            for hook in hooks:
+                hook.remove()
 
     def start_at(self, fractions: Tensor) -> None:
         """Shift the last layer so that an untrained network predicts about these class fractions (L,)."""

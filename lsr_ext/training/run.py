@@ -141,13 +141,23 @@ def _train_method(config: RunConfig, method: str, data: PreparedData) -> None:
         callbacks=[_checkpoints(folder, training.checkpoint_every_steps), RichProgressBar()],
         enable_model_summary=False,
     )
+    module, datamodule = build_module(config, method, data), build_datamodule(config, method, data)
+    if not done:
+        module.network.fit_norms(_random_images(datamodule))
     trainer.fit(
-        build_module(config, method, data),
-        datamodule=build_datamodule(config, method, data),
+        module,
+        datamodule=datamodule,
         ckpt_path=checkpoint if done else None,
         weights_only=True,
     )
     trainer.save_checkpoint(checkpoint)
+
+
+def _random_images(datamodule: BlockDataModule) -> torch.Tensor:
+    """As many training blocks of any label as a batch holds."""
+    blocks, batch_size = datamodule.train_set, datamodule.group_size * datamodule.groups_per_batch
+    chosen = np.random.default_rng(datamodule.seed).permutation(len(blocks))[:batch_size]
+    return torch.stack([blocks[index]["image"] for index in chosen.tolist()])
 
 
 def _checkpoints(folder: Path, every_steps: int) -> ModelCheckpoint:

@@ -2,6 +2,7 @@ import pytest
 import torch
 
 from lsr_ext.training import SegmentationUNet
+from lsr_ext.training.network import ActNorm
 
 
 @pytest.mark.parametrize("size", [(16, 16), (1, 1), (37, 51), (64, 33)])
@@ -55,3 +56,39 @@ def test_images_may_have_more_channels():
         20,
         20,
     )
+
+
+def test_fitted_norms_give_mean_0_and_std_1_layer_after_layer():
+    torch.manual_seed(0)
+    network = SegmentationUNet(2, [8] * 6, norm_groups=4)
+    images = 100 + 30 * torch.rand(8, 3, 32, 32)
+    network.fit_norms(images)
+    seen = []
+    norms = [module for module in network.modules() if isinstance(module, ActNorm)]
+    for norm in norms:
+        # Cloned, for LeakyReLU writes in place.
+        norm.register_forward_hook(lambda norm, features, found: seen.append(found.clone()))
+    with torch.no_grad():
+        network(images)
+    assert len(seen) == 4
+    for features in seen:
+        channels = features.transpose(0, 1).flatten(1).double()
+        torch.testing.assert_close(channels.mean(1), torch.zeros(8).double(), atol=1e-4, rtol=0)
+        torch.testing.assert_close(channels.std(1), torch.ones(8).double(), atol=1e-4, rtol=0)
+
+
+def test_a_constant_channel_is_fitted_without_dividing_by_zero():
+    norm = ActNorm(1)
+    features = torch.full((2, 1, 4, 4), 3.0)
+    norm.fit(features)
+    assert torch.equal(norm(features), torch.zeros_like(features))
+
+
+def test_a_block_that_is_brighter_all_over_looks_otherwise_to_the_network():
+    torch.manual_seed(0)
+    network = SegmentationUNet(2, [8] * 6, norm_groups=4)
+    image = torch.rand(1, 3, 32, 32)
+    network.fit_norms(torch.cat([image, image + 1]))
+    with torch.no_grad():
+        means = network(torch.cat([image, image + 1])).mean((2, 3))
+    assert (means[1] - means[0]).abs().max() > 0.05
