@@ -54,6 +54,8 @@ class SegmentationUNet(nn.Module):
     class or its complement is learned. Features are enlarged by interpolation, because transposed
     convolutions tell even pixels from odd ones, and a network may then meet the fractions by stripes.
 
+    Call `fit_norms` with some training images first; until then `ActNorm` changes nothing.
+
     Args:
         num_classes: L.
         features: channels of the five levels and of the last feature map.
@@ -90,7 +92,7 @@ class SegmentationUNet(nn.Module):
                     set_named_module(stage, name, ActNorm(module.num_channels))
 
     def fit_norms(self, images: Tensor) -> None:
-        """Fit every `ActNorm` to what it gets of these images (N, C, H, W), the earlier ones first."""
+        """Fit every `ActNorm` to what it gets of these images (N, C, H, W), layer after layer."""
         hooks = [
             module.register_forward_pre_hook(lambda norm, features: norm.fit(features[0]))
             for module in self.modules()
