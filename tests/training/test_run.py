@@ -2,7 +2,8 @@ import pytest
 import torch
 from tiny_runs import write_masks_run
 
-from lsr_ext.training import SegmentationModule, load_config, train
+from lsr_ext.training import SegmentationModule, SegmentationUNet, load_config, train
+from lsr_ext.training.network import ActNorm
 
 
 def weights(config, method="intra+inter"):
@@ -15,6 +16,16 @@ def test_every_method_trains(tmp_path):
     train(config)
     trained = [weights(config, method) for method in methods]
     assert not any(torch.equal(trained[0][name], trained[3][name]) for name in trained[0] if "conv" in name)
+
+
+def test_the_norms_are_fitted_before_the_first_step(tmp_path):
+    optimizer = {"name": "SGD", "params": {"lr": 0.0}}  # what is not as built was fitted
+    config = load_config(write_masks_run(tmp_path, training={"optimizer": optimizer}))
+    train(config)
+    network = SegmentationUNet(2, [8] * 6, norm_groups=4)
+    norms = [name for name, module in network.named_modules() if isinstance(module, ActNorm)]
+    trained = weights(config)
+    assert norms and all((trained[f"network.{name}.bias"] != 0).all() for name in norms)
 
 
 def test_the_seed_decides_the_weights(tmp_path):
