@@ -6,7 +6,7 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from samples import LAYOUTS, lay_out, samples
-from test_functional import TOLERANCE
+from test_functional import assert_loss_equals_reference, assert_sums_equal_reference, moment_arguments
 from test_ops import CHECKS, loss_arguments
 from torch import library
 
@@ -30,38 +30,28 @@ def to_cuda(x):
 @settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(samples())
 def test_fused_equals_reference(sample):
-    dtype = sample.logits.dtype
     logits = to_cuda(sample.logits).detach().requires_grad_()
     tables = [x.cuda() for x in (sample.labels, sample.mean, sample.std)]
     options = {name: x.cuda() if isinstance(x, torch.Tensor) else x for name, x in sample.options.items()}
     value = functional.label_super_resolution_loss(logits, *tables, **options, backend="fused")
     (gradient,) = torch.autograd.grad(value, logits)
-    exact = sample.logits.double().detach().requires_grad_()
-    expected = reference.label_super_resolution_loss(
-        exact, sample.labels, sample.mean, sample.std, **sample.options
-    )
-    (expected_gradient,) = torch.autograd.grad(expected, exact)
-    assert gradient.dtype == dtype and gradient.shape == sample.logits.shape
-    torch.testing.assert_close(value.double().cpu(), expected, rtol=1e-5, atol=1e-6)
-    relative, absolute = TOLERANCE[dtype]
-    largest = expected_gradient.abs().max().item() if expected_gradient.numel() else 0.0
-    torch.testing.assert_close(
-        gradient.double().cpu(), expected_gradient, rtol=0, atol=relative * largest + absolute
-    )
+    sums = block_moments(sample)
+    assert_loss_equals_reference(sample, value.detach().cpu(), gradient.cpu(), sums)
+
+
+def block_moments(sample):
+    """Block sums by the device, on the host."""
+    arguments = {
+        name: to_cuda(x) if isinstance(x, torch.Tensor) else x for name, x in moment_arguments(sample).items()
+    }
+    sums = functional.block_moments(to_cuda(sample.logits), **arguments, backend="fused")
+    return [table.cpu() for table in sums]
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(samples())
 def test_block_moments_equal_reference(sample):
-    ids = sample.options["block_ids"]
-    rest = {"activation": sample.options["activation"], "num_blocks": None if ids is None else len(sample.labels)}
-    maps = {"mask": sample.options["mask"], "block_ids": ids}
-    sums = functional.block_moments(
-        to_cuda(sample.logits), **{name: to_cuda(x) for name, x in maps.items()}, **rest, backend="fused"
-    )
-    expected = reference.block_moments(sample.logits.double(), **maps, **rest)
-    for actual, table, tolerance in zip(sums, expected, (0, 2e-6, 2e-6), strict=True):
-        torch.testing.assert_close(actual.cpu(), table, rtol=tolerance, atol=0 if tolerance == 0 else 1e-9)
+    assert_sums_equal_reference(sample, block_moments(sample))
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
