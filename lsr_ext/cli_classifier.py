@@ -43,6 +43,9 @@ def train_command(
     batch_size: Annotated[int, typer.Option(help="Even: half of either class.")] = 32,
     learning_rate: Annotated[float, typer.Option(help="At the start.")] = 1e-3,
     seed: Annotated[int, typer.Option(help="Of weights, order and split.")] = 0,
+    colour_jitter: Annotated[
+        float, typer.Option(help="Standard deviation of the log of a channel's random gain.")
+    ] = 0.0,
     accelerator: Annotated[str, typer.Option(help="Lightning's: auto, cpu, gpu.")] = "auto",
     workers: Annotated[int, typer.Option(help="Processes that read patches.")] = 0,
 ) -> None:
@@ -60,7 +63,7 @@ def train_command(
             source, masks, mask_suffix, positive, threshold, patch_px, input_px, validation, seed
         )
     settings = ClassifierSettings(
-        patches.patch_px, patches.input_px, depth, epochs, batch_size, learning_rate, seed
+        patches.patch_px, patches.input_px, depth, epochs, batch_size, learning_rate, seed, colour_jitter
     )
     collate = patches.collate or default_collate
     model = train_patch_classifier(

@@ -20,6 +20,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 from lsr_ext.data import cut_blocks, quantise_fractions
 
 _NETWORKS = {10: resnet10, 18: resnet18, 34: resnet34}
+_OFFSET_SHARE = 0.2  # of an offset's standard deviation in a gain's
 _BATCH = 64  # patches that are classified at once
 
 
@@ -35,6 +36,8 @@ class ClassifierSettings:
         batch_size: even: half of each batch is of either class.
         learning_rate: of AdamW at the start; it falls to zero along a cosine.
         seed: of weights, order and augmentation.
+        colour_jitter: standard deviation of the logarithm of each channel's random gain in training; a fifth of it
+            is that of its random offset. Slides are stained, and fields exposed, more or less.
 
     Raises:
         ValueError: a value that none of this allows.
@@ -47,6 +50,7 @@ class ClassifierSettings:
     batch_size: int = 32
     learning_rate: float = 1e-3
     seed: int = 0
+    colour_jitter: float = 0.0
 
     def __post_init__(self) -> None:
         for name in ("patch_px", "input_px", "epochs", "batch_size"):
@@ -58,10 +62,12 @@ class ClassifierSettings:
             raise ValueError(f"expected an even batch_size, half of it for either class, got {self.batch_size}")
         if not self.learning_rate > 0:
             raise ValueError(f"expected a learning_rate above 0, got {self.learning_rate}")
+        if not self.colour_jitter >= 0:
+            raise ValueError(f"expected a colour_jitter of at least 0, got {self.colour_jitter}")
 
 
 class PatchClassifier(lightning.LightningModule):
-    """A ResNet with one logit; trained by binary cross-entropy on patches flipped and turned at random.
+    """A ResNet with one logit; trained by binary cross-entropy on patches turned and recoloured at random.
 
     BatchNorm, unlike in the networks that learn by groups: every batch holds both classes. Its statistics for
     prediction are the plain average over the last epoch: the usual running ones lag behind the weights, and after
@@ -102,7 +108,8 @@ class PatchClassifier(lightning.LightningModule):
             return None
         # By the step's number alone, so that a resumed run goes on as an uncut one would have.
         generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.global_step)
-        logits = self(_turn_at_random(batch["image"], generator))
+        images = _turn_at_random(batch["image"], generator)
+        logits = self(_jitter_colours(images, self.settings.colour_jitter, generator))
         loss = binary_cross_entropy_with_logits(logits, batch["label"].to(logits.dtype))
         self.log("loss", loss, prog_bar=True, batch_size=len(logits))
         return loss
@@ -279,3 +286,11 @@ def _turn_at_random(images: Tensor, generator: torch.Generator) -> Tensor:
     turns = torch.randint(8, (len(images),), generator=generator).tolist()
     turned = [torch.rot90(image, turn % 4, (1, 2)) for image, turn in zip(images, turns, strict=True)]
     return torch.stack([image.flip(2) if turn > 3 else image for image, turn in zip(turned, turns, strict=True)])
+
+
+def _jitter_colours(images: Tensor, std: float, generator: torch.Generator) -> Tensor:
+    """Each channel of each image (3, S, S) with a gain and an offset of its own; the images as they are at 0."""
+    if not std:
+        return images
+    gain, offset = torch.randn(2, len(images), 3, 1, 1, generator=generator).to(images) * std
+    return (images * gain.exp() + offset * _OFFSET_SHARE).clamp(0, 1)

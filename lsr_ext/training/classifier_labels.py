@@ -34,15 +34,15 @@ def label_by_classifier(
 ) -> tuple[Labels, dict[int, np.ndarray]]:
     """Bins of the largest probability among the patches of each block.
 
-    Two classifiers are trained, on either half of the training images or patients (`groups`, one an image), into
-    `classifier` in the run's shared folder, unless another run has. A training image is labelled by the one that
-    has not seen it, held-out images by the mean of both.
+    The training images or patients (`groups`, one an image) are parted into folds, and for each a classifier is
+    trained on the others, into `classifier` in the run's shared folder, unless another run has. A training image
+    is labelled by the one that has not seen it, held-out images by the mean of all.
 
     Returns:
         The labels, and the map that thresholds the patches' probabilities at 0.5 of each held-out image.
 
     Raises:
-        ValueError: fewer than two training images, or blocks that are no whole number of patches.
+        ValueError: fewer training images or patients than folds, or blocks that are no whole number of patches.
     """
     patch_px, rest = divmod(config.data.block_size_px, config.data.classifier.merge)
     if rest:
@@ -50,18 +50,20 @@ def label_by_classifier(
             f"expected blocks of a multiple of {config.data.classifier.merge} patches, "
             f"got a block_size_px of {config.data.block_size_px}"
         )
-    halves = _halves(sorted({block.image for block in train}), groups, config.seed)
+    train_images = {block.image for block in train}
+    folds = _folds(train_images, groups, config.data.classifier.folds, config.seed)
     folder = (config.shared or config.output) / "classifier"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         _check_folder(folder, config)
         models = [
-            _train(config, folder / f"half{i}", images, masks, half, patch_px, foreground)
-            for i, half in enumerate(halves)
+            _train(config, folder / f"without_fold{k}", images, masks, train_images - fold, patch_px, foreground)
+            for k, fold in enumerate(folds)
         ]
-    by_model = [_largest(model, images, train, patch_px) for model in models]
-    saw_image = {image: i for i, half in enumerate(halves) for image in half}
-    of_train = np.array([by_model[1 - saw_image[block.image]][k] for k, block in enumerate(train)])
+    of_train = np.empty(len(train))
+    for model, fold in zip(models, folds, strict=True):
+        unseen = [k for k, block in enumerate(train) if block.image in fold]
+        of_train[unseen] = _largest(model, images, [train[k] for k in unseen], patch_px)
     of_test = np.mean([_largest(model, images, test, patch_px) for model in models], axis=0)
     maps = {image: _map(images[image], models, patch_px, foreground) for image in {block.image for block in test}}
     return label_by_bins(of_train, of_test, config.data.edges, None), maps
@@ -77,13 +79,15 @@ def _check_folder(folder: Path, config: RunConfig) -> None:
     write_atomically(path, yaml.safe_dump(settings, sort_keys=False).encode())
 
 
-def _halves(image_indices: list[int], groups: Sequence[str], seed: int) -> tuple[list[int], ...]:
-    """The training images parted in two, those of a patient together."""
+def _folds(image_indices: set[int], groups: Sequence[str], count: int, seed: int) -> list[set[int]]:
+    """The training images parted in so many, those of a patient together."""
     distinct = sorted({groups[i] for i in image_indices})
-    if len(distinct) < 2:
-        raise ValueError("labels by a classifier need two training images or patients, one for the other, got one")
+    if len(distinct) < count:
+        raise ValueError(
+            f"labels by classifiers need {count} training images or patients, one a fold, got {len(distinct)}"
+        )
     order = np.random.default_rng(seed).permutation(distinct).tolist()
-    return tuple([i for i in image_indices if groups[i] in order[side::2]] for side in (0, 1))
+    return [{i for i in image_indices if groups[i] in order[k::count]} for k in range(count)]
 
 
 def _train(
@@ -91,20 +95,22 @@ def _train(
     folder: Path,
     images: Sequence[np.ndarray],
     masks: Sequence[np.ndarray],
-    half: Sequence[int],
+    seen: set[int],
     patch_px: int,
     foreground: int,
 ) -> PatchClassifier:
     given = config.data.classifier
     patches = label_patches(
-        [images[i] for i in half],
-        [(masks[i] == foreground).astype(np.int64) for i in half],
-        [str(i) for i in half],
+        [images[i] for i in sorted(seen)],
+        [(masks[i] == foreground).astype(np.int64) for i in sorted(seen)],
+        [str(i) for i in sorted(seen)],
         patch_px,
         threshold=given.threshold,
         stride_px=max(patch_px // 2, 1),
     )
-    settings = ClassifierSettings(patch_px, seed=config.seed, **given.model_dump(exclude={"merge", "threshold"}))
+    settings = ClassifierSettings(
+        patch_px, seed=config.seed, **given.model_dump(exclude={"folds", "merge", "threshold"})
+    )
     dataset = PatchDataset(patches, given.input_px)
     return train_patch_classifier(
         dataset, patches.labels, folder, settings, accelerator=config.training.accelerator

@@ -91,12 +91,14 @@ class _PixelTruth(_Blocks):
 
 
 class ClassifierConfig(Section):
-    """The patch classifier that makes the labels: a block is `merge` x `merge` patches, its value their maximum.
+    """The patch classifiers that make the labels: a block is `merge` x `merge` patches, its value their maximum.
 
-    A patch is positive in training from the share `threshold` of the foreground on; the other values are those of
+    A training image is labelled by a classifier of the other `folds` - 1 of `folds` parts. A patch is positive in
+    training from the share `threshold` of the foreground on; the other values are those of
     `lsr_ext.baselines.patch_classifier.ClassifierSettings`.
     """
 
+    folds: int = Field(2, ge=2)
     merge: Count = 2
     threshold: Share = 0.5
     depth: Literal[10, 18, 34] = 34
@@ -104,6 +106,7 @@ class ClassifierConfig(Section):
     epochs: Count = 20
     batch_size: int = Field(32, ge=2, multiple_of=2)
     learning_rate: float = Field(1e-3, gt=0)
+    colour_jitter: float = Field(0.0, ge=0)
 
 
 class StainedImage(_PixelTruth):

@@ -16,7 +16,10 @@ def test_blocks_are_labelled_by_classifiers_that_did_not_see_their_image(tmp_pat
     config = discs(tmp_path)
     data = prepare_data(config)
     assert data.train.label_names == ["0-0.5", "0.5-1"]
-    assert {path.parent.name for path in config.output.rglob("classifier.ckpt")} == {"half0", "half1"}
+    assert {path.parent.name for path in config.output.rglob("classifier.ckpt")} == {
+        "without_fold0",
+        "without_fold1",
+    }
     # Blocks of whole discs and blocks of bare ground are told apart: the label goes with the fraction.
     fractions = data.train.fractions()[:, 1]
     high = data.train.labels == 1
@@ -28,6 +31,17 @@ def test_blocks_are_labelled_by_classifiers_that_did_not_see_their_image(tmp_pat
         cells = found.reshape(4, 10, 4, 10)
         assert (cells == cells[:, :1, :, :1]).all()
         assert found.shape == data.test.masks[image].shape
+
+
+def test_there_is_a_classifier_for_each_fold(tmp_path):
+    data = prepare_data(config := discs(tmp_path, classifier=CLASSIFIER | {"folds": 3}))
+    folders = {path.parent.name for path in config.output.rglob("classifier.ckpt")}
+    assert folders == {"without_fold0", "without_fold1", "without_fold2"}
+    high = data.train.labels == 1
+    fractions = data.train.fractions()[:, 1]
+    assert fractions[high].mean() > fractions[~high].mean() + 0.15
+    with pytest.raises(ValueError, match="need 4 training images or patients, one a fold, got 3"):
+        prepare_data(discs(tmp_path, classifier=CLASSIFIER | {"folds": 4}))
 
 
 def test_the_same_call_gives_the_same_labels(tmp_path):
