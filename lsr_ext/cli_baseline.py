@@ -19,9 +19,9 @@ from rich.table import Table
 from lsr_ext.data import read_image, read_label_table
 from lsr_ext.data.images import IMAGE_SUFFIXES
 from lsr_ext.files import write_atomically
-from lsr_ext.metrics._progress import told
 from lsr_ext.metrics.pairing import pair_files
 from lsr_ext.metrics.regions import strip_rows
+from lsr_ext.progress import told
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

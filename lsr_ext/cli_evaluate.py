@@ -19,12 +19,12 @@ from lsr_ext import metrics
 from lsr_ext.data import read_image
 from lsr_ext.data.images import IMAGE_SUFFIXES
 from lsr_ext.files import write_atomically
-from lsr_ext.metrics._progress import told
 from lsr_ext.metrics.dot_files import COLUMNS, DOT_SUFFIXES
 from lsr_ext.metrics.dot_set import DEFAULT_CLASS, class_names
 from lsr_ext.metrics.map_files import MAP_SUFFIXES
 from lsr_ext.metrics.pairing import pair_files
 from lsr_ext.metrics.regions import strip_rows
+from lsr_ext.progress import told
 from lsr_ext.report import overlays
 from lsr_ext.report.score_tables import Row, merge_rows, score_rows, scores_table, write_scores
 

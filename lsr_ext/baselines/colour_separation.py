@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from lsr_ext.baselines.stains import StainSet, check_rgb
-from lsr_ext.metrics._progress import told
 from lsr_ext.metrics.regions import strip_rows
+from lsr_ext.progress import told
 
 
 def l2_distances(image: np.ndarray, stains: StainSet) -> np.ndarray:

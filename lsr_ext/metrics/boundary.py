@@ -16,8 +16,8 @@ import numpy as np
 from scipy.ndimage import distance_transform_edt
 from skimage.segmentation import find_boundaries
 
-from lsr_ext.metrics._progress import told
 from lsr_ext.metrics.overlap import OverlapScores, overlap_scores
+from lsr_ext.progress import told
 
 
 def boundary_band(truth: np.ndarray, distance_px: float) -> np.ndarray:

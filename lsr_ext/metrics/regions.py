@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 
 from lsr_ext.metrics._kernels import load_kernels
-from lsr_ext.metrics._progress import told
 from lsr_ext.metrics.counts import f1_score, ratio
 from lsr_ext.metrics.dot_set import DotSet
+from lsr_ext.progress import told
 
 PRECISIONS = ("region", "dot_weighted")
 _STRIP_PIXELS, _CHUNK_PIXELS = 2**22, 2**25
