@@ -62,12 +62,12 @@ class ClassifierSettings:
             raise ValueError(f"expected an even batch_size, half of it for either class, got {self.batch_size}")
         if not self.learning_rate > 0:
             raise ValueError(f"expected a learning_rate above 0, got {self.learning_rate}")
-        if not self.colour_jitter >= 0:
-            raise ValueError(f"expected a colour_jitter of at least 0, got {self.colour_jitter}")
+        if not 0 <= self.colour_jitter < float("inf"):
+            raise ValueError(f"expected a finite colour_jitter of at least 0, got {self.colour_jitter}")
 
 
 class PatchClassifier(lightning.LightningModule):
-    """A ResNet with one logit; trained by binary cross-entropy on patches turned and recoloured at random.
+    """A ResNet with one logit; trained by binary cross-entropy on patches turned at random, recoloured if told so.
 
     BatchNorm, unlike in the networks that learn by groups: every batch holds both classes. Its statistics for
     prediction are the plain average over the last epoch: the usual running ones lag behind the weights, and after
@@ -202,7 +202,7 @@ def predict_probabilities(model: PatchClassifier, images: Iterable[np.ndarray], 
         ValueError: an image smaller than a patch.
     """
     found = []
-    for index, image in enumerate(track(images, "images", console=Console(stderr=True))):
+    for index, image in enumerate(track(images, "images", console=Console(stderr=True), transient=True)):
         rows, columns = (side // patch_px for side in image.shape[:2])
         if not rows or not columns:
             raise ValueError(f"image {index} is {image.shape[:2]} px, smaller than a patch of {patch_px} px")

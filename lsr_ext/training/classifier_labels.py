@@ -42,7 +42,8 @@ def label_by_classifier(
         The labels, and the map that thresholds the patches' probabilities at 0.5 of each held-out image.
 
     Raises:
-        ValueError: fewer training images or patients than folds, or blocks that are no whole number of patches.
+        ValueError: fewer training images or patients than folds, patches to train on of one class only, or blocks
+            that are no whole number of patches.
     """
     patch_px, rest = divmod(config.data.block_size_px, config.data.classifier.merge)
     if rest:
@@ -52,13 +53,14 @@ def label_by_classifier(
         )
     train_images = {block.image for block in train}
     folds = _folds(train_images, groups, config.data.classifier.folds, config.seed)
+    seen = [sorted(train_images - fold) for fold in folds]
     folder = (config.shared or config.output) / "classifier"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
         _check_folder(folder, config)
         models = [
-            _train(config, folder / f"without_fold{k}", images, masks, train_images - fold, patch_px, foreground)
-            for k, fold in enumerate(folds)
+            _train(config, folder / f"without_fold{number}", images, masks, others, patch_px, foreground)
+            for number, others in enumerate(seen)
         ]
     of_train = np.empty(len(train))
     for model, fold in zip(models, folds, strict=True):
@@ -84,7 +86,7 @@ def _folds(image_indices: set[int], groups: Sequence[str], count: int, seed: int
     distinct = sorted({groups[i] for i in image_indices})
     if len(distinct) < count:
         raise ValueError(
-            f"labels by classifiers need {count} training images or patients, one a fold, got {len(distinct)}"
+            f"classifier.folds: {count} folds need as many training images or patients, got {len(distinct)}"
         )
     order = np.random.default_rng(seed).permutation(distinct).tolist()
     return [{i for i in image_indices if groups[i] in order[k::count]} for k in range(count)]
@@ -95,15 +97,15 @@ def _train(
     folder: Path,
     images: Sequence[np.ndarray],
     masks: Sequence[np.ndarray],
-    seen: set[int],
+    seen: Sequence[int],
     patch_px: int,
     foreground: int,
 ) -> PatchClassifier:
     given = config.data.classifier
     patches = label_patches(
-        [images[i] for i in sorted(seen)],
-        [(masks[i] == foreground).astype(np.int64) for i in sorted(seen)],
-        [str(i) for i in sorted(seen)],
+        [images[i] for i in seen],
+        [(masks[i] == foreground).astype(np.int64) for i in seen],
+        [str(i) for i in seen],
         patch_px,
         threshold=given.threshold,
         stride_px=max(patch_px // 2, 1),

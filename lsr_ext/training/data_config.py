@@ -106,7 +106,7 @@ class ClassifierConfig(Section):
     epochs: Count = 20
     batch_size: int = Field(32, ge=2, multiple_of=2)
     learning_rate: float = Field(1e-3, gt=0)
-    colour_jitter: float = Field(0.0, ge=0)
+    colour_jitter: float = Field(0.0, ge=0, allow_inf_nan=False)
 
 
 class StainedImage(_PixelTruth):

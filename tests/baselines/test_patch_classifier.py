@@ -70,7 +70,8 @@ def test_an_image_smaller_than_a_patch_is_named(model):
         ({"depth": 50}, "depth among 10, 18, 34, got 50"),
         ({"batch_size": 5}, "even batch_size, .*, got 5"),
         ({"learning_rate": 0.0}, "learning_rate above 0"),
-        ({"colour_jitter": -0.1}, "colour_jitter of at least 0, got -0.1"),
+        ({"colour_jitter": -0.1}, "finite colour_jitter of at least 0, got -0.1"),
+        ({"colour_jitter": float("inf")}, "finite colour_jitter of at least 0, got inf"),
     ],
 )
 def test_impossible_settings(given, message):

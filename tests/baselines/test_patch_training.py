@@ -27,7 +27,7 @@ from lsr_ext.data import read_image
 from lsr_ext.data.folders import reduce_image, reduce_mask
 
 LUNG = Path(__file__).parents[2].parent / "shared" / "data" / "mif_lung_akoya"
-TINY = ClassifierSettings(patch_px=8, input_px=16, depth=10, epochs=3, batch_size=4)
+TINY = ClassifierSettings(patch_px=8, input_px=16, depth=10, epochs=3, batch_size=4, colour_jitter=0.1)
 
 
 def half_dark(rows=3, columns=4, patch_px=8, seed=0):
@@ -153,7 +153,7 @@ def test_colour_jitter_carries_a_classifier_to_a_field_of_other_colours(tmp_path
         folder = tmp_path / str(jitter)
         model = train_patch_classifier(train, train.labels, folder, settings, accelerator="cpu")
         auc.append(evaluate_patches(model, held_out)["auc"])
-    assert auc[1] > auc[0] + 0.05
+    assert auc[1] > max(0.8, auc[0] + 0.05)
 
 
 @pytest.mark.skipif(not LUNG.is_dir(), reason="needs ../shared/data")

@@ -1,6 +1,8 @@
 import numpy as np
 import pytest
-from tiny_runs import write_masks_run
+import yaml
+from PIL import Image
+from tiny_runs import draw_disc, write_masks_run
 
 from lsr_ext.training import load_config, prepare_data
 
@@ -33,6 +35,26 @@ def test_blocks_are_labelled_by_classifiers_that_did_not_see_their_image(tmp_pat
         assert found.shape == data.test.masks[image].shape
 
 
+def test_no_classifier_saw_the_image_it_labels(tmp_path):
+    """The disc of each image has the colour of the next one's ground: who saw an image would label it rightly."""
+    for index in range(3):
+        _, mask = draw_disc(12)
+        image = np.full((*mask.shape, 3), 60, np.uint8)
+        image[mask == 1, index] = 220
+        image[mask == 0, (index + 1) % 3] = 220
+        Image.fromarray(image).save(tmp_path / f"disc{index}.png")
+        Image.fromarray(mask).save(tmp_path / f"disc{index}_mask.png")
+    data = {"source": "masks", "block_size_px": 20, "stride_px": 5, "edges": [0.5], "test_fraction": 0.34}
+    content = {"output": "run", "methods": ["intra"], "data": data | {"classifier": CLASSIFIER | {"merge": 1}}}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(content))
+    train = prepare_data(load_config(tmp_path / "run.yaml", {"output": str(tmp_path / "run")})).train
+    is_disc, images = train.fractions()[:, 1] >= 0.5, np.array([block.image for block in train.blocks])
+    assert len(set(images)) == 2
+    for image in set(images):
+        right = (train.labels == is_disc)[images == image]
+        assert min(right[is_disc[images == image]].mean(), right[~is_disc[images == image]].mean()) < 0.5
+
+
 def test_there_is_a_classifier_for_each_fold(tmp_path):
     data = prepare_data(config := discs(tmp_path, classifier=CLASSIFIER | {"folds": 3}))
     folders = {path.parent.name for path in config.output.rglob("classifier.ckpt")}
@@ -40,7 +62,7 @@ def test_there_is_a_classifier_for_each_fold(tmp_path):
     high = data.train.labels == 1
     fractions = data.train.fractions()[:, 1]
     assert fractions[high].mean() > fractions[~high].mean() + 0.15
-    with pytest.raises(ValueError, match="need 4 training images or patients, one a fold, got 3"):
+    with pytest.raises(ValueError, match="4 folds need as many training images or patients, got 3"):
         prepare_data(discs(tmp_path, classifier=CLASSIFIER | {"folds": 4}))
 
 
