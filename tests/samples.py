@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from hypothesis import strategies as st
 
-from lsr_ext.options import ACTIVATIONS, FORMS, MODES
+from lsr_ext.options import ACTIVATIONS, FORMS, MODES, LossOptions
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 LAYOUTS = ("contiguous", "channels_last", "sliced", "expanded", "transposed")
@@ -36,6 +36,12 @@ class Sample:
     mean: torch.Tensor
     std: torch.Tensor
     options: dict = field(default_factory=dict)
+
+
+def split_options(options):
+    """Keyword arguments of the loss as its optional tensors by name, None where not given, and its choices."""
+    tensors = {name: options.get(name) for name in ("group", "mask", "block_ids", "class_weights")}
+    return tensors, LossOptions(**{name: value for name, value in options.items() if name not in tensors})
 
 
 @st.composite

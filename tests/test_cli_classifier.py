@@ -13,7 +13,7 @@ from lsr_ext import cli
 from lsr_ext.baselines.patch_classifier import load_patch_classifier
 from lsr_ext.data.cohort import read_manifest
 
-SMALL = ["--depth", 10, "--epochs", 3, "--batch-size", 8, "--accelerator", "cpu"]
+SMALL = ["--depth", 10, "--epochs", 3, "--batch-size", 8, "--colour-jitter", 0.05, "--accelerator", "cpu"]
 
 
 def lsr(monkeypatch, *arguments):
@@ -56,7 +56,7 @@ def test_from_slides_with_masks_to_the_labels_of_a_cohort(tmp_path, monkeypatch)
     scores = json.loads((trained / "scores.json").read_text())
     assert scores == {"patches": 24, "positive": 12, "auc": 1.0, "accuracy": 1.0}
     settings = load_patch_classifier(trained / "classifier.ckpt").settings
-    assert (settings.patch_px, settings.input_px) == (32, 16)
+    assert (settings.patch_px, settings.input_px, settings.colour_jitter) == (32, 16, 0.05)
 
     store = tmp_path / "store"
     assert lsr(monkeypatch, "cohort", "cut", patches, store) == 0

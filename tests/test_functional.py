@@ -5,11 +5,10 @@ import warnings
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
-from samples import lay_out, samples
+from samples import lay_out, samples, split_options
 
 import lsr_ext
 from lsr_ext import functional, reference
-from lsr_ext.options import LossOptions
 
 # Relative to the largest gradient; beside it what the type cannot hold, or the reference's p (1 - p) loses.
 TOLERANCE = {
@@ -56,9 +55,8 @@ def assert_loss_equals_reference(sample, value, gradient, sums):
     if dtype != torch.float64:
         n, *exact = reference.block_moments(logits, **moment_arguments(sample))
         S, Q = (table + (own - table).detach() for table, own in zip(exact, sums[1:], strict=True))
-        tables = {name: sample.options[name] for name in ("group", "class_weights")}
-        tensors = tables.keys() | {"mask", "block_ids"}
-        options = LossOptions(**{name: x for name, x in sample.options.items() if name not in tensors})
+        tensors, options = split_options(sample.options)
+        tables = {name: tensors[name] for name in ("group", "class_weights")}
         loss = reference.table_loss(n, S, Q, *arguments, options, **tables)
     (expected,) = torch.autograd.grad(loss, logits)
 

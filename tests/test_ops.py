@@ -10,18 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 from hypothesis import HealthCheck, assume, given, settings
-from samples import LAYOUTS, lay_out, samples
+from samples import LAYOUTS, lay_out, samples, split_options
 from torch import library
 
 import lsr_ext
-from lsr_ext.options import LossOptions
 
 CHECKS = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
 
 
 def loss_arguments(logits, labels, mean, std, options):
-    tensors = {name: options.get(name) for name in ("group", "mask", "block_ids", "class_weights")}
-    chosen = LossOptions(**{name: value for name, value in options.items() if name not in tensors})
+    tensors, chosen = split_options(options)
     return (
         logits, labels, mean, std, *tensors.values(), chosen.mode, chosen.form, chosen.n_eff, chosen.alpha,
         chosen.floor_rel, chosen.floor_abs, chosen.sharpness, chosen.activation,

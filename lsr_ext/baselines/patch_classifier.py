@@ -290,7 +290,5 @@ def _turn_at_random(images: Tensor, generator: torch.Generator) -> Tensor:
 
 def _jitter_colours(images: Tensor, std: float, generator: torch.Generator) -> Tensor:
     """Each channel of each image (3, S, S) with a gain and an offset of its own; the images as they are at 0."""
-    if not std:
-        return images
     gain, offset = torch.randn(2, len(images), 3, 1, 1, generator=generator).to(images) * std
     return (images * gain.exp() + offset * _OFFSET_SHARE).clamp(0, 1)

@@ -16,10 +16,10 @@ DATA = Path(__file__).parents[3] / "shared" / "data"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="needs ../shared/data")
 
 
-def fill(table, example, output, monkeypatch, *rows, seeds=1):
+def fill(table, example, output, monkeypatch, *rows, seeds=1, steps=2):
     """Run the command with these rows; what its JSON holds of each run."""
     named = [part for row in rows for part in ("--row", row)]
-    given = ["experiment", table, str(EXAMPLES / example), "--output", str(output), "--steps", "2"]
+    given = ["experiment", table, str(EXAMPLES / example), "--output", str(output), "--steps", str(steps)]
     monkeypatch.setattr(sys, "argv", ["lsr", *given, "--seeds", str(seeds), "--workers", "2", *named])
     with pytest.raises(SystemExit) as ended:
         main()
@@ -80,6 +80,17 @@ def test_table3_ki67(tmp_path, monkeypatch):
         kind = np.linalg.norm(painted[..., None, :] - nearest, axis=-1).argmin(-1)
         truth.append(np.array([0, 0, 1, 2])[kind])
     assert run["scores"]["l2"]["f1"] == pytest.approx(cells_by_hand(found, truth, (1, 2), min_area), abs=0.02)
+
+
+def test_table4_ki67_nuclei(tmp_path, monkeypatch):
+    (run,) = fill("table4", "ki67_nuclei.yaml", tmp_path, monkeypatch, "Full pixel supervision", steps=30)
+    with np.load(next(tmp_path.rglob("prediction.npz"))) as prediction:
+        found = prediction["classes"].reshape(2, 4, 4, 64, 64).swapaxes(2, 3).reshape(2, 256, 256) == 1
+    masks = [imread(DATA / f"ihc_ki67_deepliif/masks/{name}.png")[..., :3] for name in ("22_2", "6_2")]
+    nuclei = np.stack([mask[1::2, 1::2].max(-1) > 127 for mask in masks])
+    expected = (found & nuclei).sum() / (found | nuclei).sum()
+    assert expected > 0.2
+    assert run["scores"]["supervised"]["iou"] == pytest.approx(expected, abs=0.005)
 
 
 def test_table5_and_9_ki67(tmp_path, monkeypatch):

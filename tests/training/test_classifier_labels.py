@@ -14,14 +14,13 @@ def discs(folder, **data):
     return load_config(write_masks_run(folder, data=given | data))
 
 
-def test_blocks_are_labelled_by_classifiers_that_did_not_see_their_image(tmp_path):
-    config = discs(tmp_path)
+@pytest.mark.parametrize("folds", [2, 3])
+def test_labels_go_with_the_fraction(tmp_path, folds):
+    config = discs(tmp_path, classifier=CLASSIFIER | {"folds": folds})
     data = prepare_data(config)
     assert data.train.label_names == ["0-0.5", "0.5-1"]
-    assert {path.parent.name for path in config.output.rglob("classifier.ckpt")} == {
-        "without_fold0",
-        "without_fold1",
-    }
+    trained = {path.parent.name for path in config.output.rglob("classifier.ckpt")}
+    assert trained == {f"without_fold{number}" for number in range(folds)}
     # Blocks of whole discs and blocks of bare ground are told apart: the label goes with the fraction.
     fractions = data.train.fractions()[:, 1]
     high = data.train.labels == 1
@@ -55,13 +54,7 @@ def test_no_classifier_saw_the_image_it_labels(tmp_path):
         assert min(right[is_disc[images == image]].mean(), right[~is_disc[images == image]].mean()) < 0.5
 
 
-def test_there_is_a_classifier_for_each_fold(tmp_path):
-    data = prepare_data(config := discs(tmp_path, classifier=CLASSIFIER | {"folds": 3}))
-    folders = {path.parent.name for path in config.output.rglob("classifier.ckpt")}
-    assert folders == {"without_fold0", "without_fold1", "without_fold2"}
-    high = data.train.labels == 1
-    fractions = data.train.fractions()[:, 1]
-    assert fractions[high].mean() > fractions[~high].mean() + 0.15
+def test_there_must_be_an_image_for_each_fold(tmp_path):
     with pytest.raises(ValueError, match="4 folds need as many training images or patients, got 3"):
         prepare_data(discs(tmp_path, classifier=CLASSIFIER | {"folds": 4}))
 
