@@ -28,4 +28,4 @@ def test_block_labels_give_more_than_a_block_map(tmp_path, seed):
 def test_nuclei_from_block_labels(tmp_path):
     overrides = {"output": tmp_path, "data.root": NUCLEI, "methods": ["intra+inter"], "training.steps": 300}
     scores = scores_of(load_config(ROOT / "examples" / "he_nuclei.yaml", overrides))
-    assert scores["intra+inter"] > scores["low_resolution"]
+    assert scores["intra+inter"] > scores["low_resolution"] + 0.2

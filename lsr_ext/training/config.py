@@ -50,10 +50,20 @@ class TermConfig(Section):
     final_weight: float | None = Field(None, ge=0)
 
 
+class PixelTermConfig(TermConfig):
+    """The weight of the pixel term, which falls to zero unless told otherwise; `final_weight: null` keeps it.
+
+    Pseudo-labels show what a class looks like. Of how much there is they know nothing, and many are wrong: the
+    last word is the super-resolution term's.
+    """
+
+    final_weight: float | None = Field(0.0, ge=0)
+
+
 class JointConfig(Section):
     """Weights of the two terms of the methods that have both, and of the classes in the pixel term of all."""
 
-    pixel: TermConfig = TermConfig()
+    pixel: PixelTermConfig = PixelTermConfig()
     super_resolution: TermConfig = TermConfig()
     pixel_class_weights: list[float] | None = None
 

@@ -13,6 +13,16 @@ def test_defaults_follow_what_trains(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("pixel", "weights"),
+    [({}, [1, 0.5, 0]), ({"weight": 4}, [4, 2, 0]), ({"weight": 4, "final_weight": None}, [4, 4, 4])],
+)
+def test_pixel_labels_fade_out_unless_told_to_stay(tmp_path, pixel, weights):
+    terms = load_config(write_masks_run(tmp_path, joint={"pixel": pixel})).joint.build()
+    assert [terms.pixel.at(step, 3) for step in range(3)] == weights
+    assert [terms.super_resolution.at(step, 3) for step in range(3)] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
     ("sections", "message"),
     [
         ({"trainign": {}}, r"run\.yaml: trainign: Extra inputs"),
