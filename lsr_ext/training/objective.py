@@ -63,7 +63,7 @@ class Term:
 
 @dataclass(frozen=True)
 class JointTerms:
-    """The joint loss of section 3.1.4: a weighted sum of a pixel loss, which fades out, and a super-resolution loss."""
+    """The joint loss of section 3.1.4, of a pixel term, which fades out, and a super-resolution term."""
 
     pixel: Term = Term(final_weight=0.0)
     super_resolution: Term = Term()
