@@ -43,6 +43,8 @@ def test_pixel_loss_of_a_batch_without_labels_is_zero_and_has_a_gradient():
         (Term(1.0, start_step=2), [0, 0, 1, 1, 1, 1]),
         (Term(1.0, warmup_steps=3), [0.25, 0.5, 0.75, 1, 1, 1]),
         (Term(1.0, final_weight=0.0), [1, 0.8, 0.6, 0.4, 0.2, 0]),
+        (JointTerms().pixel, [1, 0.8, 0.6, 0.4, 0.2, 0]),
+        (JointTerms().super_resolution, [1] * 6),
         (Term(0.3, start_step=1, warmup_steps=2, final_weight=0.1), [0, 0.1, 0.2, 0.3, 0.2, 0.1]),
     ],
 )
