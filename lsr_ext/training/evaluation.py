@@ -9,7 +9,6 @@ import lightning
 import numpy as np
 import orjson
 import torch
-from monai.inferers import SlidingWindowInferer
 from torch.utils.data import DataLoader, Dataset
 
 from lsr_ext.data import Block, BlockCollection
@@ -25,9 +24,9 @@ from lsr_ext.training.run import CHECKPOINT_NAME, build_module, check_output, me
 from lsr_ext.training.scoring import score_maps, score_raters
 from lsr_ext.training.sources import prepare_data
 from lsr_ext.training.symmetries import SymmetricInferer
+from lsr_ext.training.windows import WindowInferer
 
 LOW_RESOLUTION, DECONVOLUTION, L2, INTER_RATER = "low_resolution", "deconvolution", "l2", "inter_rater"
-_WINDOWS_AT_ONCE = 16
 _BLOCKS_TO_FIT, _PIXELS_TO_FIT = 200, 2**18
 
 
@@ -149,9 +148,8 @@ def _load_module(config: RunConfig, method: str, data: PreparedData) -> Segmenta
         module.load_state_dict(content["state_dict"])
     except RuntimeError as error:
         raise ValueError(f"{checkpoint}: weights of another network: choose another output folder") from error
-    window = (config.data.block_size_px,) * 2
-    windows = SlidingWindowInferer(window, _WINDOWS_AT_ONCE, overlap=config.evaluation.overlap, mode="gaussian")
-    module.inferer = SymmetricInferer(windows)
+    window_px = config.evaluation.window_px or config.data.block_size_px
+    module.inferer = SymmetricInferer(WindowInferer(window_px, config.evaluation.overlap))
     return module
 
 

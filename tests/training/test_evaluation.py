@@ -50,6 +50,19 @@ def test_predictions_are_the_mean_over_turned_and_flipped_images(tmp_path):
     np.testing.assert_allclose(turned.reshape(2, 4, 2)[:, ::-1], upright.reshape(2, 4, 2), atol=1e-5)
 
 
+def test_windows_are_of_a_blocks_size_unless_told_otherwise(tmp_path):
+    path = write_masks_run(tmp_path, methods=["supervised"])
+    train(load_config(path))
+    fractions = {}
+    for window_px in (None, load_config(path).data.block_size_px, 1000):
+        config = load_config(path, {"evaluation.window_px": window_px})
+        evaluate(config)
+        fractions[window_px] = load_prediction(config, "supervised")[1]
+    by_default, by_block, by_image = fractions.values()
+    np.testing.assert_array_equal(by_default, by_block)
+    assert np.abs(by_default - by_image).max() > 1e-4
+
+
 def test_without_pixel_truth_there_are_no_scores(tmp_path):
     config = load_config(write_labels_run(tmp_path))
     train(config)
