@@ -139,10 +139,11 @@ class EvaluationConfig(Section):
     """Which held-out part is scored, and how.
 
     Masked scores count the pixels within `boundary_distance_px` of a true boundary. Images are predicted by
-    windows of `window_px` (None: of a block's size), `overlap` of it shared with the next, and turned and flipped in
-    all eight ways (see `lsr_ext.training.symmetries`). Regions below `min_area_px` are no cells; a dot within `dilation_px` of a
-    region hits it. `decoding`: a pixel's class is the likeliest, or the likeliest after each class's logit was
-    shifted so that the training blocks hold its expected fraction ("expected_fraction").
+    windows of `window_px` (None: of a block's size), `overlap` of it shared with the next, and turned and
+    flipped in all eight ways (see `lsr_ext.training.symmetries`). Regions below `min_area_px` are no cells; a
+    dot within `dilation_px` of a region hits it. `decoding`: a pixel's class is the likeliest, or the likeliest
+    after each class's logit was shifted so that the training blocks hold its expected fraction
+    ("expected_fraction").
     """
 
     part: HeldOutPart = "test"

@@ -12,9 +12,10 @@ _WINDOWS_AT_ONCE = 16
 
 
 class WindowInferer(Inferer):
-    """Overlapping windows, whose middle counts most; along a side that is shorter than a window, that side's length.
+    """Overlapping windows, whose middle counts most.
 
-    MONAI's own inferer would fill a short side up with black, which a network has never seen.
+    Along a side of the image that is shorter than a window, windows are as short: MONAI's own inferer fills such a
+    side up with black, which a network has never seen.
 
     Args:
         window_px: the side of a window.
