@@ -29,10 +29,10 @@ def draw_disc(radius_px: float, size_px: int = 40) -> tuple[np.ndarray, np.ndarr
     return image.clip(0, 255).astype(np.uint8), mask.astype(np.uint8)
 
 
-def write_masks_run(folder: Path, **sections: object) -> Path:
+def write_masks_run(folder: Path, size_px: int = 40, **sections: object) -> Path:
     """A folder of five images with masks, and the path of a configuration that trains on it."""
     for index, radius_px in enumerate((6, 9, 12, 15, 18)):
-        image, mask = draw_disc(radius_px)
+        image, mask = draw_disc(radius_px, size_px)
         Image.fromarray(image).save(folder / f"disc{index}.png")
         Image.fromarray(mask).save(folder / f"disc{index}_mask.png")
     data = {"source": "masks", "block_size_px": 20, "bins": 2, "test_fraction": 0.4, "distribution_blocks": 3}

@@ -21,11 +21,11 @@ from lsr_ext.metrics import fraction_calibration, overlap_scores
 from lsr_ext.report.curves import read_curves
 from lsr_ext.report.figures import METHOD_TITLES, draw_calibration, draw_curves, draw_overlays
 from lsr_ext.report.fractions import draw_fraction_histograms
+from lsr_ext.training.building import method_folder
 from lsr_ext.training.config import RunConfig
 from lsr_ext.training.evaluation import baseline_maps, load_prediction
 from lsr_ext.training.prepared import PreparedData
 from lsr_ext.training.regions import cut_blocks_of, stitch
-from lsr_ext.training.run import method_folder
 from lsr_ext.training.scoring import SCORE_TITLES, score_names
 from lsr_ext.training.sources import prepare_data
 

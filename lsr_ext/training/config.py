@@ -194,7 +194,7 @@ class RunConfig(Section):
                 raise ValueError(
                     f"methods: {name!r} needs pixel truth, and the source 'labels' has none to train on"
                 )
-            if pixels in ("limited", "pseudo") and isinstance(self.data, LandCover):
+            if pixels in ("limited", "pseudo", "own") and isinstance(self.data, LandCover):
                 raise ValueError(
                     f"methods: {name!r} cannot be had from the source 'land_cover', of labelled pixels"
                 )

@@ -13,6 +13,9 @@ MethodName = Literal[
     "intra+high_res",
     "inter+high_res",
     "intra+inter+high_res",
+    "intra+self",
+    "inter+self",
+    "intra+inter+self",
     "limited",
     "supervised",
 ]
@@ -24,17 +27,23 @@ class Method:
 
     Attributes:
         mode: of the label super-resolution loss; None: it has none.
-        pixels: pixel labels: "pseudo" labels by colour ("high res" in section 3.1.4), the true masks of the
-            blocks that the count distribution came from ("limited", Table 9), or of "all" training blocks.
+        pixels: pixel labels: "pseudo" labels by colour ("high res" in section 3.1.4); the "own" maps of the
+            training images by a network that was trained by the loss alone; the true masks of the blocks that the
+            count distribution came from ("limited", Table 9), or of "all" training blocks.
     """
 
     mode: Literal["intra", "inter", "intra+inter"] | None = None
-    pixels: Literal["pseudo", "limited", "all"] | None = None
+    pixels: Literal["pseudo", "own", "limited", "all"] | None = None
 
     @property
     def is_grouped(self) -> bool:
         """Whether the loss is of groups of blocks."""
         return self.mode in ("inter", "intra+inter")
+
+    @property
+    def teacher(self) -> str | None:
+        """The method whose network paints the "own" maps, which has to be trained first."""
+        return self.mode if self.pixels == "own" else None
 
 
 METHODS: dict[str, Method] = {
@@ -45,6 +54,9 @@ METHODS: dict[str, Method] = {
     "intra+high_res": Method(mode="intra", pixels="pseudo"),
     "inter+high_res": Method(mode="inter", pixels="pseudo"),
     "intra+inter+high_res": Method(mode="intra+inter", pixels="pseudo"),
+    "intra+self": Method(mode="intra", pixels="own"),
+    "inter+self": Method(mode="inter", pixels="own"),
+    "intra+inter+self": Method(mode="intra+inter", pixels="own"),
     "limited": Method(pixels="limited"),
     "supervised": Method(pixels="all"),
 }

@@ -16,27 +16,24 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lsr_ext.data import BlockCollection, BlockDataset
 from lsr_ext.data.land_cover import LandCoverDataset, collate_blocks
 from lsr_ext.files import write_atomically
-from lsr_ext.losses import LabelSuperResolutionLoss
+from lsr_ext.training.building import CHECKPOINT_NAME, build_module, method_folder
 from lsr_ext.training.config import RunConfig
 from lsr_ext.training.datamodule import BlockDataModule
-from lsr_ext.training.low_resolution import expected_area
-from lsr_ext.training.methods import METHODS, Method
-from lsr_ext.training.module import SegmentationModule
-from lsr_ext.training.network import SegmentationUNet
-from lsr_ext.training.objective import PixelLoss
+from lsr_ext.training.methods import METHODS
+from lsr_ext.training.own_maps import own_maps
 from lsr_ext.training.prepared import PreparedData
 from lsr_ext.training.pseudo_masks import pseudo_masks
 from lsr_ext.training.sources import prepare_data
 
-CHECKPOINT_NAME = "last.ckpt"
 _logger = logging.getLogger(__name__)
 
 
 def train(config: RunConfig) -> None:
     """Train each method, into `<output>/<method>/last.ckpt` and TensorBoard events beside it.
 
-    A method cut short goes on from its last checkpoint to the weights an uncut run would have; a finished one
-    is left as it is.
+    Before a method that learns from own maps comes the one that paints them, whether it is named or not. A method
+    cut short goes on from its last checkpoint to the weights an uncut run would have; a finished one is left as it
+    is.
 
     Raises:
         FileNotFoundError, ValueError: faulty data, or an output folder that holds another configuration's run.
@@ -44,8 +41,9 @@ def train(config: RunConfig) -> None:
     check_output(config)
     data = prepare_data(config)
     write_atomically(_settings_path(config), yaml.safe_dump(_settings(config), sort_keys=False).encode())
-    for method in config.methods:
-        _train_method(config, method, data)
+    teachers = [METHODS[name].teacher for name in config.methods if METHODS[name].teacher]
+    for name in dict.fromkeys([*teachers, *config.methods]):
+        _train_method(config, name, data)
 
 
 def check_output(config: RunConfig) -> None:
@@ -59,41 +57,6 @@ def check_output(config: RunConfig) -> None:
         raise ValueError(f"{path} is of a run with another configuration: choose another output folder")
 
 
-def method_folder(config: RunConfig, method: str) -> Path:
-    """Where a method's checkpoint, events and predictions lie."""
-    return config.output / method
-
-
-def build_module(config: RunConfig, name: str, data: PreparedData) -> SegmentationModule:
-    """The method's network, losses and optimizer, with the initial weights that the seed gives."""
-    lightning.seed_everything(config.seed, verbose=False)
-    training, method = config.training, METHODS[name]
-    loss = method.mode and LabelSuperResolutionLoss(
-        data.distribution, mode=method.mode, **config.loss.model_dump()
-    )
-    weights = config.joint.pixel_class_weights
-    if weights is not None and len(weights) != len(data.train.classes):
-        raise ValueError(
-            f"joint.pixel_class_weights: expected {len(data.train.classes)} weights, got {len(weights)}"
-        )
-    network = SegmentationUNet(
-        len(data.train.classes), in_channels=data.train.images[0].shape[2], **training.network.model_dump()
-    )
-    if training.start_at_prior:
-        network.start_at(torch.from_numpy(expected_area(data)))
-    return SegmentationModule(
-        network,
-        data.distribution,
-        loss,
-        training.optimizer.build,
-        group_size=training.group_size if method.is_grouped else None,
-        decay_steps=training.steps if training.schedule == "cosine" else None,
-        seed=config.seed,
-        pixel_loss=PixelLoss(weights) if method.pixels else None,
-        joint=config.joint.build(),
-    )
-
-
 def build_datamodule(config: RunConfig, name: str, data: PreparedData) -> BlockDataModule:
     """The method's batches, with no other pixel labels than those it may see."""
     training, method = config.training, METHODS[name]
@@ -105,18 +68,21 @@ def build_datamodule(config: RunConfig, name: str, data: PreparedData) -> BlockD
         any_label = np.zeros(len(crops), np.int64)
         batch_size = group_size * groups_per_batch
         return BlockDataModule(crops, any_label, training.steps, 1, batch_size, config.seed, collate_blocks)
-    blocks = _shown_blocks(data, method)
+    blocks = _shown_blocks(config, name, data)
     train_set = BlockDataset(blocks, with_masks=blocks.masks is not None, augment=training.augment)
     return BlockDataModule(train_set, blocks.labels, training.steps, group_size, groups_per_batch, config.seed)
 
 
-def _shown_blocks(data: PreparedData, method: Method) -> BlockCollection:
+def _shown_blocks(config: RunConfig, name: str, data: PreparedData) -> BlockCollection:
     """The training blocks with the pixel labels that the method may see in place of the true masks."""
-    if method.pixels == "pseudo":
+    pixels = METHODS[name].pixels
+    if pixels == "pseudo":
         return replace(data.train, masks=pseudo_masks(data.train, data.stains))
-    if method.pixels == "limited":
+    if pixels == "own":
+        return replace(data.train, masks=own_maps(config, name, data))
+    if pixels == "limited":
         return data.train.subset(data.annotated)
-    return data.train if method.pixels == "all" else replace(data.train, masks=None)
+    return data.train if pixels == "all" else replace(data.train, masks=None)
 
 
 def _train_method(config: RunConfig, method: str, data: PreparedData) -> None:

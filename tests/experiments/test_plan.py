@@ -10,7 +10,7 @@ def make_table(*rows):
 
 def test_each_row_and_seed_is_a_run_of_one_method(tmp_path):
     plan = plan_runs(TABLES["table4"], write_masks_run(tmp_path, seed=3), {"training.steps": 7}, seeds=2)
-    assert len(plan.runs) == 4 * 2
+    assert len(plan.runs) == 5 * 2
     run = plan.by_row["Inter-instance", 4]
     assert run.folder == tmp_path / "run" / "runs" / "inter" / "seed4"
     assert (run.config.methods, run.config.seed, run.config.training.steps) == (["inter"], 4, 7)
@@ -32,7 +32,7 @@ def test_scores_of_the_validation_part_have_their_own_folder(tmp_path):
 
 def test_the_first_seed_comes_before_the_second(tmp_path):
     plan = plan_runs(TABLES["table4"], write_masks_run(tmp_path), {}, seeds=2)
-    assert [run.config.seed for run in plan.runs] == [0] * 4 + [1] * 4
+    assert [run.config.seed for run in plan.runs] == [0] * 5 + [1] * 5
 
 
 def test_equal_configurations_are_one_run_in_all_tables(tmp_path):

@@ -57,6 +57,7 @@ def test_supervision_needs_pixel_truth(tmp_path):
     ("more", "message"),
     [
         ("methods: [limited]", "'limited' cannot be had from the source 'land_cover'"),
+        ("methods: [intra+self]", "'intra\\+self' cannot be had from the source 'land_cover'"),
         ("data: {validation_fraction: 0.2}", "validation_fraction: the folders train and test are the split"),
     ],
 )
