@@ -28,6 +28,9 @@ def experiment_command(
     part: Annotated[
         PartName | None, typer.Option(help="Held-out part to score: to choose among settings, take validation.")
     ] = None,
+    vary_split: Annotated[
+        bool, typer.Option("--vary-split", help="Each seed holds out other images: intervals speak of them too.")
+    ] = False,
     rows: Annotated[
         list[str] | None, typer.Option("--row", metavar="NAME", help="Only this row or family; repeat it.")
     ] = None,
@@ -43,6 +46,8 @@ def experiment_command(
         "evaluation.part": part and part.value,
     }
     overrides = {key: value for key, value in given.items() if value is not None}
+    if vary_split:
+        overrides["data.split_seed"] = None  # the run's own seed
     results = experiments.run_experiment(chosen, config, overrides, seeds=seeds, workers=workers)
     page = results.plan.config.output / f"{chosen.name}.md"
     Console().print(Markdown(page.read_text(encoding="utf-8")))
