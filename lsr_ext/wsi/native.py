@@ -17,7 +17,7 @@ _HOLDERS = ("PIL._imaging", "imagecodecs._jpeg8")
 
 
 class Parts:
-    """Windows of tiles and where they go, in the layout of `Part` in csrc/slides/tiles.cpp."""
+    """Windows of tiles and where they go, in the layout of `Part` in csrc/slides/tiles.h."""
 
     FIELDS = 9
 

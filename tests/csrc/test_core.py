@@ -10,6 +10,8 @@ import cmake
 import numpy as np
 import pytest
 import torch
+from PIL import Image, features
+from slides import tissue_like
 
 from lsr_ext import reference
 from lsr_ext.options import FORMS, MODES, LossOptions
@@ -29,10 +31,25 @@ def build(name, *settings):
     return folder
 
 
+def libjpeg():
+    """The libjpeg-turbo that Pillow's module has loaded."""
+    assert features.check_feature("libjpeg_turbo")
+    mapped = Path("/proc/self/maps").read_text().splitlines()
+    return next(line.split()[-1] for line in mapped if "libjpeg" in line)
+
+
 @pytest.mark.parametrize("sanitizers", ["address,undefined", "thread"])
-def test_core_under_sanitizers(sanitizers):
-    """Every build of the kernels over shapes that cross every boundary; a report of a sanitizer is a failure."""
-    folder = build(f"core-{sanitizers.replace(',', '-')}", f"-DLSR_SANITIZE={sanitizers}", "-DLSR_NUMPY=OFF")
+def test_core_under_sanitizers(sanitizers, tmp_path):
+    """The kernels over shapes that cross every boundary, the reader over damaged tiles: no report."""
+    tile = tmp_path / "tile.jpg"
+    Image.fromarray(tissue_like(128, 192)).save(tile, quality=85, subsampling="4:2:0")
+    folder = build(
+        f"core-{sanitizers.replace(',', '-')}",
+        f"-DLSR_SANITIZE={sanitizers}",
+        "-DLSR_NUMPY=OFF",
+        f"-DLSR_LIBJPEG={libjpeg()}",
+        f"-DLSR_TILE={tile}",
+    )
     done = subprocess.run(
         [CMAKE / "ctest", "--test-dir", folder, "--output-on-failure"], capture_output=True, text=True
     )
