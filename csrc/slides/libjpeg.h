@@ -116,6 +116,12 @@ bool find(void* handle, const char* name, Function& function) {
   return function != nullptr;
 }
 
+inline bool try_create(Session& session) {
+  if (setjmp(session.failed) != 0) return false;
+  session.create();
+  return true;
+}
+
 // Asks the library for its version and the size of its structure: it names them when it is given others.
 inline bool agree(Library& library) {
   constexpr int kAttempts = 4;
@@ -123,10 +129,7 @@ inline bool agree(Library& library) {
   library.bytes = 656;
   for (int attempt = 0; attempt < kAttempts; ++attempt) {
     Session session(library);
-    if (setjmp(session.failed) == 0) {
-      session.create();
-      return true;
-    }
+    if (try_create(session)) return true;
     const int* expected_and_given = session.errors.msg_parm.i;
     if (expected_and_given[1] == library.version) {
       library.version = expected_and_given[0];

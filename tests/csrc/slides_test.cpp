@@ -8,6 +8,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
+#include <iterator>
 #include <random>
 #include <string>
 #include <thread>
@@ -51,25 +53,25 @@ struct Reader {
   const void* libjpeg;
   Bytes tile;
 
-  // The window's pixels, by way of the whole tile where that is wanted too; empty with a reason if there are
-  // none.
-  Bytes read(const Bytes& stream, int64_t reduction, Window window, bool keeps, std::string& reason) const {
+  // Whether the window came to `out`, by way of `whole` where that is given; if not, why.
+  bool place(const Bytes& stream, int64_t reduction, Window window, uint8_t* out, uint8_t* whole,
+             std::string& reason) const {
     const File file(stream);
+    const auto [top, bottom, left, right] = window;
     const Coding coding{kWidth, kHeight, reduction, sizeof kStartOfImage, kStartOfImage};
-    Bytes out(window.bytes()), whole(keeps ? kWidth / reduction * (kHeight / reduction) * kChannels : 0);
-    const Part part{0,
-                    int64_t(stream.size()),
-                    keeps ? whole.data() : nullptr,
-                    out.data(),
-                    (window.right - window.left) * kChannels,
-                    window.top,
-                    window.bottom,
-                    window.left,
-                    window.right};
+    const Part part{0,    int64_t(stream.size()), whole, out, (right - left) * kChannels, top, bottom, left,
+                    right};
     char message[256] = "";
     const int64_t placed = lsr_place_jpeg_tiles(libjpeg, fileno(file.stream), &coding, &part, 1, message);
     reason = message;
-    return placed == 1 ? out : Bytes();
+    return placed == 1;
+  }
+
+  // The window's pixels; empty with a reason if there are none.
+  Bytes read(const Bytes& stream, int64_t reduction, Window window, bool keeps, std::string& reason) const {
+    Bytes out(window.bytes()), whole(keeps ? kWidth / reduction * (kHeight / reduction) * kChannels : 0);
+    const bool placed = place(stream, reduction, window, out.data(), keeps ? whole.data() : nullptr, reason);
+    return placed ? out : Bytes();
   }
 
   Bytes read_whole(int64_t reduction) const {
@@ -111,12 +113,11 @@ void check_damage(const Reader& reader) {
   for (int i = 0; i < 400; ++i) {
     Bytes stream = reader.tile;
     if (i % 2) {
-      stream.resize(random() % stream.size());
+      stream.resize(1 + random() % (stream.size() - 1));
     } else {
       for (int flips = 1 + random() % 8; flips > 0; --flips)
         stream[random() % stream.size()] ^= 1 << random() % 8;
     }
-    if (stream.empty()) continue;
     std::string reason;
     const Bytes pixels = reader.read(stream, 1, windows[i % 3], i % 5 == 0, reason);
     expect(!pixels.empty() || !reason.empty(), "a damaged tile", "neither pixels nor a reason");
@@ -126,42 +127,39 @@ void check_damage(const Reader& reader) {
 // 3. Threads share the library and nothing else.
 void check_threads(const Reader& reader) {
   const Bytes whole = reader.read_whole(1);
-  std::vector<Bytes> found(4);
+  std::vector<int> wrong(4);
   std::vector<std::thread> threads;
-  for (Bytes& pixels : found) {
-    threads.emplace_back([&reader, &pixels] {
+  for (int& others : wrong) {
+    threads.emplace_back([&reader, &whole, &others] {
       std::string reason;
-      for (int i = 0; i < 20; ++i)
-        pixels = reader.read(reader.tile, 1, {0, kHeight, 0, kWidth}, i % 2, reason);
+      for (int i = 0; i < 20; ++i) {
+        others += reader.read(reader.tile, 1, {0, kHeight, 0, kWidth}, i % 2, reason) != whole;
+      }
     });
   }
   for (std::thread& thread : threads) thread.join();
-  for (const Bytes& pixels : found) expect(pixels == whole, "threads", "other pixels than alone");
+  for (const int others : wrong) expect(others == 0, "threads", "other pixels than alone");
 }
 
 void overrun(const Reader& reader) {
-  const File file(reader.tile);
-  const Coding coding{kWidth, kHeight, 1, sizeof kStartOfImage, kStartOfImage};
-  const int64_t stride = 64 * kChannels;
-  Bytes out(static_cast<size_t>(stride * (kHeight - 1)));
-  const Part part{0, int64_t(reader.tile.size()), nullptr, out.data(), stride, 0, kHeight, 0, 64};
-  char message[256];
-  lsr_place_jpeg_tiles(reader.libjpeg, fileno(file.stream), &coding, &part, 1, message);
+  const Window window{0, kHeight, 0, 64}, room{0, kHeight - 1, 0, 64};
+  Bytes out(room.bytes());
+  std::string reason;
+  reader.place(reader.tile, 1, window, out.data(), nullptr, reason);
 }
 
 Bytes content(const char* path) {
-  Bytes bytes;
-  std::FILE* file = std::fopen(path, "rb");
-  if (!file) return bytes;
-  for (int byte; (byte = std::fgetc(file)) != EOF;) bytes.push_back(static_cast<uint8_t>(byte));
-  std::fclose(file);
-  return bytes;
+  std::ifstream file(path, std::ios::binary);
+  return Bytes(std::istreambuf_iterator<char>(file), {});
 }
 
 }  // namespace
 
 int main(int count, char** arguments) {
-  if (count < 3) return std::printf("usage: slides_test LIBJPEG TILE [overrun]\n"), 1;
+  if (count < 3) {
+    std::printf("usage: slides_test LIBJPEG TILE [overrun]\n");
+    return 1;
+  }
   // The library is never closed: where it is static, that is no leak.
   static const Reader reader{lsr_open_libjpeg(arguments[1]), content(arguments[2])};
   expect(reader.libjpeg != nullptr, "libjpeg-turbo", arguments[1]);
