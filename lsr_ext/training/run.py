@@ -19,6 +19,7 @@ from lsr_ext.files import write_atomically
 from lsr_ext.training.building import CHECKPOINT_NAME, build_module, method_folder
 from lsr_ext.training.config import RunConfig
 from lsr_ext.training.datamodule import BlockDataModule
+from lsr_ext.training.denormals import flushed_denormals
 from lsr_ext.training.methods import METHODS
 from lsr_ext.training.own_maps import own_maps
 from lsr_ext.training.prepared import PreparedData
@@ -28,6 +29,7 @@ from lsr_ext.training.sources import prepare_data
 _logger = logging.getLogger(__name__)
 
 
+@flushed_denormals()
 def train(config: RunConfig) -> None:
     """Train each method, into `<output>/<method>/last.ckpt` and TensorBoard events beside it.
 

@@ -3,6 +3,7 @@ import torch
 from tiny_runs import write_masks_run
 
 from lsr_ext.training import SegmentationModule, SegmentationUNet, load_config, train
+from lsr_ext.training.denormals import denormals_are_flushed
 from lsr_ext.training.network import ActNorm
 
 
@@ -60,6 +61,20 @@ def test_a_cut_run_goes_on_to_the_weights_of_an_uncut_one(tmp_path, monkeypatch)
     train(cut)
     first, second = weights(uncut), weights(cut)
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+@pytest.mark.skipif(not torch.set_flush_denormal(False), reason="this processor cannot flush denormal numbers")
+def test_denormal_numbers_are_flushed_while_it_trains(tmp_path, monkeypatch):
+    seen, original = [], SegmentationModule.training_step
+
+    def step(self, batch, batch_idx):
+        seen.append(denormals_are_flushed())
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(SegmentationModule, "training_step", step)
+    train(load_config(write_masks_run(tmp_path)))
+    assert seen and all(seen)
+    assert not denormals_are_flushed()
 
 
 def test_a_finished_method_is_left_as_it_is(tmp_path):
