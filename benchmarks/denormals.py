@@ -1,0 +1,74 @@
+"""What denormal numbers cost a training on the CPU: the demonstration, with them and with them flushed to zero.
+
+Groups of 16 blocks decide their pixels early, and the gradient of a decided pixel is next to nothing. The weights
+at which the two runs end are compared.
+
+    python benchmarks/denormals.py --json denormals.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+import time
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
+from importlib.resources import as_file, files
+from multiprocessing import get_context
+from pathlib import Path
+
+import torch
+from harness import environment, write_json
+
+from lsr_ext import training
+from lsr_ext.training.denormals import flushed_denormals
+
+METHOD = "intra+inter"
+
+
+def train(output: Path, steps: int, flushed: bool) -> float:
+    """Seconds of one training."""
+    overrides = {
+        "output": output,
+        "methods": [METHOD],
+        "training.steps": steps,
+        "training.group_size": 16,
+        "training.groups_per_batch": 4,
+        "training.accelerator": "cpu",
+    }
+    with as_file(files("lsr_ext.training") / "demo.yaml") as path:
+        config = training.load_config(path, overrides)
+    start = time.perf_counter()
+    with flushed_denormals() if flushed else nullcontext():
+        training.train.__wrapped__(config)
+    return time.perf_counter() - start
+
+
+def weights(output: Path) -> dict[str, torch.Tensor]:
+    return torch.load(output / METHOD / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--json", type=Path, default=Path("build/benchmarks/denormals.json"))
+    args = parser.parse_args()
+    seconds, found = {}, {}
+    # A process each, for the threads that a process has started keep what was set when they were.
+    pool = ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1)
+    with pool, tempfile.TemporaryDirectory() as folder:
+        for name, flushed in (("kept", False), ("flushed", True)):
+            output = Path(folder) / name
+            seconds[name] = pool.submit(train, output, args.steps, flushed).result()
+            found[name] = weights(output)
+    equal = all(torch.equal(found["kept"][key], value) for key, value in found["flushed"].items())
+    print(
+        f"{args.steps} steps: {seconds['kept']:.1f} s, with denormal numbers flushed {seconds['flushed']:.1f} s; "
+        f"the weights are {'equal' if equal else 'not equal'}"
+    )
+    content = {"environment": environment(), "steps": args.steps, "seconds": seconds, "weights_are_equal": equal}
+    write_json(args.json, content)
+
+
+if __name__ == "__main__":
+    main()
