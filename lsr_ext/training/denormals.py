@@ -13,7 +13,7 @@ def flushed_denormals() -> Iterator[None]:
     """Let this thread, and those it starts, take denormal numbers for zero; afterwards this one does as before.
 
     The more decided a pixel, the smaller its gradient; a map that is decided nearly everywhere fills the backward
-    pass with denormal numbers, which change no weight.
+    pass with denormal numbers, to which the weights owe next to nothing.
     """
     before = denormals_are_flushed()
     torch.set_flush_denormal(True)
