@@ -17,10 +17,9 @@ from rich.progress import track
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
-from lsr_ext.data import cut_blocks, quantise_fractions
+from lsr_ext.data import cut_blocks, jitter_colours, quantise_fractions
 
 _NETWORKS = {10: resnet10, 18: resnet18, 34: resnet34}
-_OFFSET_SHARE = 0.2  # of an offset's standard deviation in a gain's
 _BATCH = 64  # patches that are classified at once
 
 
@@ -109,7 +108,7 @@ class PatchClassifier(lightning.LightningModule):
         # By the step's number alone, so that a resumed run goes on as an uncut one would have.
         generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.global_step)
         images = _turn_at_random(batch["image"], generator)
-        logits = self(_jitter_colours(images, self.settings.colour_jitter, generator))
+        logits = self(jitter_colours(images, self.settings.colour_jitter, generator))
         loss = binary_cross_entropy_with_logits(logits, batch["label"].to(logits.dtype))
         self.log("loss", loss, prog_bar=True, batch_size=len(logits))
         return loss
@@ -286,9 +285,3 @@ def _turn_at_random(images: Tensor, generator: torch.Generator) -> Tensor:
     turns = torch.randint(8, (len(images),), generator=generator).tolist()
     turned = [torch.rot90(image, turn % 4, (1, 2)) for image, turn in zip(images, turns, strict=True)]
     return torch.stack([image.flip(2) if turn > 3 else image for image, turn in zip(turned, turns, strict=True)])
-
-
-def _jitter_colours(images: Tensor, std: float, generator: torch.Generator) -> Tensor:
-    """Each channel of each image (3, S, S) with a gain and an offset of its own; the images as they are at 0."""
-    gain, offset = torch.randn(2, len(images), 3, 1, 1, generator=generator).to(images) * std
-    return (images * gain.exp() + offset * _OFFSET_SHARE).clamp(0, 1)

@@ -3,6 +3,7 @@
 from lsr_ext.data.blocks import Block, block_fractions, cut_blocks
 from lsr_ext.data.cell_tables import classes_of_cells, read_cell_table
 from lsr_ext.data.collection import BlockCollection
+from lsr_ext.data.colour_jitter import jitter_colours
 from lsr_ext.data.dataset import BlockDataset
 from lsr_ext.data.folders import read_mask_pairs, read_resize_list
 from lsr_ext.data.images import list_images, read_colour_mask, read_image, read_mask
@@ -37,6 +38,7 @@ __all__ = [
     "classes_of_cells",
     "collate_blocks",
     "cut_blocks",
+    "jitter_colours",
     "list_images",
     "low_resolution_map",
     "quantile_edges",

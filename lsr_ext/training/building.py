@@ -51,4 +51,5 @@ def build_module(config: RunConfig, name: str, data: PreparedData) -> Segmentati
         seed=config.seed,
         pixel_loss=PixelLoss(weights) if method.pixels else None,
         joint=config.joint.build(),
+        colour_jitter=training.colour_jitter,
     )

@@ -116,7 +116,8 @@ class TrainingConfig(Section):
     Two things steady the few-hundred-step runs: the gradient's norm is clipped, for a label of little spread
     makes the loss of a block that misses it, and its gradient, some hundred times that of the others; and the
     learning rate falls to zero along a cosine. null and "constant" turn them off. With `start_at_prior` an
-    untrained network predicts the expected fractions of the training blocks.
+    untrained network predicts the expected fractions of the training blocks. `colour_jitter` is of the images, see
+    `lsr_ext.data.jitter_colours`.
     """
 
     steps: Count = 1000
@@ -124,6 +125,7 @@ class TrainingConfig(Section):
     groups_per_batch: Count = 2
     ungrouped_batch_size: Count | None = None
     augment: bool = True
+    colour_jitter: float = Field(0.0, ge=0, allow_inf_nan=False)
     checkpoint_every_steps: Count = 100
     log_every_steps: Count = 10
     accelerator: str = "auto"

@@ -10,6 +10,7 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from monai.inferers import Inferer
 from torch import Tensor, nn
 
+from lsr_ext.data import jitter_colours
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.functional import block_moments
 from lsr_ext.losses import LabelSuperResolutionLoss
@@ -33,6 +34,7 @@ class SegmentationModule(lightning.LightningModule):
         seed: of each step's random draws.
         pixel_loss: of logits and the batch's "mask"; None: `loss` alone.
         joint: the weights of the two, where both are given.
+        colour_jitter: of the images in training, see `lsr_ext.data.jitter_colours`.
 
     Batch:
         a dict of "image" (N, C, H, W); "label" int64 (N,) or (N, L), -1 = unknown, or (K,) with "block_ids" int32
@@ -53,6 +55,7 @@ class SegmentationModule(lightning.LightningModule):
         seed: int = 0,
         pixel_loss: PixelLoss | None = None,
         joint: JointTerms | None = None,
+        colour_jitter: float = 0.0,
     ) -> None:
         if loss is None and pixel_loss is None:
             raise ValueError("expected a loss, a pixel_loss or both, got neither")
@@ -66,6 +69,7 @@ class SegmentationModule(lightning.LightningModule):
         self.group_size = group_size
         self.decay_steps = decay_steps
         self.seed = seed
+        self.colour_jitter = colour_jitter
         self._build_optimizer = optimizer
         self._label_names = distribution.labels
         self.register_buffer("expected", distribution.mean.float(), persistent=False)
@@ -84,7 +88,7 @@ class SegmentationModule(lightning.LightningModule):
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
         """The loss of one batch."""
-        logits = self(batch["image"])
+        logits = self(jitter_colours(batch["image"], self.colour_jitter))
         loss = self._loss(logits, batch)
         self.log("loss", loss, prog_bar=True)
         if "block_ids" not in batch and self.global_step % self.trainer.log_every_n_steps == 0:

@@ -20,6 +20,7 @@ from lsr_ext.training.building import CHECKPOINT_NAME, build_module, method_fold
 from lsr_ext.training.config import RunConfig
 from lsr_ext.training.datamodule import BlockDataModule
 from lsr_ext.training.denormals import flushed_denormals
+from lsr_ext.training.low_resolution import expected_fractions
 from lsr_ext.training.methods import METHODS
 from lsr_ext.training.own_maps import own_maps
 from lsr_ext.training.prepared import PreparedData
@@ -79,7 +80,8 @@ def _shown_blocks(config: RunConfig, name: str, data: PreparedData) -> BlockColl
     """The training blocks with the pixel labels that the method may see in place of the true masks."""
     pixels = METHODS[name].pixels
     if pixels == "pseudo":
-        return replace(data.train, masks=pseudo_masks(data.train, data.stains))
+        fractions = expected_fractions(data, data.train.labels)
+        return replace(data.train, masks=pseudo_masks(data.train, data.stains, fractions))
     if pixels == "own":
         return replace(data.train, masks=own_maps(config, name, data))
     if pixels == "limited":

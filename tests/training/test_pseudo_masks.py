@@ -20,16 +20,33 @@ def two_blocks():
 
 
 STAINS = StainSet(("red", "blue"), np.array([RED, BLUE], float))
+FRACTIONS = np.array([[0.9, 0.1, 0.0], [0.9, 0.0, 0.1]])
 
 
 def test_only_stains_a_block_is_high_in_get_pixel_labels():
-    (mask,) = pseudo_masks(two_blocks(), STAINS)
+    (mask,) = pseudo_masks(two_blocks(), STAINS, FRACTIONS)
     assert set(np.unique(mask[:, :40])) == {-1, 0, 1}
     assert set(np.unique(mask[:, 40:])) == {-1, 0, 2}
     # They lie on their cells, and the background's do not.
     assert np.isin(np.flatnonzero(mask == 1), np.flatnonzero(cell(slice(10, 20)))).all()
     assert np.isin(np.flatnonzero(mask == 2), np.flatnonzero(cell(slice(60, 70)))).all()
     assert not (mask[cell(slice(10, 20)) | cell(slice(60, 70))] == 0).any()
+
+
+def test_blocks_of_one_label_have_the_area_their_label_is_expected_to_hold():
+    blocks = replace(two_blocks(), labels=np.array([0, 1]), label_names=["left", "right"])
+    (mask,) = pseudo_masks(blocks, STAINS, np.array([[0.9, 0.05, 0.0], [0.9, 0.0, 0.02]]))
+    assert (mask == 1).sum() == pytest.approx(0.05 * 1600, abs=2)
+    assert (mask == 2).sum() == pytest.approx(0.02 * 1600, abs=2)
+    assert np.isin(np.flatnonzero(mask == 1), np.flatnonzero(cell(slice(10, 20)))).all()
+    assert np.isin(np.flatnonzero(mask == 2), np.flatnonzero(cell(slice(60, 70)))).all()
+
+
+@pytest.mark.parametrize("labels", [np.array([-1, 1]), np.array([[-1, -1, -1], [-1, 0, 1]])])
+def test_a_block_of_which_nothing_is_known_has_no_pixel_labels(labels):
+    (mask,) = pseudo_masks(replace(two_blocks(), labels=labels), STAINS, FRACTIONS)
+    assert (mask[:, :40] == -1).all()
+    assert (mask[:, 40:] == 2).any()
 
 
 def cell(columns):
@@ -44,9 +61,8 @@ def cell(columns):
         ({}, None, "need stains"),
         ({"classes": ["ground", "red", "green"]}, STAINS, "stains of the classes"),
         ({"label_names": ["high", "low"]}, STAINS, "labels low and high, in this order"),
-        ({"labels": np.array([0, 1])}, STAINS, "a label for each class"),
     ],
 )
 def test_what_cannot_be_labelled_is_told(change, stains, message):
     with pytest.raises(ValueError, match=message):
-        pseudo_masks(replace(two_blocks(), **change), stains)
+        pseudo_masks(replace(two_blocks(), **change), stains, FRACTIONS)

@@ -41,7 +41,7 @@ def test_the_seed_decides_the_weights(tmp_path):
 
 
 def test_a_cut_run_goes_on_to_the_weights_of_an_uncut_one(tmp_path, monkeypatch):
-    path = write_masks_run(tmp_path, training={"steps": 7})
+    path = write_masks_run(tmp_path, training={"steps": 7, "colour_jitter": 0.1})
     uncut, cut = (load_config(path, {"output": tmp_path / name}) for name in ("uncut", "cut"))
     train(uncut)
 
