@@ -129,6 +129,8 @@ _TABLE_4 = Table(
         Row("Inter-instance", "inter"),
         Row(_PROPOSED, "intra+inter", paper=_regions(0.5953, 0.7463)),
         Row(f"{_PROPOSED} & own maps", "intra+inter+self"),
+        Row("high res", "high_res"),
+        Row(f"{_PROPOSED} & high res", "intra+inter+high_res"),
         Row(_FULL, "supervised"),
     ),
     reference=_PROPOSED,

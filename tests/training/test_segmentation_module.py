@@ -1,7 +1,12 @@
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
 import pytest
 import torch
 from tiny_runs import write_masks_run
 from torch import nn
+from torch.utils.data import DataLoader
 
 from lsr_ext import CountDistribution, LabelSuperResolutionLoss
 from lsr_ext.data import BlockDataset
@@ -22,6 +27,37 @@ def test_groups_lie_one_after_the_other(tmp_path):
     grouped = module(group_size=2)
     expected = grouped.loss(grouped(images), labels, torch.tensor([0, 0, 1, 1]))
     assert grouped._loss(grouped(images), {"label": labels}) == expected
+
+
+class Recorder(nn.Conv2d):
+    """A network that keeps the images it is shown."""
+
+    def __init__(self):
+        super().__init__(3, 2, 1)
+        self.seen = []
+
+    def forward(self, images):
+        self.seen.append(images.detach().clone())
+        return super().forward(images)
+
+
+def test_colours_vary_in_training_alone(tmp_path):
+    lightning = pytest.importorskip("lightning")
+    data = prepare_data(load_config(write_masks_run(tmp_path)))
+    network, images = Recorder(), [np.full_like(image, 128) for image in data.train.images]
+    blocks = BlockDataset(replace(data.train, images=images))
+    loss = LabelSuperResolutionLoss(data.distribution)
+    optimizer = partial(torch.optim.SGD, lr=0.1)
+    model = SegmentationModule(network, data.distribution, loss, optimizer, colour_jitter=0.1)
+    trainer = lightning.Trainer(
+        max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
+    )
+    trainer.fit(model, datamodule=BlockDataModule(blocks, data.train.labels, 1, 2, 2))
+    trainer.predict(model, DataLoader(blocks, 2))
+    trained, *predicted = network.seen
+    colours = trained.flatten(2)
+    assert (colours == colours[..., :1]).all() and colours[..., 0].unique().numel() == 12
+    assert all((image == 128 / 255).all() for image in predicted)
 
 
 def test_any_network_trains(tmp_path):
