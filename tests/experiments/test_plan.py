@@ -41,7 +41,7 @@ def test_equal_configurations_are_one_run_in_all_tables(tmp_path):
     names = {row.name: plan.by_row[row.name, 0].name for row in plan.table.rows if not row.is_baseline}
     assert names["Intra+inter-instance, alpha = 0.4"] == "intra+inter/seed0"
     assert names["Intra+inter-instance, alpha = 1.0"] == "intra+inter,alpha=1.0/seed0"
-    other = plan_runs(TABLES["table5"], path, {}, seeds=1)
+    other = plan_runs(TABLES["table4"], path, {}, seeds=1)
     assert other.by_row["Intra+inter-instance", 0] == plan.by_row["Intra+inter-instance, alpha = 0.4", 0]
 
 
