@@ -1,11 +1,16 @@
 """Pixel labels by area: how many pixels, which, and what overlapping blocks make of each other."""
 
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from skimage.color import rgb2hed, rgb_from_hed
 
-from lsr_ext.baselines import StainSet, area_label_map
-from lsr_ext.data import Block
+from lsr_ext.baselines import StainSet, area_label_map, deconvolution_map
+from lsr_ext.data import Block, cut_blocks, read_mask_pairs
+
+NUCLEI = Path(__file__).parents[3] / "shared" / "data" / "he_nuclei_miccai" / "miccai15"
 
 H_E_DAB = StainSet.from_vectors(
     ("haematoxylin", "eosin", "DAB"), rgb_from_hed * 0.4, counterstains=("eosin", "DAB")
@@ -116,3 +121,26 @@ def test_stains_that_glow_are_refused():
     glowing = StainSet(("green",), [[0, 200, 0]], background_rgb=[5, 5, 5])
     with pytest.raises(ValueError, match="darker"):
         area_label_map(tissue(), [WHOLE], [[0.5, 0.5]], glowing)
+
+
+@pytest.mark.skipif(not NUCLEI.is_dir(), reason="needs ../shared/data")
+def test_nuclei_of_real_tiles_by_their_blocks_areas():
+    """Seen: an IoU of 0.80 on the nine tenths that have a label, where Otsu's threshold has 0.73."""
+    images, masks, _ = read_mask_pairs(NUCLEI, NUCLEI)
+    stains = replace(H_E_DAB, names=("nucleus", "eosin", "DAB"))
+    scores = []
+    for image, mask in zip(images[:4], masks[:4], strict=True):
+        blocks = cut_blocks([mask.shape], 64, 32)
+        fractions = np.array([(block.cut(mask) == 1).mean() for block in blocks])
+        by_area = area_label_map(image, blocks, np.stack([1 - fractions, fractions], 1), stains)
+        by_threshold = deconvolution_map(image, stains)
+        seen = by_area >= 0
+        assert seen.mean() > 0.8
+        scores.append([overlap(labels[seen], mask[seen]) for labels in (by_area, by_threshold)])
+    by_area, by_threshold = np.mean(scores, axis=0)
+    assert by_area > max(0.75, by_threshold + 0.04)
+
+
+def overlap(found, truth):
+    found, truth = found == 1, truth == 1
+    return (found & truth).sum() / (found | truth).sum()
