@@ -53,8 +53,9 @@ class TermConfig(Section):
 class PixelTermConfig(TermConfig):
     """The weight of the pixel term, which falls to zero unless told otherwise; `final_weight: null` keeps it.
 
-    Pseudo-labels of blocks "high" or "low" show what a class looks like. Of how much there is they know nothing, and
-    many are wrong: the last word is the super-resolution term's. Those by a block's area know, and are better kept.
+    Pseudo-labels of blocks "high" or "low" show what a class looks like. Of how much there is they know nothing,
+    and many are wrong: the last word is the super-resolution term's. Those by a block's area know, and are better
+    kept.
     """
 
     final_weight: float | None = Field(0.0, ge=0)
