@@ -11,6 +11,7 @@ from lsr_ext.baselines.deconvolution import deconvolve
 from lsr_ext.baselines.pseudo_labels import IGNORED
 from lsr_ext.baselines.stains import StainSet, check_rgb
 from lsr_ext.data import Block
+from lsr_ext.data.labels import checked_fractions
 
 
 def area_label_map(
@@ -28,7 +29,7 @@ def area_label_map(
     the label is what more than half of them say.
 
     Args:
-        image: uint8 (H, W, 3).
+        image: uint8 (H, W, 3); levels of 0 are taken for 1.
         blocks: N of them, within it; their `image` is not looked at.
         fractions: (N, 1 + C) in [0, 1], of the background and of `stains.classes`; what they leave is ignored.
         stains: they absorb light.
@@ -42,17 +43,17 @@ def area_label_map(
             outside the image, or stains as for `deconvolve`.
     """
     check_rgb(image)
-    fractions = _checked_fractions(fractions, (len(blocks), 1 + len(stains.classes)))
-    # A level of 0 would be six decades of absorption.
+    fractions = checked_fractions(fractions)
+    shape = (len(blocks), 1 + len(stains.classes))
+    if fractions.shape != shape:
+        raise ValueError(f"expected fractions of shape {shape}, got {fractions.shape}")
+    # scikit-image takes a level of 0 for six decades of absorption, which smoothing would spread.
     densities = deconvolve(np.maximum(image, 1), stains)[..., stains.class_ids > 0]
     densities = gaussian(densities, smoothing_px, channel_axis=-1)
     votes = np.zeros((*image.shape[:2], fractions.shape[1]), np.int32)
     covered = np.zeros(image.shape[:2], np.int32)
     for block, areas in zip(blocks, fractions, strict=True):
-        part = block.cut(densities)
-        if part.shape[:2] != (block.height, block.width):
-            raise ValueError(f"{block} reaches outside its image of {image.shape[:2]} px")
-        block.cut(votes)[:] += _label(part, areas)[..., None] == np.arange(len(areas))
+        block.cut(votes)[:] += _label(block.cut(densities), areas)[..., None] == np.arange(len(areas))
         block.cut(covered)[:] += 1
     return np.where(2 * votes.max(-1) > covered, votes.argmax(-1), IGNORED)
 
@@ -64,12 +65,3 @@ def _label(densities: np.ndarray, areas: np.ndarray) -> np.ndarray:
     total = densities.sum(-1)
     ground = np.where(total <= np.quantile(total, areas[0]), 0, IGNORED)
     return np.where(lead.max(-1) > 0, 1 + lead.argmax(-1), ground)
-
-
-def _checked_fractions(fractions: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    fractions = np.asarray(fractions, dtype=np.float64)
-    if fractions.shape != shape:
-        raise ValueError(f"expected fractions of shape {shape}, got {fractions.shape}")
-    if not ((fractions >= 0) & (fractions <= 1)).all():
-        raise ValueError(f"expected fractions in [0, 1], got {fractions.min()} to {fractions.max()}")
-    return fractions

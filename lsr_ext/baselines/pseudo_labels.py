@@ -93,8 +93,6 @@ def pseudo_label_map(
     marked = np.full(image.shape[:2], IGNORED, np.int64)
     for block, row in zip(blocks, labels, strict=True):
         part = block.cut(marked)
-        if part.shape != (block.height, block.width):
-            raise ValueError(f"{block} reaches outside its image of {image.shape[:2]} px")
         found = pseudo_labels(block.cut(image), row, stains, share, background_share)
         np.copyto(part, found, where=part == IGNORED)
     return marked

@@ -17,8 +17,15 @@ class Block:
     height: int
 
     def cut(self, array: np.ndarray) -> np.ndarray:
-        """The block's part, a view, of an (H, W, ...) array of its image."""
-        return array[self.y : self.y + self.height, self.x : self.x + self.width]
+        """The block's part, a view, of an (H, W, ...) array of its image.
+
+        Raises:
+            ValueError: the block reaches outside the array.
+        """
+        part = array[self.y : self.y + self.height, self.x : self.x + self.width]
+        if part.shape[:2] != (self.height, self.width):
+            raise ValueError(f"{self} reaches outside its image of {array.shape[:2]} px")
+        return part
 
 
 def cut_blocks(
@@ -70,7 +77,5 @@ def block_fractions(masks: Sequence[np.ndarray], blocks: Sequence[Block], num_cl
     fractions = np.empty((len(blocks), num_classes))
     for row, block in zip(fractions, blocks, strict=True):
         ids = block.cut(masks[block.image])
-        if ids.shape != (block.height, block.width):
-            raise ValueError(f"{block} reaches outside its image of {masks[block.image].shape} px")
         row[:] = np.bincount(ids.ravel(), minlength=num_classes) / ids.size
     return fractions

@@ -67,6 +67,11 @@ class BlockCollection:
         indices = np.asarray(indices, dtype=np.int64)
         return replace(self, blocks=[self.blocks[i] for i in indices], labels=self.labels[indices])
 
+    @property
+    def known(self) -> np.ndarray:
+        """Whether a block has any label, bool (N,)."""
+        return (self.labels.reshape(len(self), -1) >= 0).any(1)
+
     def fractions(self) -> np.ndarray:
         """Exact class fractions of every block from the masks: float64 (N, L).
 

@@ -30,7 +30,7 @@ def quantile_edges(fractions: np.ndarray, bins: int) -> np.ndarray:
     Raises:
         ValueError: `bins` below 2, or so few or so many equal fractions that a bin stays empty.
     """
-    fractions = _checked_fractions(fractions)
+    fractions = checked_fractions(fractions)
     if fractions.ndim != 1:
         raise ValueError(f"expected the fractions of one class, shape (N,), got {fractions.shape}")
     if bins < 2:
@@ -57,7 +57,7 @@ def quantise_fractions(fractions: np.ndarray, edges: np.ndarray | Sequence[Seque
     Raises:
         ValueError: fractions outside [0, 1], edges that do not increase, or shapes that do not match.
     """
-    fractions = _checked_fractions(fractions)
+    fractions = checked_fractions(fractions)
     if fractions.ndim == 1:
         return np.searchsorted(_checked_edges(edges), fractions, side="right").astype(np.int64)
     if fractions.ndim != 2 or fractions.shape[1] != len(edges):
@@ -76,7 +76,7 @@ def add_label_noise(fractions: np.ndarray, std: float, generator: np.random.Gene
     """
     if not std >= 0:
         raise ValueError(f"expected a noise std of at least 0, got {std}")
-    fractions = _checked_fractions(fractions)
+    fractions = checked_fractions(fractions)
     return np.clip(fractions + generator.normal(0.0, std, fractions.shape), 0.0, 1.0)
 
 
@@ -140,7 +140,8 @@ def _parse_label(field: str, where: str) -> int:
     return label
 
 
-def _checked_fractions(fractions: np.ndarray) -> np.ndarray:
+def checked_fractions(fractions: np.ndarray) -> np.ndarray:
+    """The fractions in float64; raises ValueError unless all are in [0, 1]."""
     fractions = np.asarray(fractions, dtype=np.float64)
     # Written so that NaN fails too.
     if not np.all((fractions >= 0) & (fractions <= 1)):

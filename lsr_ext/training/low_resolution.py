@@ -48,8 +48,7 @@ def expected_fractions(data: PreparedData, labels: np.ndarray | None = None) -> 
 def expected_area(data: PreparedData) -> np.ndarray:
     """The share of each class among all training pixels by their labels, (L,), of sum 1."""
     if data.patches is None:
-        known = (data.train.labels.reshape(len(data.train), -1) >= 0).any(1)
-        fractions = expected_fractions(data, data.train.labels[known]).mean(0)
+        fractions = expected_fractions(data, data.train.labels[data.train.known]).mean(0)
     else:
         labels = np.concatenate([patch.labels[patch.labels >= 0] for patch in data.patches])
         fractions = data.distribution.mean.numpy()[labels].mean(0)

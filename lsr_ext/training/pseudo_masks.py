@@ -38,11 +38,10 @@ def pseudo_masks(blocks: BlockCollection, stains: StainSet | None, fractions: np
         raise ValueError(f"pseudo-labels need the labels low and high, in this order, got {blocks.label_names}")
     label_map = pseudo_label_map if per_class else area_label_map
     said = blocks.labels[:, 1:] if per_class else fractions
-    known = (blocks.labels.reshape(len(blocks), -1) >= 0).any(1)
     masks = [np.full(image.shape[:2], -1, np.int64) for image in blocks.images]
     image_of = np.array([block.image for block in blocks.blocks])
     for image in np.unique(image_of):
-        members = np.flatnonzero(known & (image_of == image))
+        members = np.flatnonzero(blocks.known & (image_of == image))
         chosen = [blocks.blocks[index] for index in members]
         masks[image] = label_map(blocks.images[image], chosen, said[members], ordered)
     return masks

@@ -81,10 +81,10 @@ def test_where_blocks_overlap_more_than_half_must_agree():
     labels = area_label_map(image, [left, right], [[0, 1], [1, 0]], H_E_DAB)
     assert share_of(labels[:, :20], 1) > 0.8
     assert share_of(labels[:, 40:], 0) > 0.8
-    assert not np.isin(labels[:, 20:40][share_disagreed(image, left, right)], (0, 1)).any()
+    assert not np.isin(labels[:, 20:40][disagreed(image, left, right)], (0, 1)).any()
 
 
-def share_disagreed(image, left, right):
+def disagreed(image, left, right):
     """Where, of the columns that both cover, each alone gives another label."""
     alone = [area_label_map(image, [b], [f], H_E_DAB) for b, f in ((left, [0, 1]), (right, [1, 0]))]
     return alone[0][:, 20:40] != alone[1][:, 20:40]
@@ -94,6 +94,13 @@ def test_pixels_outside_blocks_are_ignored():
     labels = area_label_map(tissue(), [Block(0, 0, 0, 20, 40)], [[0.5, 0.5]], H_E_DAB)
     assert (labels[:, 20:] == -1).all()
     assert (area_label_map(tissue(), [], np.zeros((0, 2)), H_E_DAB) == -1).all()
+
+
+def test_a_level_of_nothing_is_taken_for_the_least():
+    image = tissue()
+    image[10, 20], image[30, 40, 0] = 0, 0
+    labels = [area_label_map(each, [WHOLE], [[0.7, 0.3]], H_E_DAB) for each in (image, np.maximum(image, 1))]
+    assert np.array_equal(*labels)
 
 
 def test_bare_glass_has_no_class():
