@@ -9,7 +9,7 @@ import pytest
 from scipy import ndimage
 from skimage.io import imread
 
-from lsr_ext.cli import main
+from lsr_ext.cli.main import main
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DATA = Path(__file__).parents[3] / "shared" / "data"

@@ -29,7 +29,7 @@ def commands(folder):
 SERVER = """
 import os, sys
 import lsr_ext.data.cohort
-from lsr_ext.cli_cohort import app
+from lsr_ext.cli.cohort import app
 from lsr_ext.wsi.resample import Placement, add_area
 import numpy as np
 out, pixels = np.zeros((2, 2, 3), np.float32), np.zeros((2, 2, 3), np.uint8)

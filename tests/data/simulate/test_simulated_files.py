@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from lsr_ext.cli import app
+from lsr_ext.cli.main import app
 from lsr_ext.data import BlockCollection, read_image, read_label_table, read_mask, read_mask_pairs
 from lsr_ext.data.simulate import FieldOptions, simulate_fields, simulate_labels, simulate_slide, write_fields
 from lsr_ext.metrics import read_dots

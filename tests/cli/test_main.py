@@ -3,7 +3,7 @@ import sys
 import pytest
 from tiny_runs import write_labels_run, write_masks_run
 
-from lsr_ext import cli
+from lsr_ext.cli import main as cli
 
 
 def lsr(monkeypatch, *arguments):
@@ -64,7 +64,7 @@ def test_wrong_usage_has_exit_code_2(monkeypatch):
 
 
 def test_a_missing_extra_is_named(monkeypatch):
-    monkeypatch.delitem(sys.modules, "lsr_ext.cli")
+    monkeypatch.delitem(sys.modules, "lsr_ext.cli.main")
     monkeypatch.setitem(sys.modules, "typer", None)
     with pytest.raises(SystemExit, match=r"pip install lsr_ext\[all\]"):
-        __import__("lsr_ext.cli")
+        __import__("lsr_ext.cli.main")

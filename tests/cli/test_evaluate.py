@@ -7,7 +7,7 @@ import orjson
 import pytest
 from PIL import Image
 
-from lsr_ext import cli
+from lsr_ext.cli import main as cli
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 from slides import write_pyramid
 
-from lsr_ext import cli
+from lsr_ext.cli import main as cli
 from lsr_ext.baselines.patch_classifier import load_patch_classifier
 from lsr_ext.data.cohort import read_manifest
 

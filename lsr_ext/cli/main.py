@@ -14,27 +14,19 @@ try:
     from rich.console import Console
     from rich.table import Table
 
-    from lsr_ext import (
-        cli_baseline,
-        cli_classifier,
-        cli_cohort,
-        cli_evaluate,
-        cli_experiment,
-        cli_simulate,
-        report,
-        training,
-    )
+    from lsr_ext import report, training
+    from lsr_ext.cli import baseline, classifier, cohort, evaluate, experiment, simulate
     from lsr_ext.training.scoring import SCORE_TITLES, score_names
 except ModuleNotFoundError as error:
     sys.exit(f"lsr: the module {error.name!r} is missing: pip install lsr_ext[all]")
 
 app = typer.Typer(help="Label super-resolution: pixel segmentation from block labels.", no_args_is_help=True)
-app.add_typer(cli_classifier.app, name="classifier")
-app.add_typer(cli_baseline.app, name="baseline")
-app.add_typer(cli_cohort.app, name="cohort")
-app.add_typer(cli_evaluate.app, name="evaluate")
-app.command("experiment")(cli_experiment.experiment_command)
-app.add_typer(cli_simulate.app, name="simulate")
+app.add_typer(classifier.app, name="classifier")
+app.add_typer(baseline.app, name="baseline")
+app.add_typer(cohort.app, name="cohort")
+app.add_typer(evaluate.app, name="evaluate")
+app.command("experiment")(experiment.experiment_command)
+app.add_typer(simulate.app, name="simulate")
 
 ConfigPath = Annotated[Path, typer.Argument(metavar="CONFIG", help="Configuration in YAML.")]
 DataFolder = Annotated[Path | None, typer.Option("--data", help="Folder of the data, in place of data.root.")]
@@ -50,7 +42,7 @@ def train_command(
     training.train(_load(config, data, output, seed))
 
 
-@cli_evaluate.app.command("run")
+@evaluate.app.command("run")
 def evaluate_command(
     config: ConfigPath, data: DataFolder = None, output: OutputFolder = None, seed: Seed = None
 ) -> None:

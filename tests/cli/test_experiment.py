@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 from tiny_runs import write_masks_run
 
-from lsr_ext import cli, training
+from lsr_ext import training
+from lsr_ext.cli import main as cli
 from lsr_ext.training.low_resolution import low_resolution_maps
 
 OPTIONS = ["--seeds", "2", "--workers", "1", "--steps", "2"]
@@ -43,7 +44,7 @@ def output(tmp_path_factory):
     """An experiment killed after its first run, and what the same command made of it then."""
     folder = tmp_path_factory.mktemp("experiment")
     config, output = write_masks_run(folder), folder / "run"
-    command = [sys.executable, "-c", "from lsr_ext.cli import main; main()", *arguments(config)]
+    command = [sys.executable, "-c", "from lsr_ext.cli.main import main; main()", *arguments(config)]
     with (folder / "output.txt").open("w") as log:
         killed = subprocess.Popen(command, stdout=log, stderr=log)
     wait_until(lambda: killed.poll() is not None or (output / "table4.json").exists())

@@ -1,1 +1,0 @@
-"""Makes tests/ importable, for the helpers that test modules share."""
