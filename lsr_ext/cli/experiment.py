@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from lsr_ext import experiments
-from lsr_ext.training.config import HeldOutPart
+from lsr_ext.config.run import HeldOutPart
 
 PartName = Enum("PartName", {name: name for name in get_args(HeldOutPart)}, type=str)
 TableName = Enum("TableName", {name: name for name in experiments.TABLES}, type=str)
@@ -43,7 +43,7 @@ def experiment_command(
         "data.root": data,
         "output": output,
         "training.steps": steps,
-        "evaluation.part": part and part.value,
+        "evaluation.split": part and part.value,
     }
     overrides = {key: value for key, value in given.items() if value is not None}
     if vary_split:

@@ -22,8 +22,8 @@ def write_markdown(results: Results) -> str:
         f"Mean ± standard deviation over {seeds} seed{'s' * (seeds != 1)}; n is how many are done. "
         "Columns (paper) are the published figures, of other data and another network.",
     ]
-    if results.plan.config.evaluation.part != "test":
-        lines[-1] += f" Scores are of the {results.plan.config.evaluation.part} part."
+    if results.plan.config.evaluation.split != "test":
+        lines[-1] += f" Scores are of the {results.plan.config.evaluation.split} part."
     whole = [key for key in results.scores if key in table.scores]
     parts = [key for key in results.scores if key not in table.scores]
     for keys in (whole, parts):

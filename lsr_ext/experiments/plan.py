@@ -80,8 +80,8 @@ def plan_runs(table: Table, path: Path, overrides: Mapping[str, Any], seeds: int
     """
     config = load_config(path, overrides)
     shared = config.shared or config.output / "shared"
-    if config.evaluation.part != "test":
-        config = config.model_copy(update={"output": config.output / config.evaluation.part})
+    if config.evaluation.split != "test":
+        config = config.model_copy(update={"output": config.output / config.evaluation.split})
     plain = config.model_dump(mode="json")
     by_row, left_out = {}, {}
     all_seeds = tuple(range(config.seed, config.seed + seeds))

@@ -22,7 +22,7 @@ from lsr_ext.report.curves import read_curves
 from lsr_ext.report.figures import METHOD_TITLES, draw_calibration, draw_curves, draw_overlays
 from lsr_ext.report.fractions import draw_fraction_histograms
 from lsr_ext.training.building import method_folder
-from lsr_ext.training.config import RunConfig
+from lsr_ext.config.run import RunConfig
 from lsr_ext.training.evaluation import baseline_maps, load_prediction
 from lsr_ext.training.prepared import PreparedData
 from lsr_ext.training.regions import cut_blocks_of, stitch

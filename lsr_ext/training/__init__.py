@@ -1,12 +1,12 @@
 """Training from block labels: configuration, data, Lightning modules, training and evaluation."""
 
-from lsr_ext.training.config import RunConfig, load_config
+from lsr_ext.config import RunConfig, load_config
 from lsr_ext.training.datamodule import BlockDataModule
 from lsr_ext.training.evaluation import evaluate
 from lsr_ext.training.module import SegmentationModule
-from lsr_ext.training.network import SegmentationUNet
+from lsr_ext.networks.unet import SegmentationUNet
 from lsr_ext.training.prepared import PreparedData
-from lsr_ext.training.presets import PRESETS
+from lsr_ext.config import PRESETS
 from lsr_ext.training.run import train
 from lsr_ext.training.sources import prepare_data
 

@@ -8,11 +8,11 @@ import lightning
 import torch
 
 from lsr_ext.losses import LabelSuperResolutionLoss
-from lsr_ext.training.config import RunConfig
+from lsr_ext.config.run import RunConfig
 from lsr_ext.training.low_resolution import expected_area
-from lsr_ext.training.methods import METHODS
+from lsr_ext.config.methods import METHODS
 from lsr_ext.training.module import SegmentationModule
-from lsr_ext.training.network import SegmentationUNet
+from lsr_ext.networks.unet import SegmentationUNet
 from lsr_ext.training.objective import PixelLoss
 from lsr_ext.training.prepared import PreparedData
 

@@ -11,7 +11,7 @@ import orjson
 from lsr_ext.data import Block
 from lsr_ext.files import write_atomically
 from lsr_ext.training.building import method_folder
-from lsr_ext.training.config import RunConfig
+from lsr_ext.config.run import RunConfig
 from lsr_ext.training.decoding import decode
 from lsr_ext.training.low_resolution import low_resolution_maps
 from lsr_ext.training.prediction import fit_decoding, load_module, predict_regions

@@ -15,7 +15,7 @@ from lsr_ext.data.land_cover import (
     read_land_cover_tables,
 )
 from lsr_ext.distributions import CountDistribution
-from lsr_ext.training.config import RunConfig
+from lsr_ext.config.run import RunConfig
 from lsr_ext.training.prepared import PreparedData, foreground_index
 
 

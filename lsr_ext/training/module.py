@@ -14,7 +14,8 @@ from lsr_ext.data import jitter_colours
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.functional import block_moments
 from lsr_ext.losses import LabelSuperResolutionLoss
-from lsr_ext.training.objective import JointTerms, PixelLoss
+from lsr_ext.config import JointTerms
+from lsr_ext.training.objective import PixelLoss
 
 
 class SegmentationModule(lightning.LightningModule):

@@ -10,7 +10,7 @@ from torch.utils.data import DataLoader, Dataset
 from lsr_ext.data import Block, BlockCollection
 from lsr_ext.data.dataset import to_tensor
 from lsr_ext.training.building import CHECKPOINT_NAME, build_module, method_folder
-from lsr_ext.training.config import RunConfig
+from lsr_ext.config.run import RunConfig
 from lsr_ext.training.decoding import fit_shift
 from lsr_ext.training.low_resolution import expected_area
 from lsr_ext.training.module import SegmentationModule

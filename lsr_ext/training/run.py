@@ -17,11 +17,11 @@ from lsr_ext.data import BlockCollection, BlockDataset
 from lsr_ext.data.land_cover import LandCoverDataset, collate_blocks
 from lsr_ext.files import write_atomically
 from lsr_ext.training.building import CHECKPOINT_NAME, build_module, method_folder
-from lsr_ext.training.config import RunConfig
+from lsr_ext.config.run import RunConfig
 from lsr_ext.training.datamodule import BlockDataModule
 from lsr_ext.training.denormals import flushed_denormals
 from lsr_ext.training.low_resolution import expected_fractions
-from lsr_ext.training.methods import METHODS
+from lsr_ext.config.methods import METHODS
 from lsr_ext.training.own_maps import own_maps
 from lsr_ext.training.prepared import PreparedData
 from lsr_ext.training.pseudo_masks import pseudo_masks

@@ -9,7 +9,7 @@ from operator import add
 import numpy as np
 
 from lsr_ext.metrics import DotSet, macro, masked_scores, overlap_scores, rater_agreement, score_cells
-from lsr_ext.training.config import EvaluationConfig
+from lsr_ext.config.run import EvaluationConfig
 from lsr_ext.training.prepared import PreparedData
 from lsr_ext.training.regions import cut_blocks_of, regions_of, stitch
 from lsr_ext.training.sources import SECOND_RATER, TRUTH

@@ -26,8 +26,8 @@ from lsr_ext.data import (
 )
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.training.cell_classes import classify_cells
-from lsr_ext.training.config import RunConfig
-from lsr_ext.training.data_config import (
+from lsr_ext.config.run import RunConfig
+from lsr_ext.config.data import (
     Data,
     LabelledImages,
     LandCover,
@@ -276,7 +276,7 @@ def _split(
         return rest, test
     share = data.validation_fraction / (1 - data.test_fraction)
     train, validation = split_by_image([blocks[i] for i in rest], share, seed, groups)
-    return rest[train], test if config.evaluation.part == "test" else rest[validation]
+    return rest[train], test if config.evaluation.split == "test" else rest[validation]
 
 
 def _groups(config: RunConfig, names: Sequence[str]) -> list[str]:

@@ -134,7 +134,7 @@ def test_settings_are_chosen_on_the_validation_part(tmp_path, monkeypatch):
     assert "of the validation part" in (output / "table4.md").read_text()
     content = json.loads((output / "table4.json").read_bytes())
     found = content["rows"][0]["scores"]["iou"]["seeds"]["0"]
-    data = training.prepare_data(training.load_config(config, {"evaluation.part": "validation"}))
+    data = training.prepare_data(training.load_config(config, {"evaluation.split": "validation"}))
     held_out, tested = data.test, training.prepare_data(training.load_config(config)).test
     assert {block.image for block in held_out.blocks}.isdisjoint(block.image for block in tested.blocks)
     assert found == pytest.approx(low_resolution_iou(data))

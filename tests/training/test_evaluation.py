@@ -10,7 +10,7 @@ from tiny_runs import write_labels_run, write_masks_run
 from lsr_ext import CountDistribution
 from lsr_ext.data import Block
 from lsr_ext.training import evaluate, load_config, prepare_data, train
-from lsr_ext.training.config import EvaluationConfig
+from lsr_ext.config.run import EvaluationConfig
 from lsr_ext.training.evaluation import load_prediction
 from lsr_ext.training.low_resolution import expected_fractions, low_resolution_maps
 from lsr_ext.training.regions import cut_regions, stitch

@@ -4,7 +4,8 @@ from torch import nn
 
 from lsr_ext import CountDistribution, LabelSuperResolutionLoss
 from lsr_ext.training import SegmentationModule
-from lsr_ext.training.objective import JointTerms, PixelLoss, Term
+from lsr_ext.config import JointTerms, Term
+from lsr_ext.training.objective import PixelLoss
 
 DISTRIBUTION = CountDistribution([[0.9, 0.1], [0.4, 0.6]], [[0.1, 0.1], [0.1, 0.1]])
 
@@ -39,13 +40,13 @@ def test_pixel_loss_of_a_batch_without_labels_is_zero_and_has_a_gradient():
 @pytest.mark.parametrize(
     ("term", "weights"),
     [
-        (Term(0.5), [0.5] * 6),
-        (Term(1.0, start_step=2), [0, 0, 1, 1, 1, 1]),
-        (Term(1.0, warmup_steps=3), [0.25, 0.5, 0.75, 1, 1, 1]),
-        (Term(1.0, final_weight=0.0), [1, 0.8, 0.6, 0.4, 0.2, 0]),
+        (Term(weight=0.5), [0.5] * 6),
+        (Term(start_step=2), [0, 0, 1, 1, 1, 1]),
+        (Term(warmup_steps=3), [0.25, 0.5, 0.75, 1, 1, 1]),
+        (Term(final_weight=0.0), [1, 0.8, 0.6, 0.4, 0.2, 0]),
         (JointTerms().pixel, [1, 0.8, 0.6, 0.4, 0.2, 0]),
         (JointTerms().super_resolution, [1] * 6),
-        (Term(0.3, start_step=1, warmup_steps=2, final_weight=0.1), [0, 0.1, 0.2, 0.3, 0.2, 0.1]),
+        (Term(weight=0.3, start_step=1, warmup_steps=2, final_weight=0.1), [0, 0.1, 0.2, 0.3, 0.2, 0.1]),
     ],
 )
 def test_a_term_starts_rises_and_moves_on(term, weights):
@@ -58,7 +59,7 @@ class _Trainer:
 
 def test_the_joint_loss_is_the_weighted_sum(monkeypatch):
     loss, pixel = LabelSuperResolutionLoss(DISTRIBUTION), PixelLoss()
-    terms = JointTerms(Term(0.25), Term(2.0))
+    terms = JointTerms(pixel=Term(weight=0.25), super_resolution=Term(weight=2.0))
     network = nn.Conv2d(3, 2, 1)
     module = SegmentationModule(network, DISTRIBUTION, loss, torch.optim.SGD, pixel_loss=pixel, joint=terms)
     monkeypatch.setattr(SegmentationModule, "trainer", _Trainer())

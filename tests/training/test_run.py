@@ -4,7 +4,7 @@ from tiny_runs import write_masks_run
 
 from lsr_ext.training import SegmentationModule, SegmentationUNet, load_config, train
 from lsr_ext.training.denormals import denormals_are_flushed
-from lsr_ext.training.network import ActNorm
+from lsr_ext.networks.unet import ActNorm
 
 
 def weights(config, method="intra+inter"):

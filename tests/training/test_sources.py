@@ -113,7 +113,7 @@ def images_of(blocks):
 
 def test_validation_images_are_on_neither_other_side(tmp_path):
     path = write_masks_run(tmp_path, data={"test_fraction": 0.4, "validation_fraction": 0.2})
-    scored = {part: prepare_data(load_config(path, {"evaluation.part": part})) for part in ("test", "validation")}
+    scored = {part: prepare_data(load_config(path, {"evaluation.split": part})) for part in ("test", "validation")}
     test, validation = (images_of(scored[part].test.blocks) for part in ("test", "validation"))
     assert (len(test), len(validation)) == (2, 1)
     for data in scored.values():

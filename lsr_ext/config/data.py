@@ -5,21 +5,11 @@ from __future__ import annotations
 import re
 from itertools import pairwise
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Count = Annotated[int, Field(ge=1)]
-Page = Annotated[int, Field(ge=0)]
-Share = Annotated[float, Field(gt=0, lt=1)]
-Colour = Annotated[list[Annotated[int, Field(ge=0, le=255)]], Field(min_length=3, max_length=3)]
-
-
-class Section(BaseModel):
-    """A section of the file: no other keys than those named."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
+from lsr_ext.config.section import Colour, Count, Page, Section, Share
 
 class _Blocks(Section):
     """What all sources share.
@@ -28,11 +18,16 @@ class _Blocks(Section):
     settings, by `split_seed` (None: the run's seed). Images of one patient, the part of the name that the regular
     expression `patient` matches, stay together. Two-class scores are of `foreground`. `stains` serve the colour
     baselines and the pseudo-labels: a preset, a YAML file, or what stands in one, see
-    `lsr_ext.baselines.StainSet.load`. Folders and files are relative to `root`.
+    `lsr_ext.baselines.StainSet.load`. `mpp`: microns per pixel of the blocks, where known; a trained model keeps
+    it, to read slides at. Folders and files are relative to `root`.
     """
+
+    # Kinds of pixel labels that this source cannot give, and why: see `lsr_ext.config.methods.Method.pixels`.
+    lacks: ClassVar[dict[str, str]] = {}
 
     root: Path = Path()
     block_size_px: Count
+    mpp: float | None = Field(None, gt=0, allow_inf_nan=False)
     test_fraction: Share = 0.3
     validation_fraction: float = Field(0.0, ge=0, lt=1)
     split_seed: int | None = Field(None, ge=0)
@@ -175,6 +170,10 @@ class LandCover(_Blocks):
     table. The patches of `test` are for the scores, and `test_fraction` is not used.
     """
 
+    lacks: ClassVar[dict[str, str]] = dict.fromkeys(
+        ("limited", "pseudo", "self"), "cannot be had from the source 'land_cover', of labelled pixels"
+    )
+
     source: Literal["land_cover"]
     train: Path = Path("train_patches")
     test: Path = Path("val_patches")
@@ -197,6 +196,10 @@ class LabelledImages(_Blocks):
     `lsr_ext.metrics.read_dots` with the images' names, serve to score held-out images; `second_dots` are those of
     another rater, for the agreement of the two.
     """
+
+    lacks: ClassVar[dict[str, str]] = dict.fromkeys(
+        ("all", "limited"), "needs pixel truth, and the source 'labels' has none to train on"
+    )
 
     source: Literal["labels"]
     images: Path = Path()

@@ -27,13 +27,13 @@ class Method:
 
     Attributes:
         mode: of the label super-resolution loss; None: it has none.
-        pixels: pixel labels: "pseudo" labels by colour ("high res" in section 3.1.4); the "own" maps of the
-            training images by a network that was trained by the loss alone; the true masks of the blocks that the
-            count distribution came from ("limited", Table 9), or of "all" training blocks.
+        pixels: where pixel labels come from. "pseudo": by colour ("high res" in section 3.1.4). "self": predicted
+            by a network that was trained by the loss alone. "limited": the true masks of the blocks that the count
+            distribution was estimated from (Table 9). "all": the true masks of all training blocks.
     """
 
     mode: Literal["intra", "inter", "intra+inter"] | None = None
-    pixels: Literal["pseudo", "own", "limited", "all"] | None = None
+    pixels: Literal["pseudo", "self", "limited", "all"] | None = None
 
     @property
     def is_grouped(self) -> bool:
@@ -42,8 +42,8 @@ class Method:
 
     @property
     def teacher(self) -> str | None:
-        """The method whose network paints the "own" maps, which has to be trained first."""
-        return self.mode if self.pixels == "own" else None
+        """The method whose network predicts the pixel labels of self-training, and which is trained first."""
+        return self.mode if self.pixels == "self" else None
 
 
 METHODS: dict[str, Method] = {
@@ -54,9 +54,9 @@ METHODS: dict[str, Method] = {
     "intra+high_res": Method(mode="intra", pixels="pseudo"),
     "inter+high_res": Method(mode="inter", pixels="pseudo"),
     "intra+inter+high_res": Method(mode="intra+inter", pixels="pseudo"),
-    "intra+self": Method(mode="intra", pixels="own"),
-    "inter+self": Method(mode="inter", pixels="own"),
-    "intra+inter+self": Method(mode="intra+inter", pixels="own"),
+    "intra+self": Method(mode="intra", pixels="self"),
+    "inter+self": Method(mode="inter", pixels="self"),
+    "intra+inter+self": Method(mode="intra+inter", pixels="self"),
     "limited": Method(pixels="limited"),
     "supervised": Method(pixels="all"),
 }

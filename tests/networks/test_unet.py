@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from lsr_ext.training import SegmentationUNet
-from lsr_ext.training.network import ActNorm
+from lsr_ext.networks.unet import ActNorm
 
 
 @pytest.mark.parametrize("size", [(16, 16), (1, 1), (37, 51), (64, 33)])

@@ -1,0 +1,26 @@
+"""The configuration of a run: its schema and its reading, without torch or lightning."""
+
+from lsr_ext.config.loading import load_config
+from lsr_ext.config.methods import METHODS, Method, MethodName
+from lsr_ext.config.presets import PRESETS
+from lsr_ext.config.run import EvaluationConfig, HeldOutSplit, LossConfig, RunConfig
+from lsr_ext.config.terms import JointTerms, PixelTerm, Term
+from lsr_ext.config.training import NetworkConfig, OptimizerConfig, TrainingConfig
+
+__all__ = [
+    "METHODS",
+    "PRESETS",
+    "EvaluationConfig",
+    "HeldOutSplit",
+    "JointTerms",
+    "LossConfig",
+    "Method",
+    "MethodName",
+    "NetworkConfig",
+    "OptimizerConfig",
+    "PixelTerm",
+    "RunConfig",
+    "Term",
+    "TrainingConfig",
+    "load_config",
+]

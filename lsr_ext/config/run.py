@@ -1,0 +1,101 @@
+"""The configuration of a run: what may stand in its YAML file, and the checks on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from lsr_ext.config.data import Data
+from lsr_ext.config.methods import METHODS, MethodName
+from lsr_ext.config.section import Count, Section
+from lsr_ext.config.terms import JointTerms
+from lsr_ext.config.training import TrainingConfig
+from lsr_ext.options import LossOptions
+
+HeldOutSplit = Literal["test", "validation"]
+
+
+class LossConfig(Section):
+    """The choices of `LabelSuperResolutionLoss`; its mode comes from the method.
+
+    A block counts as 16 independent pixels here, for neighbours are alike. With all pixels independent, the loss's
+    own default, the predicted variance hardly matters, and some seeds learn a map that has the right fractions and
+    the wrong places.
+    """
+
+    form: str = "marginal"
+    variance: Literal["independent", "printed"] | float = 16.0
+    alpha: float = 1.0
+    floor: float | None = None
+    sharpness: float = 0.0
+    class_weights: list[float] | None = None
+    backend: Literal["auto", "fused", "reference"] = "auto"
+
+    @model_validator(mode="after")
+    def _check_options(self) -> LossConfig:
+        LossOptions(**self.model_dump(exclude={"class_weights", "backend"}))
+        return self
+
+
+class EvaluationConfig(Section):
+    """Which held-out split is scored, and how.
+
+    Masked scores count the pixels within `boundary_distance_px` of a true boundary. Images are predicted by
+    windows of `window_px` (None: of a block's size), `overlap` of it shared with the next, and turned and
+    flipped in all eight ways (see `lsr_ext.inference.symmetries`). Regions below `min_area_px` are no cells; a
+    dot within `dilation_px` of a region hits it. `decoding`: a pixel's class is the likeliest, or the likeliest
+    after each class's logit was shifted so that the training blocks hold its expected fraction
+    ("expected_fraction").
+    """
+
+    split: HeldOutSplit = "test"
+    boundary_distance_px: float = Field(8, gt=0)
+    window_px: Count | None = None
+    overlap: float = Field(0.5, ge=0, lt=1)
+    min_area_px: Count = 1
+    dilation_px: float = Field(0.0, ge=0)
+    decoding: Literal["likeliest", "expected_fraction"] = "likeliest"
+
+
+class RunConfig(Section):
+    """A whole run: its data, the methods to train, and the folder for what comes of it.
+
+    In the folder `shared` (None: `output`) lies what runs of one seed on the same data may have in common, such as
+    the patch classifier of their labels.
+    """
+
+    preset: Literal["ihc", "brca"] | None = None
+    output: Path
+    shared: Path | None = None
+    seed: int = Field(0, ge=0, lt=2**32)
+    data: Data
+    methods: list[MethodName] = Field(["intra", "inter", "intra+inter"], min_length=1)
+    loss: LossConfig = LossConfig()
+    joint: JointTerms = JointTerms()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _check_validation(self) -> RunConfig:
+        if self.evaluation.split == "validation" and not self.data.validation_fraction:
+            raise ValueError("evaluation.split 'validation' needs data.validation_fraction above 0")
+        return self
+
+    @field_validator("methods")
+    @classmethod
+    def _check_methods(cls, methods: list[str]) -> list[str]:
+        if len(set(methods)) < len(methods):
+            raise ValueError(f"each method may be named once, got {methods}")
+        return methods
+
+    @model_validator(mode="after")
+    def _check_supervision(self) -> RunConfig:
+        for name in self.methods:
+            pixels = METHODS[name].pixels
+            if pixels in self.data.lacks:
+                raise ValueError(f"methods: {name!r} {self.data.lacks[pixels]}")
+            if pixels == "pseudo" and self.data.stains is None:
+                raise ValueError(f"methods: {name!r} needs data.stains for its pseudo-labels, got none")
+        return self
