@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lsr_ext.training.prepared import PreparedData
-from lsr_ext.training.regions import cut_blocks_of
+from lsr_ext.inference.stitching import cut_blocks_of
 
 
 def low_resolution_maps(data: PreparedData) -> np.ndarray:

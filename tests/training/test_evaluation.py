@@ -13,7 +13,7 @@ from lsr_ext.training import evaluate, load_config, prepare_data, train
 from lsr_ext.config.run import EvaluationConfig
 from lsr_ext.training.evaluation import load_prediction
 from lsr_ext.training.low_resolution import expected_fractions, low_resolution_maps
-from lsr_ext.training.regions import cut_regions, stitch
+from lsr_ext.inference.stitching import cut_regions, stitch
 from lsr_ext.training.scoring import score_maps
 
 EVALUATION = EvaluationConfig(boundary_distance_px=3)

@@ -8,7 +8,7 @@ from lsr_ext.data import BlockCollection, cut_blocks
 from lsr_ext.metrics import DotSet
 from lsr_ext.training import PreparedData
 from lsr_ext.config.run import EvaluationConfig
-from lsr_ext.training.regions import cut_blocks_of
+from lsr_ext.inference.stitching import cut_blocks_of
 from lsr_ext.training.scoring import score_maps, score_raters
 from lsr_ext.training.sources import SECOND_RATER, TRUTH
 

@@ -1,7 +1,7 @@
 import torch
 from monai.inferers import SimpleInferer
 
-from lsr_ext.training.symmetries import SymmetricInferer
+from lsr_ext.inference.symmetries import SymmetricInferer
 
 
 def shift_right(images):

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lsr_ext.training.windows import WindowInferer
+from lsr_ext.inference.windows import WindowInferer
 
 
 def test_a_network_of_single_pixels_predicts_as_by_the_whole_image():

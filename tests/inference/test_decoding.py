@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lsr_ext.training.decoding import decode, fit_shift
+from lsr_ext.inference.decoding import decode, fit_shift
 
 
 def test_the_likeliest_class_without_a_shift():
