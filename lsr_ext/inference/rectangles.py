@@ -14,7 +14,7 @@ from lsr_ext.config.run import RunConfig
 from lsr_ext.inference.decoding import fit_shift
 from lsr_ext.training.low_resolution import expected_area
 from lsr_ext.training.module import SegmentationModule
-from lsr_ext.training.prepared import PreparedData
+from lsr_ext.sources.prepared import PreparedData
 from lsr_ext.inference.symmetries import SymmetricInferer
 from lsr_ext.inference.windows import WindowInferer
 

@@ -24,10 +24,10 @@ from lsr_ext.report.fractions import draw_fraction_histograms
 from lsr_ext.training.building import method_folder
 from lsr_ext.config.run import RunConfig
 from lsr_ext.training.evaluation import baseline_maps, load_prediction
-from lsr_ext.training.prepared import PreparedData
+from lsr_ext.sources.prepared import PreparedData
 from lsr_ext.inference.stitching import cut_blocks_of, stitch
 from lsr_ext.training.scoring import SCORE_TITLES, score_names
-from lsr_ext.training.sources import prepare_data
+from lsr_ext.sources.prepare import prepare_data
 
 _MAX_REGIONS = 4
 

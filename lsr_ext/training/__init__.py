@@ -5,10 +5,10 @@ from lsr_ext.training.datamodule import BlockDataModule
 from lsr_ext.training.evaluation import evaluate
 from lsr_ext.training.module import SegmentationModule
 from lsr_ext.networks.unet import SegmentationUNet
-from lsr_ext.training.prepared import PreparedData
+from lsr_ext.sources.prepared import PreparedData
 from lsr_ext.config import PRESETS
 from lsr_ext.training.run import train
-from lsr_ext.training.sources import prepare_data
+from lsr_ext.sources.prepare import prepare_data
 
 __all__ = [
     "PRESETS",

@@ -14,7 +14,7 @@ from lsr_ext.config.methods import METHODS
 from lsr_ext.training.module import SegmentationModule
 from lsr_ext.networks.unet import SegmentationUNet
 from lsr_ext.training.objective import PixelLoss
-from lsr_ext.training.prepared import PreparedData
+from lsr_ext.sources.prepared import PreparedData
 
 CHECKPOINT_NAME = "last.ckpt"
 

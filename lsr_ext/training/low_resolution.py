@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lsr_ext.training.prepared import PreparedData
+from lsr_ext.sources.prepared import PreparedData
 from lsr_ext.inference.stitching import cut_blocks_of
 
 

@@ -14,7 +14,7 @@ from lsr_ext.inference.decoding import decode
 from lsr_ext.config.methods import METHODS
 from lsr_ext.training.objective import IGNORED
 from lsr_ext.inference.rectangles import fit_decoding, load_module, predict_regions
-from lsr_ext.training.prepared import PreparedData
+from lsr_ext.sources.prepared import PreparedData
 from lsr_ext.inference.stitching import regions_of
 
 _MAPS_NAME = "own_maps.npz"

@@ -10,7 +10,7 @@ from lsr_ext.training import PreparedData
 from lsr_ext.config.run import EvaluationConfig
 from lsr_ext.inference.stitching import cut_blocks_of
 from lsr_ext.training.scoring import score_maps, score_raters
-from lsr_ext.training.sources import SECOND_RATER, TRUTH
+from lsr_ext.sources.prepare import SECOND_RATER, TRUTH
 
 EVALUATION = EvaluationConfig(boundary_distance_px=3)
 

@@ -16,7 +16,7 @@ from lsr_ext.data.land_cover import (
 )
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.config.run import RunConfig
-from lsr_ext.training.prepared import PreparedData, foreground_index
+from lsr_ext.sources.prepared import PreparedData, foreground_index
 
 
 def prepare_land_cover(config: RunConfig) -> PreparedData:

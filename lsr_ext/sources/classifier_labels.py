@@ -20,7 +20,7 @@ from lsr_ext.baselines.patch_training import PatchDataset, label_patches, train_
 from lsr_ext.data import Block
 from lsr_ext.files import write_atomically
 from lsr_ext.config.run import RunConfig
-from lsr_ext.training.labelling import Labels, label_by_bins
+from lsr_ext.sources.labelling import Labels, label_by_bins
 
 
 def label_by_classifier(

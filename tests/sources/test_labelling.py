@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lsr_ext.data import BlockCollection, cut_blocks
-from lsr_ext.training.labelling import (
+from lsr_ext.sources.labelling import (
     draw_annotated,
     estimate_distribution,
     guessed,

@@ -25,7 +25,7 @@ from lsr_ext.data import (
     split_by_position,
 )
 from lsr_ext.distributions import CountDistribution
-from lsr_ext.training.cell_classes import classify_cells
+from lsr_ext.sources.cell_classes import classify_cells
 from lsr_ext.config.run import RunConfig
 from lsr_ext.config.data import (
     Data,
@@ -35,7 +35,7 @@ from lsr_ext.config.data import (
     SimulatedFields,
     StainedImage,
 )
-from lsr_ext.training.labelling import (
+from lsr_ext.sources.labelling import (
     Labels,
     draw_annotated,
     estimate_distribution,
@@ -43,8 +43,8 @@ from lsr_ext.training.labelling import (
     label_by_bins,
     label_high_low,
 )
-from lsr_ext.training.land_cover_source import prepare_land_cover
-from lsr_ext.training.prepared import PreparedData, foreground_index
+from lsr_ext.sources.land_cover import prepare_land_cover
+from lsr_ext.sources.prepared import PreparedData, foreground_index
 
 if TYPE_CHECKING:
     from lsr_ext.baselines import StainSet
@@ -174,7 +174,7 @@ def _label(
     """Labels of both sides and, where a classifier gave them, its map of each held-out image."""
     data = config.data
     if data.classifier is not None:
-        from lsr_ext.training.classifier_labels import label_by_classifier
+        from lsr_ext.sources.classifier_labels import label_by_classifier
 
         return label_by_classifier(
             config, truth.images, truth.masks, _groups(config, truth.names), train, test, foreground
