@@ -16,7 +16,7 @@ try:
 
     from lsr_ext import report, training
     from lsr_ext.cli import baseline, classifier, cohort, evaluate, experiment, simulate
-    from lsr_ext.training.scoring import SCORE_TITLES, score_names
+    from lsr_ext.evaluation.scoring import SCORE_TITLES, score_names
 except ModuleNotFoundError as error:
     sys.exit(f"lsr: the module {error.name!r} is missing: pip install lsr_ext[all]")
 

@@ -12,7 +12,7 @@ from lsr_ext.data.dataset import to_tensor
 from lsr_ext.training.building import CHECKPOINT_NAME, build_module, method_folder
 from lsr_ext.config.run import RunConfig
 from lsr_ext.inference.decoding import fit_shift
-from lsr_ext.training.low_resolution import expected_area
+from lsr_ext.evaluation.low_resolution import expected_area
 from lsr_ext.training.module import SegmentationModule
 from lsr_ext.sources.prepared import PreparedData
 from lsr_ext.inference.symmetries import SymmetricInferer

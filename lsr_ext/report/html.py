@@ -23,10 +23,10 @@ from lsr_ext.report.figures import METHOD_TITLES, draw_calibration, draw_curves,
 from lsr_ext.report.fractions import draw_fraction_histograms
 from lsr_ext.training.building import method_folder
 from lsr_ext.config.run import RunConfig
-from lsr_ext.training.evaluation import baseline_maps, load_prediction
+from lsr_ext.evaluation.evaluate import baseline_maps, load_prediction
 from lsr_ext.sources.prepared import PreparedData
 from lsr_ext.inference.stitching import cut_blocks_of, stitch
-from lsr_ext.training.scoring import SCORE_TITLES, score_names
+from lsr_ext.evaluation.scoring import SCORE_TITLES, score_names
 from lsr_ext.sources.prepare import prepare_data
 
 _MAX_REGIONS = 4

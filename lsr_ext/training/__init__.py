@@ -2,7 +2,7 @@
 
 from lsr_ext.config import RunConfig, load_config
 from lsr_ext.training.datamodule import BlockDataModule
-from lsr_ext.training.evaluation import evaluate
+from lsr_ext.evaluation.evaluate import evaluate
 from lsr_ext.training.module import SegmentationModule
 from lsr_ext.networks.unet import SegmentationUNet
 from lsr_ext.sources.prepared import PreparedData

@@ -9,7 +9,7 @@ import torch
 
 from lsr_ext.losses import LabelSuperResolutionLoss
 from lsr_ext.config.run import RunConfig
-from lsr_ext.training.low_resolution import expected_area
+from lsr_ext.evaluation.low_resolution import expected_area
 from lsr_ext.config.methods import METHODS
 from lsr_ext.training.module import SegmentationModule
 from lsr_ext.networks.unet import SegmentationUNet

@@ -11,7 +11,7 @@ from tiny_runs import write_masks_run
 
 from lsr_ext import training
 from lsr_ext.cli import main as cli
-from lsr_ext.training.low_resolution import low_resolution_maps
+from lsr_ext.evaluation.low_resolution import low_resolution_maps
 
 OPTIONS = ["--seeds", "2", "--workers", "1", "--steps", "2"]
 ROWS = ["Low resolution model", "Intra-instance", "Intra+inter-instance"]

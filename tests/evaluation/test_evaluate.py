@@ -11,10 +11,10 @@ from lsr_ext import CountDistribution
 from lsr_ext.data import Block
 from lsr_ext.training import evaluate, load_config, prepare_data, train
 from lsr_ext.config.run import EvaluationConfig
-from lsr_ext.training.evaluation import load_prediction
-from lsr_ext.training.low_resolution import expected_fractions, low_resolution_maps
+from lsr_ext.evaluation.evaluate import load_prediction
+from lsr_ext.evaluation.low_resolution import expected_fractions, low_resolution_maps
 from lsr_ext.inference.stitching import cut_regions, stitch
-from lsr_ext.training.scoring import score_maps
+from lsr_ext.evaluation.scoring import score_maps
 
 EVALUATION = EvaluationConfig(boundary_distance_px=3)
 SCORES = {"iou", "dice", "masked_iou", "masked_dice"}

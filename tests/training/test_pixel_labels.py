@@ -7,8 +7,8 @@ import pytest
 from lsr_ext.baselines import StainSet, deconvolution_map
 from lsr_ext.data import BlockCollection, cut_blocks
 from lsr_ext.training import load_config, prepare_data
-from lsr_ext.training.low_resolution import expected_fractions
-from lsr_ext.training.pseudo_masks import pseudo_masks
+from lsr_ext.evaluation.low_resolution import expected_fractions
+from lsr_ext.training.pixel_labels import pseudo_masks
 
 ROOT = Path(__file__).parents[2]
 NUCLEI = ROOT.parent / "shared" / "data" / "he_nuclei_miccai"
