@@ -21,6 +21,7 @@ import torch
 from harness import environment, write_json
 
 from lsr_ext import training
+from lsr_ext.config import load_config
 from lsr_ext.training.denormals import flushed_denormals
 
 METHOD = "intra+inter"
@@ -36,8 +37,8 @@ def train(output: Path, steps: int, flushed: bool) -> float:
         "training.groups_per_batch": 4,
         "training.accelerator": "cpu",
     }
-    with as_file(files("lsr_ext.training") / "demo.yaml") as path:
-        config = training.load_config(path, overrides)
+    with as_file(files("lsr_ext.config") / "demo.yaml") as path:
+        config = load_config(path, overrides)
     start = time.perf_counter()
     with flushed_denormals() if flushed else nullcontext():
         training.train.__wrapped__(config)

@@ -14,7 +14,8 @@ try:
     from rich.console import Console
     from rich.table import Table
 
-    from lsr_ext import report, training
+    from lsr_ext import config as configuration
+    from lsr_ext import evaluation, report, training
     from lsr_ext.cli import baseline, classifier, cohort, evaluate, experiment, simulate
     from lsr_ext.evaluation.scoring import SCORE_TITLES, score_names
 except ModuleNotFoundError as error:
@@ -47,7 +48,7 @@ def evaluate_command(
     config: ConfigPath, data: DataFolder = None, output: OutputFolder = None, seed: Seed = None
 ) -> None:
     """Score the trained methods on held-out blocks: OUTPUT/metrics.json."""
-    _print_scores(training.evaluate(_load(config, data, output, seed)))
+    _print_scores(evaluation.evaluate(_load(config, data, output, seed)))
 
 
 @app.command("report")
@@ -61,10 +62,10 @@ def report_command(
 @app.command("demo")
 def demo_command(output: OutputFolder = None, seed: Seed = None) -> None:
     """Train, evaluate and report on scikit-image's IHC image, in some minutes on two cores."""
-    with as_file(files("lsr_ext.training") / "demo.yaml") as path:
+    with as_file(files("lsr_ext.config") / "demo.yaml") as path:
         run = _load(path, None, output, seed)
     training.train(run)
-    metrics = training.evaluate(run)
+    metrics = evaluation.evaluate(run)
     page = report.write_report(run)
     _print_scores(metrics)
     print(page)
@@ -87,9 +88,9 @@ def _quieten() -> None:
     warnings.filterwarnings("ignore", module="lightning")
 
 
-def _load(config: Path, data: Path | None, output: Path | None, seed: int | None) -> training.RunConfig:
+def _load(config: Path, data: Path | None, output: Path | None, seed: int | None) -> configuration.RunConfig:
     given: dict[str, Any] = {"data.root": data, "output": output, "seed": seed}
-    return training.load_config(config, {key: value for key, value in given.items() if value is not None})
+    return configuration.load_config(config, {key: value for key, value in given.items() if value is not None})
 
 
 def _print_scores(metrics: dict[str, dict]) -> None:

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from lsr_ext.config.section import Colour, Count, Page, Section, Share
 
+
 class _Blocks(Section):
     """What all sources share.
 

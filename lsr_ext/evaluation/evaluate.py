@@ -8,18 +8,18 @@ from pathlib import Path
 import numpy as np
 import orjson
 
-from lsr_ext.data import Block
-from lsr_ext.files import write_atomically
-from lsr_ext.training.building import method_folder
 from lsr_ext.config.run import RunConfig
-from lsr_ext.inference.decoding import decode
+from lsr_ext.data import Block
 from lsr_ext.evaluation.low_resolution import low_resolution_maps
-from lsr_ext.inference.rectangles import fit_decoding, load_module, predict_regions
-from lsr_ext.sources.prepared import PreparedData
-from lsr_ext.inference.stitching import cut_regions, regions_of
-from lsr_ext.training.run import check_output
 from lsr_ext.evaluation.scoring import score_maps, score_raters
+from lsr_ext.files import write_atomically
+from lsr_ext.inference.decoding import decode
+from lsr_ext.inference.rectangles import fit_decoding, load_module, predict_regions
+from lsr_ext.inference.stitching import cut_regions, regions_of
 from lsr_ext.sources.prepare import prepare_data
+from lsr_ext.sources.prepared import PreparedData
+from lsr_ext.training.building import method_folder
+from lsr_ext.training.run import check_output
 
 LOW_RESOLUTION, DECONVOLUTION, L2, INTER_RATER = "low_resolution", "deconvolution", "l2", "inter_rater"
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lsr_ext.sources.prepared import PreparedData
 from lsr_ext.inference.stitching import cut_blocks_of
+from lsr_ext.sources.prepared import PreparedData
 
 
 def low_resolution_maps(data: PreparedData) -> np.ndarray:

@@ -8,11 +8,11 @@ from operator import add
 
 import numpy as np
 
-from lsr_ext.metrics import DotSet, macro, masked_scores, overlap_scores, rater_agreement, score_cells
 from lsr_ext.config.run import EvaluationConfig
-from lsr_ext.sources.prepared import PreparedData
 from lsr_ext.inference.stitching import cut_blocks_of, regions_of, stitch
+from lsr_ext.metrics import DotSet, macro, masked_scores, overlap_scores, rater_agreement, score_cells
 from lsr_ext.sources.prepare import SECOND_RATER, TRUTH
+from lsr_ext.sources.prepared import PreparedData
 
 AREA_SCORES = ("iou", "dice", "masked_iou", "masked_dice")
 SCORE_TITLES = {"iou": "IoU", "dice": "DICE", "masked_iou": "Masked IoU", "masked_dice": "Masked DICE", "f1": "F1"}

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from lsr_ext.evaluation.scoring import SCORE_TITLES
 from lsr_ext.experiments.statistics import CONFIDENCE, PairedDifference, Summary
 from lsr_ext.experiments.summary import Results
 from lsr_ext.experiments.tables import Row
-from lsr_ext.evaluation.scoring import SCORE_TITLES
 
 _NONE = "–"
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from lsr_ext.config import RunConfig, load_config
 from lsr_ext.experiments.tables import Row, Table
-from lsr_ext.training import RunConfig, load_config
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ import orjson
 import torch
 
 import lsr_ext
-from lsr_ext import training
+from lsr_ext import evaluation, training
 from lsr_ext.experiments.plan import Run
 from lsr_ext.files import write_atomically
 
@@ -26,7 +26,7 @@ _RECORD_NAME = "run.json"
 def execute_run(run: Run) -> Scores:
     """Train the run's method and score it, as `lsr train` and `lsr evaluate run` do."""
     training.train(run.config)
-    return training.evaluate(run.config)
+    return evaluation.evaluate(run.config)
 
 
 def do_run(run: Run, execute: Execute) -> None:

@@ -19,7 +19,7 @@ BASELINES = {
 class Row:
     """One line of a table: a method, and what it changes in the configuration.
 
-    `overrides` are dotted keys as `lsr_ext.training.load_config` takes them; `paper` holds the published scores by
+    `overrides` are dotted keys as `lsr_ext.config.load_config` takes them; `paper` holds the published scores by
     the key of the score. In an ablation the row gives one `value` of what its `family` varies.
     """
 

@@ -7,16 +7,16 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from lsr_ext.config.run import RunConfig
 from lsr_ext.data import Block, BlockCollection
 from lsr_ext.data.dataset import to_tensor
-from lsr_ext.training.building import CHECKPOINT_NAME, build_module, method_folder
-from lsr_ext.config.run import RunConfig
-from lsr_ext.inference.decoding import fit_shift
 from lsr_ext.evaluation.low_resolution import expected_area
-from lsr_ext.training.module import SegmentationModule
-from lsr_ext.sources.prepared import PreparedData
+from lsr_ext.inference.decoding import fit_shift
 from lsr_ext.inference.symmetries import SymmetricInferer
 from lsr_ext.inference.windows import WindowInferer
+from lsr_ext.sources.prepared import PreparedData
+from lsr_ext.training.building import CHECKPOINT_NAME, build_module, method_folder
+from lsr_ext.training.module import SegmentationModule
 
 _BLOCKS_TO_FIT, _PIXELS_TO_FIT = 200, 2**18
 

@@ -16,18 +16,18 @@ from jinja2 import Environment, PackageLoader
 from matplotlib.figure import Figure
 
 import lsr_ext
+from lsr_ext.config.run import RunConfig
+from lsr_ext.evaluation.evaluate import baseline_maps, load_prediction
+from lsr_ext.evaluation.scoring import SCORE_TITLES, score_names
 from lsr_ext.files import write_atomically
+from lsr_ext.inference.stitching import cut_blocks_of, stitch
 from lsr_ext.metrics import fraction_calibration, overlap_scores
 from lsr_ext.report.curves import read_curves
 from lsr_ext.report.figures import METHOD_TITLES, draw_calibration, draw_curves, draw_overlays
 from lsr_ext.report.fractions import draw_fraction_histograms
-from lsr_ext.training.building import method_folder
-from lsr_ext.config.run import RunConfig
-from lsr_ext.evaluation.evaluate import baseline_maps, load_prediction
-from lsr_ext.sources.prepared import PreparedData
-from lsr_ext.inference.stitching import cut_blocks_of, stitch
-from lsr_ext.evaluation.scoring import SCORE_TITLES, score_names
 from lsr_ext.sources.prepare import prepare_data
+from lsr_ext.sources.prepared import PreparedData
+from lsr_ext.training.building import method_folder
 
 _MAX_REGIONS = 4
 

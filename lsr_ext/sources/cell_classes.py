@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from lsr_ext.config.data import MaskFolders
 from lsr_ext.data import classes_of_cells, read_cell_table
 from lsr_ext.metrics import DotSet, dots_from_instances
-from lsr_ext.config.data import MaskFolders
 
 
 def classify_cells(

@@ -17,9 +17,9 @@ from lsr_ext.baselines.patch_classifier import (
     predict_probabilities,
 )
 from lsr_ext.baselines.patch_training import PatchDataset, label_patches, train_patch_classifier
+from lsr_ext.config.run import RunConfig
 from lsr_ext.data import Block
 from lsr_ext.files import write_atomically
-from lsr_ext.config.run import RunConfig
 from lsr_ext.sources.labelling import Labels, label_by_bins
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from lsr_ext.config.run import RunConfig
 from lsr_ext.data import BlockCollection, cut_blocks
 from lsr_ext.data.land_cover import (
     LandCoverPatch,
@@ -15,7 +16,6 @@ from lsr_ext.data.land_cover import (
     read_land_cover_tables,
 )
 from lsr_ext.distributions import CountDistribution
-from lsr_ext.config.run import RunConfig
 from lsr_ext.sources.prepared import PreparedData, foreground_index
 
 

@@ -13,6 +13,15 @@ from skimage import data as skimage_data
 from skimage.color import rgb2hed
 from skimage.filters import gaussian, threshold_otsu
 
+from lsr_ext.config.data import (
+    Data,
+    LabelledImages,
+    LandCover,
+    MaskFolders,
+    SimulatedFields,
+    StainedImage,
+)
+from lsr_ext.config.run import RunConfig
 from lsr_ext.data import (
     Block,
     BlockCollection,
@@ -26,15 +35,6 @@ from lsr_ext.data import (
 )
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.sources.cell_classes import classify_cells
-from lsr_ext.config.run import RunConfig
-from lsr_ext.config.data import (
-    Data,
-    LabelledImages,
-    LandCover,
-    MaskFolders,
-    SimulatedFields,
-    StainedImage,
-)
 from lsr_ext.sources.labelling import (
     Labels,
     draw_annotated,

@@ -7,14 +7,14 @@ from pathlib import Path
 import lightning
 import torch
 
-from lsr_ext.losses import LabelSuperResolutionLoss
+from lsr_ext.config.methods import METHODS
 from lsr_ext.config.run import RunConfig
 from lsr_ext.evaluation.low_resolution import expected_area
-from lsr_ext.config.methods import METHODS
-from lsr_ext.training.module import SegmentationModule
+from lsr_ext.losses import LabelSuperResolutionLoss
 from lsr_ext.networks.unet import SegmentationUNet
-from lsr_ext.training.objective import PixelLoss
 from lsr_ext.sources.prepared import PreparedData
+from lsr_ext.training.module import SegmentationModule
+from lsr_ext.training.objective import PixelLoss
 
 CHECKPOINT_NAME = "last.ckpt"
 

@@ -10,11 +10,11 @@ from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from monai.inferers import Inferer
 from torch import Tensor, nn
 
+from lsr_ext.config import JointTerms
 from lsr_ext.data import jitter_colours
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.functional import block_moments
 from lsr_ext.losses import LabelSuperResolutionLoss
-from lsr_ext.config import JointTerms
 from lsr_ext.training.objective import PixelLoss
 
 

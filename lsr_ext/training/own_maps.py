@@ -7,15 +7,15 @@ import logging
 
 import numpy as np
 
-from lsr_ext.files import write_atomically
-from lsr_ext.training.building import method_folder
-from lsr_ext.config.run import RunConfig
-from lsr_ext.inference.decoding import decode
 from lsr_ext.config.methods import METHODS
-from lsr_ext.training.objective import IGNORED
+from lsr_ext.config.run import RunConfig
+from lsr_ext.files import write_atomically
+from lsr_ext.inference.decoding import decode
 from lsr_ext.inference.rectangles import fit_decoding, load_module, predict_regions
-from lsr_ext.sources.prepared import PreparedData
 from lsr_ext.inference.stitching import regions_of
+from lsr_ext.sources.prepared import PreparedData
+from lsr_ext.training.building import method_folder
+from lsr_ext.training.objective import IGNORED
 
 _MAPS_NAME = "own_maps.npz"
 _logger = logging.getLogger(__name__)

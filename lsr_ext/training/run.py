@@ -13,19 +13,19 @@ import yaml
 from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 
+from lsr_ext.config.methods import METHODS
+from lsr_ext.config.run import RunConfig
 from lsr_ext.data import BlockCollection, BlockDataset
 from lsr_ext.data.land_cover import LandCoverDataset, collate_blocks
+from lsr_ext.evaluation.low_resolution import expected_fractions
 from lsr_ext.files import write_atomically
+from lsr_ext.sources.prepare import prepare_data
+from lsr_ext.sources.prepared import PreparedData
 from lsr_ext.training.building import CHECKPOINT_NAME, build_module, method_folder
-from lsr_ext.config.run import RunConfig
 from lsr_ext.training.datamodule import BlockDataModule
 from lsr_ext.training.denormals import flushed_denormals
-from lsr_ext.evaluation.low_resolution import expected_fractions
-from lsr_ext.config.methods import METHODS
 from lsr_ext.training.own_maps import own_maps
-from lsr_ext.sources.prepared import PreparedData
 from lsr_ext.training.pixel_labels import pseudo_masks
-from lsr_ext.sources.prepare import prepare_data
 
 _logger = logging.getLogger(__name__)
 

@@ -9,8 +9,8 @@ import slides
 import zarr
 from PIL import Image
 
-from lsr_ext.cli import main as cli
 from lsr_ext.baselines import StainSet, l2_map
+from lsr_ext.cli import main as cli
 from lsr_ext.data import read_mask
 
 MULTIPLEX = StainSet.preset("multiplex")

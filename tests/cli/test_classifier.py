@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 from slides import write_pyramid
 
-from lsr_ext.cli import main as cli
 from lsr_ext.baselines.patch_classifier import load_patch_classifier
+from lsr_ext.cli import main as cli
 from lsr_ext.data.cohort import read_manifest
 
 SMALL = ["--depth", 10, "--epochs", 3, "--batch-size", 8, "--colour-jitter", 0.05, "--accelerator", "cpu"]

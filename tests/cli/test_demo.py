@@ -4,7 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from lsr_ext.training import evaluate, load_config, train
+from lsr_ext.config import load_config
+from lsr_ext.evaluation import evaluate
+from lsr_ext.training import train
 
 ROOT = Path(__file__).parents[1]
 DEMO = ROOT / "lsr_ext" / "training" / "demo.yaml"

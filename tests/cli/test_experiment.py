@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from tiny_runs import write_masks_run
 
-from lsr_ext import training
 from lsr_ext.cli import main as cli
+from lsr_ext.config import load_config
 from lsr_ext.evaluation.low_resolution import low_resolution_maps
+from lsr_ext.sources import prepare_data
 
 OPTIONS = ["--seeds", "2", "--workers", "1", "--steps", "2"]
 ROWS = ["Low resolution model", "Intra-instance", "Intra+inter-instance"]
@@ -90,8 +91,8 @@ def test_the_scores_are_those_of_the_maps(output):
     row = next(row for row in content["rows"] if row["name"] == "Intra-instance")
     for seed in (0, 1):
         folder = output / "runs" / row["runs"][str(seed)]
-        config = training.load_config(output.parent / "run.yaml", {"seed": seed})
-        held_out = training.prepare_data(config).test
+        config = load_config(output.parent / "run.yaml", {"seed": seed})
+        held_out = prepare_data(config).test
         truth = np.stack([block.cut(held_out.masks[block.image]) for block in held_out.blocks]) == 1
         with np.load(folder / "intra" / "prediction.npz") as saved:
             found = saved["classes"] == 1
@@ -134,8 +135,8 @@ def test_settings_are_chosen_on_the_validation_part(tmp_path, monkeypatch):
     assert "of the validation part" in (output / "table4.md").read_text()
     content = json.loads((output / "table4.json").read_bytes())
     found = content["rows"][0]["scores"]["iou"]["seeds"]["0"]
-    data = training.prepare_data(training.load_config(config, {"evaluation.split": "validation"}))
-    held_out, tested = data.test, training.prepare_data(training.load_config(config)).test
+    data = prepare_data(load_config(config, {"evaluation.split": "validation"}))
+    held_out, tested = data.test, prepare_data(load_config(config)).test
     assert {block.image for block in held_out.blocks}.isdisjoint(block.image for block in tested.blocks)
     assert found == pytest.approx(low_resolution_iou(data))
 
@@ -152,7 +153,7 @@ def test_a_split_of_its_own_for_each_seed(tmp_path, monkeypatch):
     found = json.loads((tmp_path / "run/table4.json").read_bytes())["rows"][0]["scores"]["iou"]["seeds"]
     images = []
     for seed in (0, 1):
-        data = training.prepare_data(training.load_config(config, {"data.split_seed": seed, "seed": seed}))
+        data = prepare_data(load_config(config, {"data.split_seed": seed, "seed": seed}))
         assert found[str(seed)] == pytest.approx(low_resolution_iou(data))
         images.append({block.image for block in data.test.blocks})
     assert images[0] != images[1]

@@ -2,7 +2,7 @@ import pytest
 import yaml
 from tiny_runs import write_labels_run, write_masks_run
 
-from lsr_ext.training import load_config
+from lsr_ext.config import load_config
 
 
 def test_defaults_follow_what_trains(tmp_path):

@@ -8,13 +8,16 @@ from PIL import Image
 from tiny_runs import write_labels_run, write_masks_run
 
 from lsr_ext import CountDistribution
-from lsr_ext.data import Block
-from lsr_ext.training import evaluate, load_config, prepare_data, train
+from lsr_ext.config import load_config
 from lsr_ext.config.run import EvaluationConfig
+from lsr_ext.data import Block
+from lsr_ext.evaluation import evaluate
 from lsr_ext.evaluation.evaluate import load_prediction
 from lsr_ext.evaluation.low_resolution import expected_fractions, low_resolution_maps
-from lsr_ext.inference.stitching import cut_regions, stitch
 from lsr_ext.evaluation.scoring import score_maps
+from lsr_ext.inference.stitching import cut_regions, stitch
+from lsr_ext.sources import prepare_data
+from lsr_ext.training import train
 
 EVALUATION = EvaluationConfig(boundary_distance_px=3)
 SCORES = {"iou", "dice", "masked_iou", "masked_dice"}

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from lsr_ext import CountDistribution
-from lsr_ext.data import BlockCollection, cut_blocks
-from lsr_ext.metrics import DotSet
-from lsr_ext.training import PreparedData
 from lsr_ext.config.run import EvaluationConfig
-from lsr_ext.inference.stitching import cut_blocks_of
+from lsr_ext.data import BlockCollection, cut_blocks
 from lsr_ext.evaluation.scoring import score_maps, score_raters
+from lsr_ext.inference.stitching import cut_blocks_of
+from lsr_ext.metrics import DotSet
+from lsr_ext.sources import PreparedData
 from lsr_ext.sources.prepare import SECOND_RATER, TRUTH
 
 EVALUATION = EvaluationConfig(boundary_distance_px=3)

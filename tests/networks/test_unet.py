@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from lsr_ext.training import SegmentationUNet
+from lsr_ext.networks import SegmentationUNet
 from lsr_ext.networks.unet import ActNorm
 
 

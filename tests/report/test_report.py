@@ -5,9 +5,11 @@ import pytest
 from lightning.pytorch.loggers import TensorBoardLogger
 from tiny_runs import write_labels_run, write_masks_run
 
+from lsr_ext.config import load_config
+from lsr_ext.evaluation import evaluate
 from lsr_ext.report import write_report
 from lsr_ext.report.curves import read_curves
-from lsr_ext.training import evaluate, load_config, train
+from lsr_ext.training import train
 
 
 def page_of(config):

@@ -4,7 +4,8 @@ import yaml
 from PIL import Image
 from tiny_runs import draw_disc, write_masks_run
 
-from lsr_ext.training import load_config, prepare_data
+from lsr_ext.config import load_config
+from lsr_ext.sources import prepare_data
 
 CLASSIFIER = {"depth": 10, "input_px": 32, "epochs": 6, "batch_size": 8, "merge": 2}
 

@@ -9,10 +9,11 @@ import yaml
 from PIL import Image
 from tiny_runs import draw_disc, write_labels_run, write_masks_run
 
+from lsr_ext.config import load_config
 from lsr_ext.data.simulate import simulate_fields
-from lsr_ext.training import load_config, prepare_data
-from lsr_ext.sources.labelling import draw_annotated, estimate_distribution
 from lsr_ext.evaluation.low_resolution import low_resolution_maps
+from lsr_ext.sources import prepare_data
+from lsr_ext.sources.labelling import draw_annotated, estimate_distribution
 from lsr_ext.sources.prepare import stained_image
 
 EXAMPLES = Path(__file__).parents[2] / "examples"

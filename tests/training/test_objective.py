@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from lsr_ext import CountDistribution, LabelSuperResolutionLoss
-from lsr_ext.training import SegmentationModule
 from lsr_ext.config import JointTerms, Term
+from lsr_ext.training import SegmentationModule
 from lsr_ext.training.objective import PixelLoss
 
 DISTRIBUTION = CountDistribution([[0.9, 0.1], [0.4, 0.6]], [[0.1, 0.1], [0.1, 0.1]])

@@ -3,7 +3,10 @@ import pytest
 import torch
 from tiny_runs import write_labels_run, write_masks_run
 
-from lsr_ext.training import evaluate, load_config, prepare_data, train
+from lsr_ext.config import load_config
+from lsr_ext.evaluation import evaluate
+from lsr_ext.sources import prepare_data
+from lsr_ext.training import train
 from lsr_ext.training.building import build_module
 from lsr_ext.training.own_maps import own_maps
 from lsr_ext.training.run import build_datamodule

@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from lsr_ext.baselines import StainSet, deconvolution_map
+from lsr_ext.config import load_config
 from lsr_ext.data import BlockCollection, cut_blocks
-from lsr_ext.training import load_config, prepare_data
 from lsr_ext.evaluation.low_resolution import expected_fractions
+from lsr_ext.sources import prepare_data
 from lsr_ext.training.pixel_labels import pseudo_masks
 
 ROOT = Path(__file__).parents[2]

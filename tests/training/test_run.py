@@ -2,9 +2,11 @@ import pytest
 import torch
 from tiny_runs import write_masks_run
 
-from lsr_ext.training import SegmentationModule, SegmentationUNet, load_config, train
-from lsr_ext.training.denormals import denormals_are_flushed
+from lsr_ext.config import load_config
+from lsr_ext.networks import SegmentationUNet
 from lsr_ext.networks.unet import ActNorm
+from lsr_ext.training import SegmentationModule, train
+from lsr_ext.training.denormals import denormals_are_flushed
 
 
 def weights(config, method="intra+inter"):

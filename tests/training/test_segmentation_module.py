@@ -9,8 +9,10 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 from lsr_ext import CountDistribution, LabelSuperResolutionLoss
+from lsr_ext.config import load_config
 from lsr_ext.data import BlockDataset
-from lsr_ext.training import BlockDataModule, SegmentationModule, load_config, prepare_data
+from lsr_ext.sources import prepare_data
+from lsr_ext.training import BlockDataModule, SegmentationModule
 from lsr_ext.training.module import fraction_errors
 from lsr_ext.training.run import build_datamodule
 

@@ -1,0 +1,1 @@
+"""Prediction by a trained network: windows, symmetries, decoding and stitching."""

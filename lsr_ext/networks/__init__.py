@@ -1,0 +1,5 @@
+"""Networks from images (N, C, H, W) to logits (N, L, H, W)."""
+
+from lsr_ext.networks.unet import ActNorm, SegmentationUNet
+
+__all__ = ["ActNorm", "SegmentationUNet"]
