@@ -11,9 +11,9 @@ from rich.console import Console
 from rich.markdown import Markdown
 
 from lsr_ext import experiments
-from lsr_ext.config.run import HeldOutPart
+from lsr_ext.config import HeldOutSplit
 
-PartName = Enum("PartName", {name: name for name in get_args(HeldOutPart)}, type=str)
+PartName = Enum("PartName", {name: name for name in get_args(HeldOutSplit)}, type=str)
 TableName = Enum("TableName", {name: name for name in experiments.TABLES}, type=str)
 
 

@@ -6,10 +6,12 @@ from lsr_ext.data.collection import BlockCollection
 from lsr_ext.data.colour_jitter import jitter_colours
 from lsr_ext.data.dataset import BlockDataset
 from lsr_ext.data.folders import read_mask_pairs, read_resize_list
+from lsr_ext.data.grouped_items import GroupedItems, GroupNumbers
 from lsr_ext.data.images import list_images, read_colour_mask, read_image, read_mask
 from lsr_ext.data.labels import (
     LabelTable,
     add_label_noise,
+    expected_fractions,
     quantile_edges,
     quantise_fractions,
     read_label_table,
@@ -29,7 +31,9 @@ __all__ = [
     "Block",
     "BlockCollection",
     "BlockDataset",
+    "GroupNumbers",
     "GroupedBatchSampler",
+    "GroupedItems",
     "LabelTable",
     "LandCoverDataset",
     "LandCoverPatch",
@@ -38,6 +42,7 @@ __all__ = [
     "classes_of_cells",
     "collate_blocks",
     "cut_blocks",
+    "expected_fractions",
     "jitter_colours",
     "list_images",
     "low_resolution_map",
