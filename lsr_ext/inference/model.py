@@ -70,19 +70,24 @@ class TrainedModel:
         """Class probabilities of every pixel.
 
         Args:
-            image: (H, W, C); integers are divided by the model's scale, 255; floating-point numbers are in [0, 1].
+            image: (H, W, C), or (N, H, W, C) for several of one size; integers are divided by the model's scale,
+                255; floating-point numbers are in [0, 1].
             prediction: window, overlap and symmetries in place of the model's own.
 
         Returns:
-            float32 (L, H, W); they sum to 1 over the classes.
+            float32 (L, H, W) or (N, L, H, W); they sum to 1 over the classes.
 
         Raises:
             ValueError: an image of another shape or range.
         """
         how = prediction or self.description.prediction
-        pixels = self._to_tensor(image)
-        windows = lambda turned: predict_windows(turned, self._probabilities, how.window_px, how.overlap)  # noqa: E731
-        return predict_symmetric(pixels, windows, how.symmetries)[0].cpu().numpy()
+        pixels = self._to_tensor(image if image.ndim == 4 else image[None])
+
+        def predict(turned: Tensor) -> Tensor:
+            return predict_windows(turned, self._probabilities, how.window_px, how.overlap)
+
+        found = predict_symmetric(pixels, predict, how.symmetries).cpu().numpy()
+        return found if image.ndim == 4 else found[0]
 
     def decode(self, probabilities: np.ndarray, kind: str | None = None) -> np.ndarray:
         """The class of every pixel.
@@ -112,12 +117,12 @@ class TrainedModel:
     def _probabilities(self, pixels: Tensor) -> Tensor:
         return self.network(pixels.contiguous(memory_format=torch.channels_last)).softmax(1)
 
-    def _to_tensor(self, image: np.ndarray) -> Tensor:
-        """(1, C, H, W) float32 in [0, 1], on the device."""
+    def _to_tensor(self, images: np.ndarray) -> Tensor:
+        """(N, C, H, W) float32 in [0, 1], on the device."""
         expected = self.description.input
-        if image.ndim != 3 or image.shape[2] != expected.channels or not image.size:
-            raise ValueError(f"expected an image (H, W, {expected.channels}), got {image.shape}")
-        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device).permute(2, 0, 1)[None]
+        if images.ndim != 4 or images.shape[3] != expected.channels or not images.size:
+            raise ValueError(f"expected an image (H, W, {expected.channels}), got {images.shape[1:]}")
+        pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self.device).permute(0, 3, 1, 2)
         pixels = pixels.float() if pixels.is_floating_point() else pixels.float() / expected.scale
         low, high = (value.item() for value in pixels.aminmax())
         if not 0 <= low <= high <= 1:

@@ -24,7 +24,7 @@ from lsr_ext.inference.model_file import (
 )
 from lsr_ext.sources import TrainingBlocks, TrainingData
 
-_BLOCKS_TO_FIT, _PIXELS_TO_FIT = 200, 2**18
+_BLOCKS_TO_FIT, _BLOCKS_AT_ONCE, _PIXELS_TO_FIT = 200, 16, 2**18
 
 
 def make_model(
@@ -86,10 +86,16 @@ def _fit_decoding(model: TrainedModel, blocks: TrainingBlocks, area: np.ndarray,
     """The shift that gives a sample of the training blocks the areas that their labels stand for."""
     rng = np.random.default_rng(seed)
     sample = rng.permutation(len(blocks))[:_BLOCKS_TO_FIT]
-    found = [model.predict(blocks.image(index)) for index in sample.tolist()]
-    pixels = np.concatenate([probabilities.reshape(len(probabilities), -1).T for probabilities in found])
+    batches = np.array_split(sample, -(-len(sample) // _BLOCKS_AT_ONCE))
+    pixels = np.concatenate([_predict_pixels(model, blocks, batch) for batch in batches])
     chosen = rng.permutation(len(pixels))[:_PIXELS_TO_FIT]
     return fit_shift(pixels[chosen], area)
+
+
+def _predict_pixels(model: TrainedModel, blocks: TrainingBlocks, indices: np.ndarray) -> np.ndarray:
+    """Class probabilities of all pixels of some blocks, float32 (P, L)."""
+    found = model.predict(np.stack([blocks.image(index) for index in indices]))
+    return np.moveaxis(found, 1, 3).reshape(-1, found.shape[1])
 
 
 def _describe_distribution(distribution: CountDistribution) -> DistributionDescription:

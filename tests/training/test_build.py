@@ -12,8 +12,8 @@ from lsr_ext.training.build import build_batches, build_optimizer
 @pytest.mark.parametrize(
     ("name", "params", "message"),
     [
-        ("RMSpop", {}, "expected a class of torch.optim, got 'RMSpop'"),
-        ("lr_scheduler", {}, "expected a class of torch.optim, got 'lr_scheduler'"),
+        ("RMSpop", {}, "expected the name of a class of torch.optim, got 'RMSpop'"),
+        ("lr_scheduler", {}, "expected the name of a class of torch.optim, got 'lr_scheduler'"),
         ("SGD", {"rate": 1}, "SGD does not take .*rate"),
         ("SGD", {"lr": -1.0}, "SGD does not take .*Invalid learning rate"),
     ],
