@@ -1,40 +1,64 @@
 """Label super-resolution: train pixel-level segmentation from block-level labels.
 
-``import lsr_ext`` needs torch alone. ``lsr_ext.baselines``, ``.data``, ``.metrics``, ``.training``,
-``.experiments`` and ``.report`` are imported when they are first used and need the extra ``lsr_ext[train]``; for
-dots, regions and maps of slides ``.metrics`` needs ``lsr_ext[metrics]``, and ``.wsi`` needs ``lsr_ext[wsi]``.
+Every name here is imported when it is first used, so that ``import lsr_ext`` is quick. The losses need torch
+alone; ``lsr_ext.wsi`` and ``lsr_ext.data.cohort`` need the extra ``lsr_ext[wsi]``, ``lsr_ext.metrics`` needs
+``lsr_ext[metrics]``, and the other subpackages need ``lsr_ext[train]``.
 """
 
 from __future__ import annotations
 
-import importlib
-from types import ModuleType
+from typing import TYPE_CHECKING
 
-import torch
+from lsr_ext.lazy import lazy_names
 
-from lsr_ext import functional, ops, reference
-from lsr_ext.binary import cuda_archs
-from lsr_ext.distributions import CountDistribution
-from lsr_ext.losses import LabelSuperResolutionLoss
+if TYPE_CHECKING:
+    from lsr_ext import (
+        baselines,
+        config,
+        data,
+        evaluation,
+        experiments,
+        functional,
+        inference,
+        metrics,
+        networks,
+        ops,
+        reference,
+        report,
+        sources,
+        training,
+        wsi,
+    )
+    from lsr_ext.distributions import CountDistribution
+    from lsr_ext.losses import LabelSuperResolutionLoss
+    from lsr_ext.versions import build_info
 
 __version__ = "0.1.0"
-__all__ = ["CountDistribution", "LabelSuperResolutionLoss", "build_info", "functional", "reference"]
+__all__ = [
+    "CountDistribution",
+    "LabelSuperResolutionLoss",
+    "baselines",
+    "build_info",
+    "config",
+    "data",
+    "evaluation",
+    "experiments",
+    "functional",
+    "inference",
+    "metrics",
+    "networks",
+    "ops",
+    "reference",
+    "report",
+    "sources",
+    "training",
+    "wsi",
+]
 
-_LAZY = ("baselines", "data", "experiments", "metrics", "report", "training", "wsi")
-
-
-def __getattr__(name: str) -> ModuleType:
-    if name in _LAZY:
-        return importlib.import_module(f"lsr_ext.{name}")
-    raise AttributeError(f"module 'lsr_ext' has no attribute {name!r}")
-
-
-def build_info() -> dict[str, str]:
-    """Versions, which build of the CPU kernels this processor runs, and what the CUDA library holds code for."""
-    library = ops.CUDA_LIBRARY
-    return {
-        "lsr_ext": __version__,
-        "torch": torch.__version__,
-        "cpu": torch.ops.lsr.cpu_build(),
-        "cuda": ";".join(cuda_archs(library)) if library.exists() else "none: built without CUDA kernels",
-    }
+_HOMES = {
+    "versions": ["build_info"],
+    "distributions": ["CountDistribution"],
+    "losses": ["LabelSuperResolutionLoss"],
+}
+_NAMES = [name for names in _HOMES.values() for name in names]
+__getattr__, __dir__ = lazy_names(__name__, _HOMES, [name for name in __all__ if name not in _NAMES])

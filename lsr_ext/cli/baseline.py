@@ -21,7 +21,7 @@ from lsr_ext.data.images import IMAGE_SUFFIXES
 from lsr_ext.files import write_atomically
 from lsr_ext.metrics.pairing import pair_files
 from lsr_ext.metrics.regions import strip_rows
-from lsr_ext.progress import told
+from lsr_ext.progress import track_progress
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -107,7 +107,7 @@ def pseudo_labels_command(
     table = read_label_table(labels)
     columns = _columns(labels, table.classes, chosen.classes)
     rows = table.labels.reshape(len(table.images), -1)[:, columns]
-    for name, row in told(list(zip(table.images, rows, strict=True)), "labelling", least=2):
+    for name, row in track_progress(list(zip(table.images, rows, strict=True)), "labelling", least=2):
         image = read_image(images / name)
         try:
             marked = pseudo_labels(image, row, chosen, (least, most), background)
@@ -133,7 +133,7 @@ def _stains(text: str) -> StainSet:
 
 def _listed(path: Path, suffixes: Sequence[str], what: str) -> Iterator[tuple[str, Path]]:
     files = pair_files((path, suffixes))
-    for name, (file,) in told(list(files.items()), what, least=2):
+    for name, (file,) in track_progress(list(files.items()), what, least=2):
         yield name, file
 
 

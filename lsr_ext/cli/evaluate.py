@@ -24,7 +24,7 @@ from lsr_ext.metrics.dot_set import DEFAULT_CLASS, class_names
 from lsr_ext.metrics.map_files import MAP_SUFFIXES
 from lsr_ext.metrics.pairing import pair_files
 from lsr_ext.metrics.regions import strip_rows
-from lsr_ext.progress import told
+from lsr_ext.progress import track_progress
 from lsr_ext.report import overlays
 from lsr_ext.report.score_tables import Row, merge_rows, score_rows, scores_table, write_scores
 
@@ -61,7 +61,7 @@ def cells_command(
     options = {"min_area_px": min_area_px, "dilation_px": dilation_px, "pixel_size": pixel_size}
     files = pair_files((maps, MAP_SUFFIXES), (dots, DOT_SUFFIXES), (images, IMAGE_SUFFIXES))
     scores = {}
-    for name, (map_path, dots_path, image_path) in told(list(files.items()), "scoring", least=2):
+    for name, (map_path, dots_path, image_path) in track_progress(list(files.items()), "scoring", least=2):
         label_map = metrics.open_label_map(map_path)
         marked = metrics.read_dots(dots_path, columns.split(","))
         found = metrics.match_regions(label_map, marked, ids, **options)
@@ -112,7 +112,7 @@ def dots_command(
     files = pair_files(*((path, DOT_SUFFIXES) for path in paths), (images, IMAGE_SUFFIXES))
     read = {
         name: [metrics.read_dots(path, columns.split(",")) for path in members[:-1]]
-        for name, members in told(list(files.items()), "reading", least=2)
+        for name, members in track_progress(list(files.items()), "reading", least=2)
     }
     classes = class_names(dots for sets in read.values() for dots in sets)
     settings = {"dots": paths, "radius": radius, "method": method, "resamples": resamples, "seed": seed}
@@ -162,7 +162,7 @@ def regions_command(
         "boundary_": metrics.boundary_iou,
     }
     scores: dict[str, dict] = {prefix: {} for prefix in scorers}
-    for name, (pred_path, truth_path, image_path) in told(list(files.items()), "scoring", least=2):
+    for name, (pred_path, truth_path, image_path) in track_progress(list(files.items()), "scoring", least=2):
         maps = metrics.open_label_map(pred_path), metrics.open_label_map(truth_path)
         if maps[0].shape != maps[1].shape:
             raise ValueError(f"{pred_path} is {_size(maps[0])}, {truth_path} {_size(maps[1])}")
