@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import tempfile
@@ -45,14 +46,14 @@ def write_atomically(path: str | Path, content: bytes) -> None:
         temporary.write_bytes(content)
 
 
-def remove_unfinished(folder: Path, name: str = "*") -> None:
+def remove_unfinished(folder: Path, name: str = "") -> None:
     """Remove what killed runs left in a folder: the temporary folders of `written_whole`.
 
     Args:
         folder: searched without its subfolders; no other process may be writing there.
-        name: only those of files of this name; a glob pattern.
+        name: only those of files whose name begins so.
     """
-    for left in folder.glob(f".{name}.*{_UNFINISHED}"):
+    for left in folder.glob(f".{glob.escape(name)}*{_UNFINISHED}"):
         shutil.rmtree(left)
 
 
