@@ -12,33 +12,35 @@ from typing import TYPE_CHECKING
 from lsr_ext.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from lsr_ext import (
-        baselines,
-        config,
-        data,
-        evaluation,
-        experiments,
-        functional,
-        inference,
-        metrics,
-        networks,
-        ops,
-        reference,
-        report,
-        sources,
-        training,
-        wsi,
-    )
+    from lsr_ext import baselines as baselines
+    from lsr_ext import config as config
+    from lsr_ext import data as data
+    from lsr_ext import evaluation as evaluation
+    from lsr_ext import experiments as experiments
+    from lsr_ext import functional, reference
+    from lsr_ext import inference as inference
+    from lsr_ext import metrics as metrics
+    from lsr_ext import networks as networks
+    from lsr_ext import ops as ops
+    from lsr_ext import report as report
+    from lsr_ext import sources as sources
+    from lsr_ext import training as training
+    from lsr_ext import wsi as wsi
     from lsr_ext.distributions import CountDistribution
     from lsr_ext.losses import LabelSuperResolutionLoss
     from lsr_ext.versions import build_info
 
 __version__ = "0.1.0"
-__all__ = [
-    "CountDistribution",
-    "LabelSuperResolutionLoss",
+__all__ = ["CountDistribution", "LabelSuperResolutionLoss", "build_info", "functional", "reference"]
+
+_HOMES = {
+    "distributions": ["CountDistribution"],
+    "losses": ["LabelSuperResolutionLoss"],
+    "versions": ["build_info"],
+}
+# Those that need extras are no part of __all__: a star import works without them.
+_SUBMODULES = [
     "baselines",
-    "build_info",
     "config",
     "data",
     "evaluation",
@@ -54,11 +56,4 @@ __all__ = [
     "training",
     "wsi",
 ]
-
-_HOMES = {
-    "versions": ["build_info"],
-    "distributions": ["CountDistribution"],
-    "losses": ["LabelSuperResolutionLoss"],
-}
-_NAMES = [name for names in _HOMES.values() for name in names]
-__getattr__, __dir__ = lazy_names(__name__, _HOMES, [name for name in __all__ if name not in _NAMES])
+__getattr__, __dir__ = lazy_names(__name__, _HOMES, _SUBMODULES)

@@ -24,6 +24,11 @@ def test_every_name_of_data_is_found():
         assert getattr(lsr_ext.data, name).__name__ == name
 
 
+def test_subpackages_are_found_without_an_import():
+    program = "import lsr_ext; print(lsr_ext.data.cohort.CohortDataset, lsr_ext.metrics.match_dots)"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
 def test_the_loss_is_found():
     for name in ("CountDistribution", "LabelSuperResolutionLoss", "build_info"):
         assert getattr(lsr_ext, name).__name__ == name

@@ -34,7 +34,7 @@ def main() -> None:
     except ModuleNotFoundError as error:
         if error.name is None or error.name.startswith("lsr_ext"):
             raise  # a fault of this package
-        sys.exit(missing_module_message(error.name, sys.argv[1]))
+        sys.exit(missing_module_message(error.name, "".join(sys.argv[1:2])))
     except (OSError, ValueError, ImportError) as error:
         sys.exit(f"lsr: {error}")
 

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 from lsr_ext.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from lsr_ext.data import cohort as cohort
+    from lsr_ext.data import simulate as simulate
     from lsr_ext.data.blocks import Block, block_fractions, cut_blocks
     from lsr_ext.data.cell_tables import classes_of_cells, read_cell_table
     from lsr_ext.data.collection import BlockCollection
@@ -83,4 +85,4 @@ _HOMES = {
     "sampler": ["GroupedBatchSampler"],
     "splits": ["split_by_image", "split_by_position"],
 }
-__getattr__, __dir__ = lazy_names(__name__, _HOMES)
+__getattr__, __dir__ = lazy_names(__name__, _HOMES, ["cohort", "simulate"])
