@@ -50,7 +50,7 @@ class _Blocks(Section):
         return self
 
 
-class _PixelTruth(_Blocks):
+class PixelTruthSection(_Blocks):
     """Labels made from pixel truth, as somebody would guess them.
 
     One label a block: the fraction of the foreground, with Gaussian noise of `noise_std`, cut at `edges` or into
@@ -75,7 +75,7 @@ class _PixelTruth(_Blocks):
     cells: bool = False
 
     @model_validator(mode="after")
-    def _check_labelling(self) -> _PixelTruth:
+    def _check_labelling(self) -> PixelTruthSection:
         given = [name for name in ("edges", "bins", "high_share") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"expected one of edges, bins and high_share, got {' and '.join(given) or 'none'}")
@@ -105,13 +105,13 @@ class ClassifierConfig(Section):
     colour_jitter: float = Field(0.0, ge=0, allow_inf_nan=False)
 
 
-class StainedImage(_PixelTruth):
+class StainedImage(PixelTruthSection):
     """scikit-image's `immunohistochemistry`; the truth is where it is brown (DAB), by colour deconvolution."""
 
     source: Literal["skimage_ihc"]
 
 
-class MaskFolders(_PixelTruth):
+class MaskFolders(PixelTruthSection):
     """Folders of images with masks (none named: beside the images).
 
     `resize_list` is the name of a file in each image folder, see `lsr_ext.data.read_resize_list`; `image_suffix`,
@@ -151,7 +151,7 @@ class MaskFolders(_PixelTruth):
         return self
 
 
-class SimulatedFields(_PixelTruth):
+class SimulatedFields(PixelTruthSection):
     """Multiplex IHC fields of `lsr_ext.data.simulate`: five markers and a counterstain, truth and dots exact.
 
     `difficulty` scales all that stands between colour and class: 0 is pure stains on glass.

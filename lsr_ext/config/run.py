@@ -43,8 +43,8 @@ class EvaluationConfig(Section):
     """Which held-out split is scored, and how.
 
     Masked scores count the pixels within `boundary_distance_px` of a true boundary. Images are predicted by
-    windows of `window_px` (None: of a block's size), `overlap` of it shared with the next, and turned and
-    flipped in all eight ways (see `lsr_ext.inference.symmetries`). Regions below `min_area_px` are no cells; a
+    windows of `window_px` (None: of a block's size), `overlap` of it shared with the next, and averaged over
+    `symmetries` of 1, 2, 4 or 8 (see `lsr_ext.inference.symmetries`). Regions below `min_area_px` are no cells; a
     dot within `dilation_px` of a region hits it. `decoding`: a pixel's class is the likeliest, or the likeliest
     after each class's logit was shifted so that the training blocks hold its expected fraction
     ("expected_fraction").
@@ -54,6 +54,7 @@ class EvaluationConfig(Section):
     boundary_distance_px: float = Field(8, gt=0)
     window_px: Count | None = None
     overlap: float = Field(0.5, ge=0, lt=1)
+    symmetries: Literal[1, 2, 4, 8] = 8
     min_area_px: Count = 1
     dilation_px: float = Field(0.0, ge=0)
     decoding: Literal["likeliest", "expected_fraction"] = "likeliest"

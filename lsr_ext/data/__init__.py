@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from lsr_ext.data.colour_jitter import jitter_colours
     from lsr_ext.data.dataset import BlockDataset
     from lsr_ext.data.folders import read_mask_pairs, read_resize_list
+    from lsr_ext.data.grouped_items import GroupedItems, GroupNumbers
     from lsr_ext.data.images import list_images, read_colour_mask, read_image, read_mask
     from lsr_ext.data.labels import (
         LabelTable,
         add_label_noise,
+        expected_fractions,
         quantile_edges,
         quantise_fractions,
         read_label_table,
@@ -38,7 +40,9 @@ __all__ = [
     "Block",
     "BlockCollection",
     "BlockDataset",
+    "GroupNumbers",
     "GroupedBatchSampler",
+    "GroupedItems",
     "LabelTable",
     "LandCoverDataset",
     "LandCoverPatch",
@@ -47,6 +51,7 @@ __all__ = [
     "classes_of_cells",
     "collate_blocks",
     "cut_blocks",
+    "expected_fractions",
     "jitter_colours",
     "list_images",
     "low_resolution_map",
@@ -72,8 +77,16 @@ _HOMES = {
     "colour_jitter": ["jitter_colours"],
     "dataset": ["BlockDataset"],
     "folders": ["read_mask_pairs", "read_resize_list"],
+    "grouped_items": ["GroupNumbers", "GroupedItems"],
     "images": ["list_images", "read_colour_mask", "read_image", "read_mask"],
-    "labels": ["LabelTable", "add_label_noise", "quantile_edges", "quantise_fractions", "read_label_table"],
+    "labels": [
+        "LabelTable",
+        "add_label_noise",
+        "expected_fractions",
+        "quantile_edges",
+        "quantise_fractions",
+        "read_label_table",
+    ],
     "land_cover": [
         "LandCoverDataset",
         "LandCoverPatch",

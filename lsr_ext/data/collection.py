@@ -1,22 +1,31 @@
 """A collection in memory: images, the blocks cut from them, and one label per block."""
 
+from __future__ import annotations
+
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from torch.utils.data import default_collate
 
 from lsr_ext.data.blocks import Block, block_fractions, cut_blocks
+from lsr_ext.data.dataset import BlockDataset
 from lsr_ext.data.folders import read_mask_pairs
 from lsr_ext.data.images import read_image
 from lsr_ext.data.labels import (
     LabelTable,
     add_label_noise,
+    expected_fractions,
     quantile_edges,
     quantise_fractions,
     read_label_table,
 )
+
+if TYPE_CHECKING:
+    from lsr_ext.distributions import CountDistribution
 
 
 @dataclass(frozen=True)
@@ -62,7 +71,7 @@ class BlockCollection:
     def __len__(self) -> int:
         return len(self.blocks)
 
-    def subset(self, indices: Sequence[int] | np.ndarray) -> "BlockCollection":
+    def subset(self, indices: Sequence[int] | np.ndarray) -> BlockCollection:
         """The blocks of these indices, in this order, over the same images."""
         indices = np.asarray(indices, dtype=np.int64)
         return replace(self, blocks=[self.blocks[i] for i in indices], labels=self.labels[indices])
@@ -71,6 +80,31 @@ class BlockCollection:
     def known(self) -> np.ndarray:
         """Whether a block has any label, bool (N,)."""
         return (self.labels.reshape(len(self), -1) >= 0).any(1)
+
+    @property
+    def channels(self) -> int:
+        """The number of channels of the images."""
+        return self.images[0].shape[2]
+
+    collate = staticmethod(default_collate)
+
+    def image(self, index: int) -> np.ndarray:
+        """The pixels of a block, (H, W, C), a view."""
+        block = self.blocks[index]
+        return block.cut(self.images[block.image])
+
+    def dataset(self, augment: bool) -> BlockDataset:
+        """The blocks as tensors, with their masks where there are any."""
+        return BlockDataset(self, with_masks=self.masks is not None, augment=augment)
+
+    def without_masks(self) -> BlockCollection:
+        """The same blocks without pixel labels."""
+        return replace(self, masks=None)
+
+    def expected_area(self, distribution: CountDistribution) -> np.ndarray:
+        """The share of each class in all blocks of known label, by p(c_l | z): float64 (L,) of sum 1."""
+        fractions = expected_fractions(self.labels[self.known], distribution.mean.numpy()).mean(0)
+        return fractions / fractions.sum()
 
     def fractions(self) -> np.ndarray:
         """Exact class fractions of every block from the masks: float64 (N, L).
@@ -90,7 +124,7 @@ class BlockCollection:
         classes: Sequence[str],
         block_size_px: int | None = None,
         label_names: Sequence[str] | None = None,
-    ) -> "BlockCollection":
+    ) -> BlockCollection:
         """Labelled images without masks: see `read_label_table` for the CSV.
 
         Args:
@@ -131,7 +165,7 @@ class BlockCollection:
         noise_std: float = 0.0,
         seed: int = 0,
         stride_px: int | None = None,
-    ) -> "BlockCollection":
+    ) -> BlockCollection:
         """Blocks whose label is the quantised fraction of one class, as a mask gives it.
 
         Args:
@@ -177,7 +211,7 @@ class BlockCollection:
         resize: Mapping[str, int] | None = None,
         downscale: int = 1,
         **labelling: object,
-    ) -> "BlockCollection":
+    ) -> BlockCollection:
         """`read_mask_pairs`, then `from_masks`, which takes the other keywords (`edges` or `bins`, ...)."""
         images, masks, names = read_mask_pairs(
             image_folder,

@@ -1,10 +1,15 @@
 """The blocks of a collection as tensors."""
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
-from lsr_ext.data.collection import BlockCollection
+if TYPE_CHECKING:
+    from lsr_ext.data.collection import BlockCollection
 
 
 class BlockDataset(Dataset[dict[str, torch.Tensor | int]]):

@@ -68,6 +68,25 @@ def quantise_fractions(fractions: np.ndarray, edges: np.ndarray | Sequence[Seque
     return np.stack(columns, axis=1)
 
 
+def expected_fractions(labels: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """Blocks' expected class fractions by their labels.
+
+    Where a class's label is unknown, the class has an equal share of what the known ones leave.
+
+    Args:
+        labels: int64 (N,), or (N, L) for one label per class; -1 = unknown.
+        mean: (Z, L), the expected fraction of each class given the label, in [0, 1].
+
+    Returns:
+        float64 (N, L).
+    """
+    labels = np.broadcast_to(labels.reshape(len(labels), -1), (len(labels), mean.shape[1]))
+    known = labels >= 0
+    fractions = np.where(known, mean[labels, np.arange(mean.shape[1])], 0.0)
+    rest = np.clip(1 - fractions.sum(1, keepdims=True), 0, None)
+    return np.where(known, fractions, rest / np.maximum((~known).sum(1, keepdims=True), 1))
+
+
 def add_label_noise(fractions: np.ndarray, std: float, generator: np.random.Generator) -> np.ndarray:
     """Fractions as an uncertain annotator sees them: Gaussian noise of `std`, clipped to [0, 1].
 

@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import orjson
 
-from lsr_ext.config.run import RunConfig
-from lsr_ext.data import Block
+from lsr_ext.config import RunConfig
+from lsr_ext.data import BlockCollection
 from lsr_ext.evaluation.low_resolution import low_resolution_maps
 from lsr_ext.evaluation.scoring import score_maps, score_raters
 from lsr_ext.files import write_atomically
-from lsr_ext.inference.decoding import decode
-from lsr_ext.inference.rectangles import fit_decoding, load_module, predict_regions
-from lsr_ext.inference.stitching import cut_regions, regions_of
-from lsr_ext.sources.prepare import prepare_data
-from lsr_ext.sources.prepared import PreparedData
-from lsr_ext.training.building import method_folder
+from lsr_ext.inference import PredictionDescription, TrainedModel, choose_device, load_model, predict_rectangles
+from lsr_ext.inference.stitching import cut_rectangles, rectangles_of
+from lsr_ext.sources import TrainingData, prepare_data
+from lsr_ext.training.finish import describe_prediction
+from lsr_ext.training.folders import method_folder, model_folder
 from lsr_ext.training.run import check_output
 
 LOW_RESOLUTION, DECONVOLUTION, L2, INTER_RATER = "low_resolution", "deconvolution", "l2", "inter_rater"
@@ -36,15 +36,18 @@ def evaluate(config: RunConfig) -> dict[str, dict]:
         over their classes, where there are dots; and for more than two classes "per_class": class -> the same.
 
     Raises:
-        FileNotFoundError: a method has no checkpoint yet.
+        FileNotFoundError: a method is not trained yet.
         ValueError: the output folder holds a run with another configuration.
     """
     check_output(config)
     data = prepare_data(config)
     maps = baseline_maps(data)
+    prediction = describe_prediction(config.evaluation, config.data.block_size_px)
+    device = choose_device(config.training.accelerator)
     for method in config.methods:
-        maps[method], fractions = _predict(config, method, data)
-        _save_prediction(method_folder(config, method), maps[method], fractions)
+        model = load_model(model_folder(config.output, method), device)
+        maps[method], fractions = predict_blocks(model, data.test, prediction, config.evaluation.decoding)
+        _save_prediction(method_folder(config.output, method), maps[method], fractions)
     metrics = {method: score_maps(predicted, data, config.evaluation) for method, predicted in maps.items()}
     if agreement := score_raters(data):
         metrics[INTER_RATER] = agreement
@@ -53,7 +56,7 @@ def evaluate(config: RunConfig) -> dict[str, dict]:
     return metrics
 
 
-def baseline_maps(data: PreparedData) -> dict[str, np.ndarray]:
+def baseline_maps(data: TrainingData) -> dict[str, np.ndarray]:
     """Maps (N, H, W) of the held-out blocks that need no training: by labels, and with stains by colour."""
     maps = {LOW_RESOLUTION: low_resolution_maps(data)}
     if data.stains is None:
@@ -64,15 +67,15 @@ def baseline_maps(data: PreparedData) -> dict[str, np.ndarray]:
     for name, separate in (separations | {L2: l2_map}).items():
         regions = {
             image: separate(np.ascontiguousarray(region.cut(data.test.images[image])), data.stains)
-            for image, region in regions_of(data.test.blocks).items()
+            for image, region in rectangles_of(data.test.blocks).items()
         }
-        maps[name] = cut_regions(data.test.blocks, regions)
+        maps[name] = cut_rectangles(data.test.blocks, regions)
     return maps
 
 
-def load_prediction(config: RunConfig, method: str) -> tuple[np.ndarray, np.ndarray]:
+def load_prediction(output: Path, method: str) -> tuple[np.ndarray, np.ndarray]:
     """The `classes` and `fractions` that `evaluate` wrote."""
-    path = method_folder(config, method) / "prediction.npz"
+    path = method_folder(output, method) / "prediction.npz"
     if not path.is_file():
         raise FileNotFoundError(
             f"expected the predictions of method {method!r}, found none at {path}: evaluate first"
@@ -81,22 +84,24 @@ def load_prediction(config: RunConfig, method: str) -> tuple[np.ndarray, np.ndar
         return content["classes"], content["fractions"]
 
 
-def _predict(config: RunConfig, method: str, data: PreparedData) -> tuple[np.ndarray, np.ndarray]:
-    """Class maps, uint8 (N, H, W), and mean probabilities, float32 (N, L), of the held-out blocks."""
-    module = load_module(config, method, data)
-    shift = fit_decoding(config, module, data)
-    regions = regions_of(data.test.blocks)
-    predicted = predict_regions(config, module, data.test, list(regions.values()))
-    classes, fractions = {}, np.empty((len(data.test), len(data.test.classes)), np.float32)
-    for image, probabilities in zip(regions, predicted, strict=True):
-        classes[image] = decode(probabilities, shift)
-        for index, block in enumerate(data.test.blocks):
+def predict_blocks(
+    model: TrainedModel, blocks: BlockCollection, prediction: PredictionDescription, decoding: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Predict the rectangle that each image's blocks fill at once, and cut it into the blocks.
+
+    Returns:
+        The class maps, uint8 (N, H, W), and the mean probabilities, float32 (N, L), of the blocks.
+    """
+    regions = rectangles_of(blocks.blocks)
+    predicted = predict_rectangles(model, blocks.images, list(regions.values()), prediction)
+    classes, fractions = {}, np.empty((len(blocks), len(blocks.classes)), np.float32)
+    for (image, region), probabilities in zip(regions.items(), predicted, strict=True):
+        classes[image] = model.decode(probabilities, decoding)
+        for index, block in enumerate(blocks.blocks):
             if block.image == image:
-                place = Block(
-                    image, block.x - regions[image].x, block.y - regions[image].y, block.width, block.height
-                )
+                place = replace(block, x=block.x - region.x, y=block.y - region.y)
                 fractions[index] = place.cut(probabilities.transpose(1, 2, 0)).mean((0, 1))
-    return cut_regions(data.test.blocks, classes), fractions
+    return cut_rectangles(blocks.blocks, classes), fractions
 
 
 def _save_prediction(folder: Path, classes: np.ndarray, fractions: np.ndarray) -> None:

@@ -8,18 +8,18 @@ from operator import add
 
 import numpy as np
 
-from lsr_ext.config.run import EvaluationConfig
-from lsr_ext.inference.stitching import cut_blocks_of, regions_of, stitch
+from lsr_ext.config import EvaluationConfig
+from lsr_ext.inference.stitching import cut_blocks_of, rectangles_of, stitch
 from lsr_ext.metrics import DotSet, macro, masked_scores, overlap_scores, rater_agreement, score_cells
-from lsr_ext.sources.prepare import SECOND_RATER, TRUTH
-from lsr_ext.sources.prepared import PreparedData
+from lsr_ext.sources import TrainingData
+from lsr_ext.sources.training_data import SECOND_RATER, TRUTH
 
 AREA_SCORES = ("iou", "dice", "masked_iou", "masked_dice")
 SCORE_TITLES = {"iou": "IoU", "dice": "DICE", "masked_iou": "Masked IoU", "masked_dice": "Masked DICE", "f1": "F1"}
 RATER_RADIUS_PX = 10.0  # section 3.1.7
 
 
-def score_maps(maps: np.ndarray, data: PreparedData, evaluation: EvaluationConfig) -> dict:
+def score_maps(maps: np.ndarray, data: TrainingData, evaluation: EvaluationConfig) -> dict:
     """Scores of maps (N, H, W) of the held-out blocks, in the form that `evaluate` describes."""
     scores: dict = dict.fromkeys(AREA_SCORES)
     per_class: dict[str, dict] = {name: {} for name in data.test.classes}
@@ -40,7 +40,7 @@ def score_names(metrics: Mapping[str, Mapping]) -> list[str]:
     return [name for name in SCORE_TITLES if any(name in scores for scores in metrics.values())]
 
 
-def score_raters(data: PreparedData) -> dict | None:
+def score_raters(data: TrainingData) -> dict | None:
     """The agreement of two raters over the held-out images (section 3.1.7); None where there are none."""
     if SECOND_RATER not in data.dots:
         return None
@@ -51,7 +51,7 @@ def score_raters(data: PreparedData) -> dict | None:
     return dict.fromkeys(AREA_SCORES) | {"f1": _number(found.average), "per_class": per_class}
 
 
-def _area_scores(maps: np.ndarray, data: PreparedData, distance_px: float) -> dict[str, np.ndarray]:
+def _area_scores(maps: np.ndarray, data: TrainingData, distance_px: float) -> dict[str, np.ndarray]:
     num_classes = len(data.test.classes)
     # Whole regions: a boundary between two blocks is a boundary too.
     truth = list(stitch(data.test.blocks, cut_blocks_of(data.test, data.test.masks)).values())
@@ -68,9 +68,9 @@ def _add(scores: dict, per_class: dict[str, dict], found: Mapping[str, np.ndarra
             per_class[label][name] = _number(value)
 
 
-def _cell_scores(maps: np.ndarray, data: PreparedData, evaluation: EvaluationConfig) -> np.ndarray:
+def _cell_scores(maps: np.ndarray, data: TrainingData, evaluation: EvaluationConfig) -> np.ndarray:
     """F1 of each class of cells, pooled over the images."""
-    regions = regions_of(data.test.blocks)
+    regions = rectangles_of(data.test.blocks)
     found = [
         score_cells(
             np.ascontiguousarray(label_map),

@@ -9,7 +9,7 @@ import numpy as np
 from lsr_ext.data import Block, BlockCollection
 
 
-def regions_of(blocks: Sequence[Block]) -> dict[int, Block]:
+def rectangles_of(blocks: Sequence[Block]) -> dict[int, Block]:
     """Image index -> the smallest rectangle that holds its blocks, in the order of the blocks."""
     regions = {}
     for image in dict.fromkeys(block.image for block in blocks):
@@ -23,7 +23,7 @@ def regions_of(blocks: Sequence[Block]) -> dict[int, Block]:
 
 def stitch(blocks: Sequence[Block], maps: np.ndarray) -> dict[int, np.ndarray]:
     """Put maps of blocks in place: image index -> the map of the rectangle that its blocks fill."""
-    regions = regions_of(blocks)
+    regions = rectangles_of(blocks)
     stitched = {
         image: np.zeros((region.height, region.width, *maps.shape[3:]), dtype=maps.dtype)
         for image, region in regions.items()
@@ -40,9 +40,9 @@ def cut_blocks_of(collection: BlockCollection, arrays: Sequence[np.ndarray]) -> 
     return np.stack([block.cut(arrays[block.image]) for block in collection.blocks])
 
 
-def cut_regions(blocks: Sequence[Block], maps: dict[int, np.ndarray]) -> np.ndarray:
+def cut_rectangles(blocks: Sequence[Block], maps: dict[int, np.ndarray]) -> np.ndarray:
     """The inverse of `stitch`: maps of rectangles, cut into those of the blocks (N, H, W)."""
-    regions = regions_of(blocks)
+    regions = rectangles_of(blocks)
     parts = []
     for block in blocks:
         region = regions[block.image]

@@ -3,36 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
-from monai.inferers import Inferer
 from torch import Tensor
 
+# Quarter turns, and whether the image is mirrored: the subgroups of the symmetries of a square.
+_TURNS = {
+    1: [(0, False)],
+    2: [(0, False), (2, False)],
+    4: [(quarters, False) for quarters in range(4)],
+    8: [(quarters, mirrored) for quarters in range(4) for mirrored in (False, True)],
+}
+SYMMETRIES = tuple(_TURNS)
 
-class SymmetricInferer(Inferer):
-    """The mean of another inferer's predictions of an image turned by quarters and flipped, turned back.
+
+def predict_symmetric(image: Tensor, predict: Callable[[Tensor], Tensor], count: int = 8) -> Tensor:
+    """The mean of the predictions of an image turned by quarters and mirrored, turned back.
 
     The fractions of a block stay the same when a network paints every object a few pixels beside its place, so
-    block labels leave that open. The mean over the eight symmetries of a square has no such direction.
+    block labels leave that open. The mean over the symmetries of a square has no such direction.
 
     Args:
-        inferer: predicts each of them.
+        image: (N, C, H, W).
+        predict: (N, C, h, w) -> (N, L, h, w).
+        count: 1: the image as it is; 2: also a half turn; 4: all quarter turns; 8: also their mirror images.
 
-    Shape:
-        inputs (N, C, H, W) -> what `network` gives for it, (N, L, H, W).
+    Returns:
+        (N, L, H, W).
+
+    Raises:
+        ValueError: another `count`.
+
+    Example:
+        >>> image = torch.arange(6.0).reshape(1, 1, 2, 3)
+        >>> bool((predict_symmetric(image, lambda turned: turned) == image).all())
+        True
     """
+    if count not in _TURNS:
+        raise ValueError(f"expected 1, 2, 4 or 8 symmetries, got {count}")
 
-    def __init__(self, inferer: Inferer) -> None:
-        super().__init__()
-        self.inferer = inferer
+    def predict_turned(quarters: int, mirrored: bool) -> Tensor:
+        dims = [3] if mirrored else []
+        turned = torch.rot90(image, quarters, (2, 3)).flip(dims)
+        return torch.rot90(predict(turned).flip(dims), -quarters, (2, 3))
 
-    def __call__(self, inputs: Tensor, network: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
-        """Predict by `network`."""
-
-        def predict(quarters: int, mirrored: list[int]) -> Tensor:
-            turned = torch.rot90(inputs, quarters, (2, 3)).flip(mirrored)
-            found = self.inferer(turned, network, *args, **kwargs)
-            return torch.rot90(found.flip(mirrored), -quarters, (2, 3))
-
-        return sum(predict(quarters, mirrored) for quarters in range(4) for mirrored in ([], [3])) / 8
+    return sum(predict_turned(*turn) for turn in _TURNS[count]) / count

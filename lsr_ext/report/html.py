@@ -15,7 +15,7 @@ from jinja2 import Environment, PackageLoader
 from matplotlib.figure import Figure
 
 import lsr_ext
-from lsr_ext.config.run import RunConfig
+from lsr_ext.config import RunConfig
 from lsr_ext.evaluation.evaluate import baseline_maps, load_prediction
 from lsr_ext.evaluation.scoring import SCORE_TITLES, score_names
 from lsr_ext.files import write_atomically
@@ -25,9 +25,8 @@ from lsr_ext.report.curves import read_curves
 from lsr_ext.report.figures import METHOD_TITLES, draw_calibration, draw_curves, draw_overlays
 from lsr_ext.report.fractions import draw_fraction_histograms
 from lsr_ext.report.png import figure_png
-from lsr_ext.sources.prepare import prepare_data
-from lsr_ext.sources.prepared import PreparedData
-from lsr_ext.training.building import method_folder
+from lsr_ext.sources import TrainingData, prepare_data
+from lsr_ext.training.folders import method_folder
 
 _MAX_REGIONS = 4
 
@@ -45,9 +44,9 @@ def write_report(config: RunConfig) -> Path:
     if not metrics_path.is_file():
         raise FileNotFoundError(f"expected the scores of a run, found none at {metrics_path}: evaluate first")
     data = prepare_data(config)
-    predictions = {method: load_prediction(config, method) for method in config.methods}
+    predictions = {method: load_prediction(config.output, method) for method in config.methods}
     maps = baseline_maps(data) | {name: maps for name, (maps, _) in predictions.items()}
-    curves = {method: read_curves(method_folder(config, method)) for method in config.methods}
+    curves = {method: read_curves(method_folder(config.output, method)) for method in config.methods}
     calibration = draw_calibration(
         {name: fractions for name, (_, fractions) in predictions.items()},
         data.test.labels,
@@ -78,11 +77,11 @@ def write_report(config: RunConfig) -> Path:
     return path
 
 
-def _drawn_classes(data: PreparedData) -> list[int]:
+def _drawn_classes(data: TrainingData) -> list[int]:
     return [data.foreground] if len(data.test.classes) == 2 else list(range(len(data.test.classes)))
 
 
-def _draw_histograms(data: PreparedData, fractions: dict[str, np.ndarray]) -> list[Figure]:
+def _draw_histograms(data: TrainingData, fractions: dict[str, np.ndarray]) -> list[Figure]:
     """The fractions of each drawn class."""
     found = {
         method: fraction_calibration(predicted, data.test.labels, data.distribution)
@@ -91,7 +90,7 @@ def _draw_histograms(data: PreparedData, fractions: dict[str, np.ndarray]) -> li
     return [draw_fraction_histograms(found, c) for c in _drawn_classes(data)]
 
 
-def _draw_regions(data: PreparedData, maps: dict[str, np.ndarray]) -> list[Figure]:
+def _draw_regions(data: TrainingData, maps: dict[str, np.ndarray]) -> list[Figure]:
     """An overlay for each of a few held-out images, evenly spaced in the order of the folder."""
     blocks = data.test.blocks
     images = stitch(blocks, cut_blocks_of(data.test, data.test.images)[..., :3])
@@ -115,7 +114,7 @@ def _draw_regions(data: PreparedData, maps: dict[str, np.ndarray]) -> list[Figur
 
 
 def _region_scores(
-    regions: dict[str, np.ndarray], truth: np.ndarray | None, data: PreparedData
+    regions: dict[str, np.ndarray], truth: np.ndarray | None, data: TrainingData
 ) -> dict[str, float | None]:
     if truth is None:
         return dict.fromkeys(regions)

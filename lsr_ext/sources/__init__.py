@@ -1,6 +1,6 @@
-"""Where labelled blocks come from: a file per source, and what all are brought to."""
+"""Where labelled blocks come from: a file per source, and what all of them are brought to."""
 
 from lsr_ext.sources.prepare import prepare_data
-from lsr_ext.sources.prepared import PreparedData
+from lsr_ext.sources.training_data import TrainingBlocks, TrainingData
 
-__all__ = ["PreparedData", "prepare_data"]
+__all__ = ["TrainingBlocks", "TrainingData", "prepare_data"]

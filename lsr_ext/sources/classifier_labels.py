@@ -17,20 +17,22 @@ from lsr_ext.baselines.patch_classifier import (
     predict_probabilities,
 )
 from lsr_ext.baselines.patch_training import PatchDataset, label_patches, train_patch_classifier
-from lsr_ext.config.run import RunConfig
+from lsr_ext.config.data import ClassifierConfig, PixelTruthSection
 from lsr_ext.data import Block
 from lsr_ext.files import write_atomically
+from lsr_ext.sources.context import RunContext
 from lsr_ext.sources.labelling import Labels, label_by_bins
+from lsr_ext.sources.pixel_truth import PixelTruth
 
 
 def label_by_classifier(
-    config: RunConfig,
-    images: Sequence[np.ndarray],
-    masks: Sequence[np.ndarray],
+    truth: PixelTruth,
     groups: Sequence[str],
     train: Sequence[Block],
     test: Sequence[Block],
     foreground: int,
+    data: PixelTruthSection,
+    context: RunContext,
 ) -> tuple[Labels, dict[int, np.ndarray]]:
     """Bins of the largest probability among the patches of each block.
 
@@ -45,21 +47,22 @@ def label_by_classifier(
         ValueError: fewer training images or patients than folds, patches to train on of one class only, or blocks
             that are no whole number of patches.
     """
-    patch_px, rest = divmod(config.data.block_size_px, config.data.classifier.merge)
+    settings, images = data.classifier, truth.images
+    patch_px, rest = divmod(data.block_size_px, settings.merge)
     if rest:
         raise ValueError(
-            f"expected blocks of a multiple of {config.data.classifier.merge} patches, "
-            f"got a block_size_px of {config.data.block_size_px}"
+            f"expected blocks of a multiple of {settings.merge} patches, "
+            f"got a block_size_px of {data.block_size_px}"
         )
     train_images = {block.image for block in train}
-    folds = _folds(train_images, groups, config.data.classifier.folds, config.seed)
+    folds = _folds(train_images, groups, settings.folds, context.seed)
     seen = [sorted(train_images - fold) for fold in folds]
-    folder = (config.shared or config.output) / "classifier"
+    folder = context.folder / "classifier"
     folder.mkdir(parents=True, exist_ok=True)
     with FileLock(folder / ".lock"):
-        _check_folder(folder, config)
+        _check_folder(folder, data, context.seed)
         models = [
-            _train(config, folder / f"without_fold{number}", images, masks, others, patch_px, foreground)
+            _train(folder / f"without_fold{number}", truth, others, patch_px, foreground, settings, context)
             for number, others in enumerate(seen)
         ]
     of_train = np.empty(len(train))
@@ -68,14 +71,14 @@ def label_by_classifier(
         of_train[unseen] = _largest(model, images, [train[k] for k in unseen], patch_px)
     of_test = np.mean([_largest(model, images, test, patch_px) for model in models], axis=0)
     maps = {image: _map(images[image], models, patch_px, foreground) for image in {block.image for block in test}}
-    return label_by_bins(of_train, of_test, config.data.edges, None), maps
+    return label_by_bins(of_train, of_test, data.edges, None), maps
 
 
-def _check_folder(folder: Path, config: RunConfig) -> None:
+def _check_folder(folder: Path, data: PixelTruthSection, seed: int) -> None:
     """Refuse a folder with classifiers of other data, and note whose they are."""
     # What comes after the probabilities may differ.
-    data = config.data.model_dump(mode="json", exclude={"edges", "distribution_blocks", "distribution_noise_std"})
-    path, settings = folder / "settings.yaml", {"seed": config.seed, "data": data}
+    section = data.model_dump(mode="json", exclude={"edges", "distribution_blocks", "distribution_noise_std"})
+    path, settings = folder / "settings.yaml", {"seed": seed, "data": section}
     if path.exists() and yaml.safe_load(path.read_text(encoding="utf-8")) != settings:
         raise ValueError(f"{path} is of classifiers of other data: choose another output folder")
     write_atomically(path, yaml.safe_dump(settings, sort_keys=False).encode())
@@ -93,30 +96,27 @@ def _folds(image_indices: set[int], groups: Sequence[str], count: int, seed: int
 
 
 def _train(
-    config: RunConfig,
     folder: Path,
-    images: Sequence[np.ndarray],
-    masks: Sequence[np.ndarray],
+    truth: PixelTruth,
     seen: Sequence[int],
     patch_px: int,
     foreground: int,
+    settings: ClassifierConfig,
+    context: RunContext,
 ) -> PatchClassifier:
-    given = config.data.classifier
     patches = label_patches(
-        [images[i] for i in seen],
-        [(masks[i] == foreground).astype(np.int64) for i in seen],
+        [truth.images[i] for i in seen],
+        [(truth.masks[i] == foreground).astype(np.int64) for i in seen],
         [str(i) for i in seen],
         patch_px,
-        threshold=given.threshold,
+        threshold=settings.threshold,
         stride_px=max(patch_px // 2, 1),
     )
-    settings = ClassifierSettings(
-        patch_px, seed=config.seed, **given.model_dump(exclude={"folds", "merge", "threshold"})
+    training = ClassifierSettings(
+        patch_px, seed=context.seed, **settings.model_dump(exclude={"folds", "merge", "threshold"})
     )
-    dataset = PatchDataset(patches, given.input_px)
-    return train_patch_classifier(
-        dataset, patches.labels, folder, settings, accelerator=config.training.accelerator
-    )
+    dataset = PatchDataset(patches, settings.input_px)
+    return train_patch_classifier(dataset, patches.labels, folder, training, accelerator=context.accelerator)
 
 
 def _largest(

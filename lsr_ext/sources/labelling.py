@@ -57,7 +57,7 @@ def label_high_low(train: np.ndarray, test: np.ndarray, high_share: float) -> La
     return Labels(*labels, ["low", "high"])
 
 
-def guessed(fractions: np.ndarray, noise_std: float, rng: np.random.Generator) -> np.ndarray:
+def add_annotator_noise(fractions: np.ndarray, noise_std: float, rng: np.random.Generator) -> np.ndarray:
     """Class fractions (N, L) as they look to somebody who is off by `noise_std`; rows still sum to 1."""
     noisy = add_label_noise(fractions[:, 1:], noise_std, rng)
     noisy = noisy / np.maximum(noisy.sum(1, keepdims=True), 1)
@@ -102,7 +102,7 @@ def estimate_distribution(
     """
     sample = collection.subset(annotated)
     # Other draws than those of the labels, which start from the seed itself.
-    fractions = guessed(sample.fractions(), noise_std, np.random.default_rng((seed, 1)))
+    fractions = add_annotator_noise(sample.fractions(), noise_std, np.random.default_rng((seed, 1)))
     labels = sample.labels
     if labels.ndim == 1:
         return CountDistribution.from_table(fractions, labels, collection.classes, collection.label_names)

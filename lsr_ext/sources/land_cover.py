@@ -1,43 +1,86 @@
-"""Land cover: patches whose every pixel has a low-resolution label."""
+"""The source `land_cover`: patches whose every pixel has a low-resolution label."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from lsr_ext.config.run import RunConfig
+from lsr_ext.config.data import LandCover
 from lsr_ext.data import BlockCollection, cut_blocks
 from lsr_ext.data.land_cover import (
+    LandCoverDataset,
     LandCoverPatch,
+    collate_blocks,
     low_resolution_map,
     read_land_cover_patch,
     read_land_cover_tables,
 )
 from lsr_ext.distributions import CountDistribution
-from lsr_ext.sources.prepared import PreparedData, foreground_index
+from lsr_ext.sources.context import RunContext
+from lsr_ext.sources.training_data import TrainingData, foreground_index
 
 
-def prepare_land_cover(config: RunConfig) -> PreparedData:
-    """Read the patches of both sides and the published table.
+class LandCoverBlocks:
+    """Crops of patches to train on, whose blocks are the pixels of one label: see `LandCoverDataset`.
+
+    Args:
+        patches: each at least `crop_px` on a side.
+        crop_px: the side of a crop.
+        classes: the names of the pixel classes.
+    """
+
+    labels = None
+    collate = staticmethod(collate_blocks)
+
+    def __init__(self, patches: Sequence[LandCoverPatch], crop_px: int, classes: Sequence[str]) -> None:
+        self.patches = patches
+        self.crop_px = crop_px
+        self.classes = list(classes)
+        self.channels = patches[0].image.shape[2]
+        self._crops = cut_blocks([patch.labels.shape for patch in patches], crop_px)
+
+    def __len__(self) -> int:
+        return len(self._crops)
+
+    def image(self, index: int) -> np.ndarray:
+        """The pixels of a crop, (H, W, 4)."""
+        crop = self._crops[index]
+        return crop.cut(self.patches[crop.image].image)
+
+    def dataset(self, augment: bool) -> LandCoverDataset:
+        """The crops, their blocks and their masks."""
+        return LandCoverDataset(self.patches, self.crop_px, augment)
+
+    def without_masks(self) -> LandCoverBlocks:
+        """Itself: a crop always comes with its mask, which only a pixel loss looks at."""
+        return self
+
+    def expected_area(self, distribution: CountDistribution) -> np.ndarray:
+        """The share of each class among all training pixels by their labels, float64 (L,) of sum 1."""
+        labels = np.concatenate([patch.labels[patch.labels >= 0] for patch in self.patches])
+        fractions = distribution.mean.numpy()[labels].mean(0)
+        return fractions / fractions.sum()
+
+
+def prepare_land_cover(data: LandCover, _: RunContext) -> TrainingData:
+    """Read the patches of both splits and the published table.
 
     Raises:
         FileNotFoundError, ValueError: a folder or file is missing or faulty.
     """
-    data = config.data
     tables = data.root / data.tables
     distribution = read_land_cover_tables(tables)
     train, test = (_read_patches(data.root / folder, tables) for folder in (data.train, data.test))
     for name, patch in test.items():
         if patch.mask.min() < 0:
             raise ValueError(f"{data.root / data.test / name}: expected a class for every pixel that is scored")
-    return PreparedData(
-        _crops(train, data.block_size_px, distribution),
+    return TrainingData(
+        LandCoverBlocks(list(train.values()), data.block_size_px, distribution.classes),
         _crops(test, data.block_size_px, distribution),
         distribution,
         foreground_index(data.foreground, distribution.classes),
-        patches=list(train.values()),
         low_resolution={
             i: low_resolution_map(patch.labels, distribution) for i, patch in enumerate(test.values())
         },

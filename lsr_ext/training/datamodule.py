@@ -1,4 +1,4 @@
-"""Training batches in the order of a sampler that remembers its place, and held-out blocks."""
+"""Training batches in the order of a sampler that remembers its place."""
 
 from __future__ import annotations
 
@@ -7,69 +7,88 @@ from collections.abc import Callable
 import lightning
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, default_collate
 
-from lsr_ext.data import GroupedBatchSampler
+from lsr_ext.data import GroupedBatchSampler, GroupedItems, GroupNumbers
 
 
 class BlockDataModule(lightning.LightningDataModule):
-    """Training batches of groups of blocks with one label.
+    """Training batches of blocks, in groups of one label or one by one.
 
     The training is one epoch of `steps` batches. The position in it is part of a checkpoint, so that a resumed
     run goes on with the batch that would have come next.
 
     Args:
-        train_set: items of blocks.
-        labels: (N,) or (N, L), those of the items, to group them by; see `GroupedBatchSampler`.
+        train_set: N items, dicts.
+        labels: int64 (N,) or (N, L), those of the items, to draw them by; see `GroupedBatchSampler`. None: items
+            are drawn at random, for one holds blocks of several labels.
         steps: batches to train on.
-        group_size: blocks per group; 1 where the loss knows no groups.
-        groups_per_batch: groups per batch and device.
+        batch_size: items per batch and device.
+        group_size: blocks per group, which divides `batch_size`; None: the loss is of single blocks. With labels
+            (N,) an item then has "group", its group's number in the batch; with labels (N, L) it has none, and the
+            loss finds the groups by the labels.
         seed: of the order.
-        collate: from a list of items to a batch; None: torch's default.
+        collate: from a list of items to a batch.
     """
 
     def __init__(
         self,
         train_set: Dataset,
-        labels: np.ndarray,
+        labels: np.ndarray | None,
         steps: int,
-        group_size: int,
-        groups_per_batch: int,
+        batch_size: int,
+        group_size: int | None = None,
         seed: int = 0,
-        collate: Callable | None = None,
+        collate: Callable[[list], dict] = default_collate,
     ) -> None:
         super().__init__()
         self.train_set = train_set
         self.labels = labels
         self.steps = steps
+        self.batch_size = batch_size
         self.group_size = group_size
-        self.groups_per_batch = groups_per_batch
         self.seed = seed
         self.collate = collate
 
     def train_dataloader(self) -> DataLoader:
-        """Batches of groups."""
+        """The batches of the whole training."""
+        draws_groups = self.group_size is not None and self.labels is not None
+        group_size = self.group_size if draws_groups else 1
         sampler = GroupedBatchSampler(
-            self.labels,
-            self.group_size,
-            self.groups_per_batch,
+            np.zeros(len(self.train_set), np.int64) if self.labels is None else self.labels,
+            group_size,
+            self.batch_size // group_size,
             self.seed,
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
             batches=self.steps,
         )
+        has_ids = draws_groups and self.labels.ndim == 1
         # Blocks are cut from memory, so workers would gain nothing. The loader's own generator keeps it from
         # drawing on the global one, whose state the module sets for every step.
         return _ResumableLoader(
-            self.train_set, batch_sampler=sampler, collate_fn=self.collate, generator=torch.Generator()
+            sampler,
+            GroupedItems(self.train_set) if has_ids else self.train_set,
+            batch_sampler=GroupNumbers(sampler) if has_ids else sampler,
+            collate_fn=self.collate,
+            generator=torch.Generator(),
         )
+
+    def random_images(self) -> torch.Tensor:
+        """As many training images, of any label, as a batch holds, float32 (N, C, H, W)."""
+        chosen = np.random.default_rng(self.seed).permutation(len(self.train_set))[: self.batch_size]
+        return torch.stack([self.train_set[index]["image"] for index in chosen.tolist()])
 
 
 class _ResumableLoader(DataLoader):
     """What Lightning asks of a loader to keep its position in a checkpoint."""
 
+    def __init__(self, sampler: GroupedBatchSampler, *args: object, **kwargs: object) -> None:
+        super().__init__(*args, **kwargs)
+        self._position = sampler
+
     def state_dict(self) -> dict[str, int]:
-        return self.batch_sampler.state_dict()
+        return self._position.state_dict()
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        self.batch_sampler.load_state_dict(state)
+        self._position.load_state_dict(state)

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterable
 import lightning
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
-from monai.inferers import Inferer
 from torch import Tensor, nn
 
 from lsr_ext.config import JointTerms
@@ -29,8 +28,6 @@ class SegmentationModule(lightning.LightningModule):
         distribution: expected fractions per label, for the log.
         loss: the label super-resolution loss; None: `pixel_loss` alone.
         optimizer: makes the optimizer of the network's parameters.
-        group_size: blocks per group, the groups of a batch lying one after the other; None: the blocks of
-            a batch with one label form one group.
         decay_steps: steps over which the learning rate falls to zero along a cosine; None: it stays.
         seed: of each step's random draws.
         pixel_loss: of logits and the batch's "mask"; None: `loss` alone.
@@ -39,7 +36,8 @@ class SegmentationModule(lightning.LightningModule):
 
     Batch:
         a dict of "image" (N, C, H, W); "label" int64 (N,) or (N, L), -1 = unknown, or (K,) with "block_ids" int32
-        (N, H, W), -1 = none; for a pixel loss "mask" int64 (N, H, W), -1 = not labelled.
+        (N, H, W), -1 = none; for a pixel loss "mask" int64 (N, H, W), -1 = not labelled. "group" int64 (N,), the
+        number of each block's group; without it the blocks of one label form one group.
 
     Raises:
         ValueError: neither loss is given.
@@ -51,7 +49,6 @@ class SegmentationModule(lightning.LightningModule):
         distribution: CountDistribution,
         loss: LabelSuperResolutionLoss | None,
         optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
-        group_size: int | None = None,
         decay_steps: int | None = None,
         seed: int = 0,
         pixel_loss: PixelLoss | None = None,
@@ -65,9 +62,7 @@ class SegmentationModule(lightning.LightningModule):
         self.joint = joint or JointTerms()
         # Convolutions on the CPU are faster so.
         self.network = network.to(memory_format=torch.channels_last)
-        self.inferer: Inferer | None = None
         self.loss = loss
-        self.group_size = group_size
         self.decay_steps = decay_steps
         self.seed = seed
         self.colour_jitter = colour_jitter
@@ -96,15 +91,6 @@ class SegmentationModule(lightning.LightningModule):
             self._log_fraction_errors(logits.detach(), batch["label"])
         return loss
 
-    def predict_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """Class probabilities (N, L, H, W), by `inferer`'s windows where it is set."""
-        if self.inferer is None:
-            return self._probabilities(batch["image"])
-        return self.inferer(batch["image"], self._probabilities)
-
-    def _probabilities(self, image: Tensor) -> Tensor:
-        return self(image).softmax(1)
-
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig | torch.optim.Optimizer:
         """The optimizer of the network's parameters, and its schedule."""
         optimizer = self._build_optimizer(self.network.parameters())
@@ -130,12 +116,7 @@ class SegmentationModule(lightning.LightningModule):
         return sum(weight * loss for weight, loss in zip(weights, (pixel, super_resolution), strict=True))
 
     def _super_resolution_loss(self, logits: Tensor, batch: dict[str, Tensor]) -> Tensor:
-        labels = batch["label"]
-        if "block_ids" in batch:
-            return self.loss(logits, labels, block_ids=batch["block_ids"])
-        if self.group_size is None or labels.ndim == 2:
-            return self.loss(logits, labels)
-        return self.loss(logits, labels, torch.arange(len(labels), device=labels.device) // self.group_size)
+        return self.loss(logits, batch["label"], batch.get("group"), block_ids=batch.get("block_ids"))
 
     def _log_fraction_errors(self, logits: Tensor, labels: Tensor) -> None:
         pixels, sums, _ = block_moments(logits)

@@ -1,15 +1,54 @@
-"""Pixel labels by colour for the blocks of a collection (section 3.1.4, "high res")."""
+"""The pixel labels that a method may learn from: true masks, pseudo-labels by colour, or self-training."""
 
 from __future__ import annotations
 
+import io
+import logging
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 
-from lsr_ext.data import BlockCollection
+from lsr_ext.config import Method
+from lsr_ext.data import BlockCollection, expected_fractions
+from lsr_ext.files import write_atomically
+from lsr_ext.inference import TrainedModel, load_model, predict_rectangles
+from lsr_ext.inference.stitching import rectangles_of
+from lsr_ext.sources import TrainingBlocks, TrainingData
+from lsr_ext.training.objective import IGNORED
 
 if TYPE_CHECKING:
     from lsr_ext.baselines import StainSet
+
+_SELF_LABELS_NAME = "self_labels.npz"
+_logger = logging.getLogger(__name__)
+
+
+def blocks_for(
+    method: Method, data: TrainingData, folder: Path, teacher: Path | None, device: torch.device
+) -> TrainingBlocks:
+    """The training blocks with the pixel labels that the method may see.
+
+    Args:
+        method: says which they are.
+        data: the training blocks, with their true masks where the source has some.
+        folder: the method's own; self-training keeps its pixel labels there.
+        teacher: folder of the model that predicts the pixel labels of self-training.
+        device: to predict them on.
+
+    Raises:
+        FileNotFoundError, ValueError: the teacher is not trained, or its model cannot be read.
+    """
+    if method.pixels == "pseudo":
+        fractions = expected_fractions(data.train.labels, data.distribution.mean.numpy())
+        return replace(data.train, masks=pseudo_masks(data.train, data.stains, fractions))
+    if method.pixels == "self":
+        return replace(data.train, masks=_self_labels(data.train, folder, teacher, device))
+    if method.pixels == "limited":
+        return data.train.subset(data.annotated)
+    return data.train if method.pixels == "all" else data.train.without_masks()
 
 
 def pseudo_masks(blocks: BlockCollection, stains: StainSet | None, fractions: np.ndarray) -> list[np.ndarray]:
@@ -37,11 +76,37 @@ def pseudo_masks(blocks: BlockCollection, stains: StainSet | None, fractions: np
     if per_class and list(blocks.label_names) != ["low", "high"]:
         raise ValueError(f"pseudo-labels need the labels low and high, in this order, got {blocks.label_names}")
     label_map = pseudo_label_map if per_class else area_label_map
-    said = blocks.labels[:, 1:] if per_class else fractions
-    masks = [np.full(image.shape[:2], -1, np.int64) for image in blocks.images]
+    known = blocks.labels[:, 1:] if per_class else fractions
+    masks = [np.full(image.shape[:2], IGNORED, np.int64) for image in blocks.images]
     image_of = np.array([block.image for block in blocks.blocks])
     for image in np.unique(image_of):
         members = np.flatnonzero(blocks.known & (image_of == image))
         chosen = [blocks.blocks[index] for index in members]
-        masks[image] = label_map(blocks.images[image], chosen, said[members], ordered)
+        masks[image] = label_map(blocks.images[image], chosen, known[members], ordered)
     return masks
+
+
+def predict_labels(model: TrainedModel, blocks: BlockCollection) -> list[np.ndarray]:
+    """The classes that a model predicts in the rectangle that each image's blocks fill, uint8 (h, w) each."""
+    regions = list(rectangles_of(blocks.blocks).values())
+    return [model.decode(found) for found in predict_rectangles(model, blocks.images, regions)]
+
+
+def _self_labels(blocks: BlockCollection, folder: Path, teacher: Path, device: torch.device) -> list[np.ndarray]:
+    """A map of class ids for each image, int64 (H, W); -1 outside the rectangle that its training blocks fill.
+
+    They are predicted as held-out images are, and kept in the folder, from where a run that was cut short reads
+    them again.
+    """
+    path = folder / _SELF_LABELS_NAME
+    regions = rectangles_of(blocks.blocks)
+    if not path.is_file():
+        _logger.info("%s: predicting %d training images by %s", folder.name, len(regions), teacher.parent.name)
+        buffer = io.BytesIO()
+        np.savez_compressed(buffer, *predict_labels(load_model(teacher, device), blocks))
+        write_atomically(path, buffer.getvalue())
+    maps = [np.full(image.shape[:2], IGNORED, np.int64) for image in blocks.images]
+    with np.load(path) as content:
+        for region, classes in zip(regions.values(), content.values(), strict=True):
+            region.cut(maps[region.image])[:] = classes
+    return maps

@@ -5,7 +5,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lsr_ext.data import add_label_noise, quantile_edges, quantise_fractions, read_label_table
+from lsr_ext.data import (
+    add_label_noise,
+    expected_fractions,
+    quantile_edges,
+    quantise_fractions,
+    read_label_table,
+)
 
 
 def test_quantile_edges_make_bins_of_equal_count():
@@ -129,3 +135,10 @@ def test_faults_are_named_with_file_and_row(tmp_path, text, message):
 def test_missing_table(tmp_path):
     with pytest.raises(FileNotFoundError, match="expected a CSV of labels, found none at"):
         read_label_table(tmp_path / "labels.csv")
+
+
+def test_unknown_labels_share_what_the_known_leave():
+    mean = np.array([[0.1, 0.2, 0.0], [0.3, 0.4, 0.0]])
+    fractions = expected_fractions(np.array([[0, 1, -1], [-1, 1, -1]]), mean)
+    np.testing.assert_allclose(fractions, [[0.1, 0.4, 0.5], [0.3, 0.4, 0.3]])
+    np.testing.assert_allclose(expected_fractions(np.array([1]), mean), [[0.3, 0.4, 0.0]])

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 from lsr_ext import CountDistribution
-from lsr_ext.config.run import EvaluationConfig
+from lsr_ext.config import EvaluationConfig
 from lsr_ext.data import BlockCollection, cut_blocks
 from lsr_ext.evaluation.scoring import score_maps, score_raters
 from lsr_ext.inference.stitching import cut_blocks_of
 from lsr_ext.metrics import DotSet
-from lsr_ext.sources import PreparedData
-from lsr_ext.sources.prepare import SECOND_RATER, TRUTH
+from lsr_ext.sources import TrainingData
+from lsr_ext.sources.training_data import SECOND_RATER, TRUTH
 
 EVALUATION = EvaluationConfig(boundary_distance_px=3)
 
@@ -27,7 +27,7 @@ def data():
     test = BlockCollection([image], blocks, np.zeros(2, np.int64), classes, [mask], ["x"], ["any"])
     dots = DotSet(np.array([[4.0, 4.0], [32.0, 4.0], [20.0, 12.0]]), ["a", "a", "b"])
     distribution = CountDistribution([[0.8, 0.1, 0.1]], [[0.1] * 3], ["any"], classes)
-    return PreparedData(test, test, distribution, 2, dots={TRUTH: {0: dots}})
+    return TrainingData(test, test, distribution, 2, dots={TRUTH: {0: dots}})
 
 
 def test_cells_are_scored_in_whole_images(data):

@@ -1,12 +1,12 @@
 import pytest
 import torch
 
-from lsr_ext.inference.windows import WindowInferer
+from lsr_ext.inference.windows import predict_windows
 
 
 def test_a_network_of_single_pixels_predicts_as_by_the_whole_image():
     image = torch.rand(1, 3, 37, 50)
-    torch.testing.assert_close(WindowInferer(16, 0.5)(image, torch.sigmoid), image.sigmoid())
+    torch.testing.assert_close(predict_windows(image, torch.sigmoid, 16, 0.5), image.sigmoid())
 
 
 @pytest.mark.parametrize(("size", "window_px", "expected"), [((40, 48), 16, (16, 16)), ((10, 48), 16, (10, 16))])
@@ -19,7 +19,7 @@ def test_the_network_sees_windows_and_nothing_outside_the_image(size, window_px,
         return windows
 
     image = torch.rand(1, 3, *size) + 0.5
-    torch.testing.assert_close(WindowInferer(window_px, 0.25)(image, network), image)
+    torch.testing.assert_close(predict_windows(image, network, window_px, 0.25), image)
     assert seen == {expected}
 
 
@@ -31,7 +31,7 @@ def test_the_middle_of_a_window_counts_most():
         return found
 
     image = torch.ones(1, 1, 24, 16)
-    found = WindowInferer(16, 0.5)(image, network)
+    found = predict_windows(image, network, 16, 0.5)
     # Rows 8 to 15 are in both windows: rows 8 to 11 in the middle of the first, 12 to 15 of the second.
     assert found[0, 0, 8, 8] > 0.5
     assert found[0, 0, 15, 8] > 0.5

@@ -3,9 +3,9 @@ import pytest
 
 from lsr_ext.data import BlockCollection, cut_blocks
 from lsr_ext.sources.labelling import (
+    add_annotator_noise,
     draw_annotated,
     estimate_distribution,
-    guessed,
     label_by_bins,
     label_high_low,
 )
@@ -48,11 +48,11 @@ def test_a_class_that_is_everywhere_alike_has_no_high_blocks():
 
 def test_guesses_are_off_by_the_noise_and_sum_to_one():
     truth = np.tile([0.5, 0.3, 0.2], (4000, 1))
-    seen = guessed(truth, 0.05, np.random.default_rng(0))
+    seen = add_annotator_noise(truth, 0.05, np.random.default_rng(0))
     np.testing.assert_allclose(seen.sum(1), 1)
     assert (seen >= 0).all()
     assert (seen[:, 1:] - truth[:, 1:]).std() == pytest.approx(0.05, rel=0.05)
-    assert np.array_equal(guessed(truth, 0.0, np.random.default_rng(0)), truth)
+    assert np.array_equal(add_annotator_noise(truth, 0.0, np.random.default_rng(0)), truth)
 
 
 def test_some_blocks_of_every_class_and_label_are_annotated():
@@ -79,7 +79,7 @@ def test_distribution_of_labels_per_class():
     assert found.mean[:, 0].tolist() == pytest.approx([fractions[:, 0].mean()] * 2)
 
 
-def test_guessed_fractions_widen_the_distribution():
+def test_estimated_fractions_widen_the_distribution():
     blocks = collection(np.arange(16) % 2)
     exact = estimate_distribution(blocks, np.arange(16))
     noisy = estimate_distribution(blocks, np.arange(16), noise_std=0.1, seed=1)

@@ -14,7 +14,7 @@ from lsr_ext.data.simulate import simulate_fields
 from lsr_ext.evaluation.low_resolution import low_resolution_maps
 from lsr_ext.sources import prepare_data
 from lsr_ext.sources.labelling import draw_annotated, estimate_distribution
-from lsr_ext.sources.prepare import stained_image
+from lsr_ext.sources.stained_image import stained_image
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SHARED = Path(__file__).parents[3] / "shared" / "data"

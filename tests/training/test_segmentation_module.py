@@ -6,15 +6,15 @@ import pytest
 import torch
 from tiny_runs import write_masks_run
 from torch import nn
-from torch.utils.data import DataLoader
 
 from lsr_ext import CountDistribution, LabelSuperResolutionLoss
-from lsr_ext.config import load_config
+from lsr_ext.config import METHODS, load_config
 from lsr_ext.data import BlockDataset
 from lsr_ext.sources import prepare_data
 from lsr_ext.training import BlockDataModule, SegmentationModule
+from lsr_ext.training.build import build_batches
 from lsr_ext.training.module import fraction_errors
-from lsr_ext.training.run import build_datamodule
+from lsr_ext.training.pixel_labels import blocks_for
 
 DISTRIBUTION = CountDistribution([[0.9, 0.1], [0.4, 0.6]], [[0.1, 0.1], [0.1, 0.1]])
 
@@ -24,11 +24,12 @@ def module(**options):
     return SegmentationModule(nn.Conv2d(3, 2, 1), DISTRIBUTION, loss, torch.optim.SGD, **options)
 
 
-def test_groups_lie_one_after_the_other(tmp_path):
-    images, labels = torch.rand(4, 3, 8, 8), torch.tensor([1, 1, 1, 1])
-    grouped = module(group_size=2)
-    expected = grouped.loss(grouped(images), labels, torch.tensor([0, 0, 1, 1]))
-    assert grouped._loss(grouped(images), {"label": labels}) == expected
+def test_groups_are_those_of_the_batch_and_without_any_those_of_the_labels():
+    images, labels, group = torch.rand(4, 3, 8, 8), torch.tensor([1, 1, 1, 1]), torch.tensor([0, 0, 1, 1])
+    model = module()
+    in_pairs, together = (model.loss(model(images), labels, ids) for ids in (group, None))
+    assert model._loss(model(images), {"label": labels, "group": group}) == in_pairs != together
+    assert model._loss(model(images), {"label": labels}) == together
 
 
 class Recorder(nn.Conv2d):
@@ -43,7 +44,7 @@ class Recorder(nn.Conv2d):
         return super().forward(images)
 
 
-def test_colours_vary_in_training_alone(tmp_path):
+def test_colours_vary_in_training(tmp_path):
     lightning = pytest.importorskip("lightning")
     data = prepare_data(load_config(write_masks_run(tmp_path)))
     network, images = Recorder(), [np.full_like(image, 128) for image in data.train.images]
@@ -54,12 +55,10 @@ def test_colours_vary_in_training_alone(tmp_path):
     trainer = lightning.Trainer(
         max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
     )
-    trainer.fit(model, datamodule=BlockDataModule(blocks, data.train.labels, 1, 2, 2))
-    trainer.predict(model, DataLoader(blocks, 2))
-    trained, *predicted = network.seen
+    trainer.fit(model, datamodule=BlockDataModule(blocks, data.train.labels, 1, 4, 2))
+    [trained] = network.seen
     colours = trained.flatten(2)
     assert (colours == colours[..., :1]).all() and colours[..., 0].unique().numel() == 12
-    assert all((image == 128 / 255).all() for image in predicted)
 
 
 def test_any_network_trains(tmp_path):
@@ -72,7 +71,7 @@ def test_any_network_trains(tmp_path):
     trainer = lightning.Trainer(
         max_epochs=1, accelerator="cpu", logger=False, enable_checkpointing=False, enable_progress_bar=False
     )
-    trainer.fit(model, datamodule=BlockDataModule(BlockDataset(data.train), data.train.labels, 3, 2, 2))
+    trainer.fit(model, datamodule=BlockDataModule(BlockDataset(data.train), data.train.labels, 3, 4, 2))
     assert trainer.global_step == 3
     assert not torch.equal(network.weight, before)
 
@@ -81,11 +80,15 @@ def test_pixel_masks_stay_out_of_reach_of_block_label_training(tmp_path):
     config = load_config(write_masks_run(tmp_path))
     data = prepare_data(config)
     assert data.train.masks is not None
-    for method in ("intra", "inter", "intra+inter"):
-        blind = build_datamodule(config, method, data).train_set
-        assert blind.collection.masks is None
-        assert "mask" not in blind[0]
-    assert "mask" in build_datamodule(config, "supervised", data).train_set[0]
+
+    def shown(name):
+        blocks = blocks_for(METHODS[name], data, tmp_path, None, torch.device("cpu"))
+        return build_batches(METHODS[name], blocks, config.training, config.seed).train_set
+
+    for name in ("intra", "inter", "intra+inter"):
+        assert shown(name).collection.masks is None
+        assert "mask" not in shown(name)[0]
+    assert "mask" in shown("supervised")[0]
 
 
 def test_fraction_errors_are_per_known_label():

@@ -1,0 +1,186 @@
+"""A trained model that stands alone: a folder with its weights and all else that prediction needs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save
+from torch import Tensor, nn
+
+from lsr_ext.distributions import CountDistribution
+from lsr_ext.files import write_atomically
+from lsr_ext.inference.decoding import decode
+from lsr_ext.inference.model_file import (
+    DESCRIPTION_NAME,
+    WEIGHTS_NAME,
+    ModelDescription,
+    PredictionDescription,
+    dump_description,
+    read_description,
+)
+from lsr_ext.inference.symmetries import predict_symmetric
+from lsr_ext.inference.windows import predict_windows
+from lsr_ext.networks import build_network
+
+
+@dataclass(frozen=True)
+class TrainedModel:
+    """A trained network, and how images are prepared for it and its output is decoded.
+
+    Args:
+        network: (N, C, H, W) float32 in [0, 1] -> logits (N, L, H, W); put into evaluation mode, on `device`.
+        description: its classes, window, decoding and so on.
+        device: where it predicts.
+    """
+
+    network: nn.Module
+    description: ModelDescription
+    device: torch.device = field(default_factory=lambda: torch.device("cpu"))
+
+    def __post_init__(self) -> None:
+        # Convolutions on the CPU are faster so.
+        self.network.to(self.device, memory_format=torch.channels_last).eval()
+
+    @property
+    def classes(self) -> list[str]:
+        """The names of the L pixel classes."""
+        return self.description.class_names
+
+    @property
+    def colours(self) -> dict[str, str]:
+        """The colour that each class is drawn in, "#rrggbb"."""
+        return {described.name: described.colour for described in self.description.classes}
+
+    @property
+    def mpp(self) -> float | None:
+        """Microns per pixel of the images that it takes; None: not known."""
+        return self.description.mpp
+
+    @property
+    def distribution(self) -> CountDistribution:
+        """p(c_l | z), which it was trained with."""
+        return CountDistribution(**self.description.distribution.model_dump())
+
+    @torch.inference_mode()
+    def predict(self, image: np.ndarray, prediction: PredictionDescription | None = None) -> np.ndarray:
+        """Class probabilities of every pixel.
+
+        Args:
+            image: (H, W, C); integers are divided by the model's scale, 255; floating-point numbers are in [0, 1].
+            prediction: window, overlap and symmetries in place of the model's own.
+
+        Returns:
+            float32 (L, H, W); they sum to 1 over the classes.
+
+        Raises:
+            ValueError: an image of another shape or range.
+        """
+        how = prediction or self.description.prediction
+        pixels = self._to_tensor(image)
+        windows = lambda turned: predict_windows(turned, self._probabilities, how.window_px, how.overlap)  # noqa: E731
+        return predict_symmetric(pixels, windows, how.symmetries)[0].cpu().numpy()
+
+    def decode(self, probabilities: np.ndarray, kind: str | None = None) -> np.ndarray:
+        """The class of every pixel.
+
+        Args:
+            probabilities: (L, H, W), as `predict` gives them.
+            kind: "likeliest" or "expected_fraction", in place of the model's own decoding.
+
+        Returns:
+            uint8 (H, W), indices of `classes`.
+        """
+        decoding = self.description.decoding
+        shifted = (kind or decoding.kind) == "expected_fraction"
+        return decode(probabilities, np.array(decoding.shift) if shifted else None)
+
+    def save(self, folder: str | Path) -> None:
+        """Write `weights.safetensors` and then `model.json`, each to a temporary name first.
+
+        A folder without a `model.json` is no model, so one that is cut short is never read.
+        """
+        folder = Path(folder)
+        (folder / DESCRIPTION_NAME).unlink(missing_ok=True)
+        weights = {name: tensor.contiguous().cpu() for name, tensor in self.network.state_dict().items()}
+        write_atomically(folder / WEIGHTS_NAME, save(weights))
+        write_atomically(folder / DESCRIPTION_NAME, dump_description(self.description))
+
+    def _probabilities(self, pixels: Tensor) -> Tensor:
+        return self.network(pixels.contiguous(memory_format=torch.channels_last)).softmax(1)
+
+    def _to_tensor(self, image: np.ndarray) -> Tensor:
+        """(1, C, H, W) float32 in [0, 1], on the device."""
+        expected = self.description.input
+        if image.ndim != 3 or image.shape[2] != expected.channels or not image.size:
+            raise ValueError(f"expected an image (H, W, {expected.channels}), got {image.shape}")
+        pixels = torch.from_numpy(np.ascontiguousarray(image)).to(self.device).permute(2, 0, 1)[None]
+        pixels = pixels.float() if pixels.is_floating_point() else pixels.float() / expected.scale
+        low, high = (value.item() for value in pixels.aminmax())
+        if not 0 <= low <= high <= 1:
+            raise ValueError(f"expected pixels in [0, 1] after scaling, got {low:g} to {high:g}")
+        return pixels
+
+
+def load_model(folder: str | Path, device: str | torch.device = "cpu") -> TrainedModel:
+    """Read a trained model; nothing but its folder is needed, and nothing in it is unpickled.
+
+    Args:
+        folder: of `model.json` and `weights.safetensors`.
+        device: where to predict.
+
+    Raises:
+        FileNotFoundError: a file is missing.
+        ValueError: a file that cannot be read, that a newer lsr_ext wrote, or weights that are not the network's.
+    """
+    folder = Path(folder)
+    description = read_description(folder / DESCRIPTION_NAME)
+    weights = folder / WEIGHTS_NAME
+    if not weights.is_file():
+        raise FileNotFoundError(f"expected the weights of a model, found none at {weights}")
+    _check_weights(weights, description)
+    network = build_network(description.network.path, description.network.params)
+    network.load_state_dict(load_file(weights))
+    return TrainedModel(network, description, torch.device(device))
+
+
+def _check_weights(path: Path, description: ModelDescription) -> None:
+    """Refuse weights of other names, shapes or types before memory is taken for the network or for them."""
+    with torch.device("meta"):
+        network = build_network(description.network.path, description.network.params)
+    expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in network.state_dict().items()}
+    found = _stored_shapes(path)
+    for name in expected.keys() | found.keys():
+        if name not in found or name not in expected:
+            missing = "has no" if name not in found else "has, beyond the network's,"
+            raise ValueError(f"{path}: {missing} tensor {name!r}")
+        if found[name] != expected[name]:
+            raise ValueError(f"{path}: expected {name!r} as {_show(expected[name])}, got {_show(found[name])}")
+
+
+def _stored_shapes(path: Path) -> dict[str, tuple[tuple[int, ...], torch.dtype]]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            slices = {name: file.get_slice(name) for name in file.keys()}  # noqa: SIM118
+            return {name: (tuple(one.get_shape()), _DTYPES.get(one.get_dtype())) for name, one in slices.items()}
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path}: not a readable file of weights ({error})") from error
+
+
+_DTYPES = {
+    "F64": torch.float64,
+    "F32": torch.float32,
+    "F16": torch.float16,
+    "BF16": torch.bfloat16,
+    "I64": torch.int64,
+    "I32": torch.int32,
+    "U8": torch.uint8,
+    "BOOL": torch.bool,
+}
+
+
+def _show(stored: tuple[tuple[int, ...], torch.dtype]) -> str:
+    return f"{stored[1]} {stored[0]}"

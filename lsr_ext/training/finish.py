@@ -1,0 +1,109 @@
+"""The end of a training: its decoding is fitted, and the model is written to stand alone."""
+
+from __future__ import annotations
+
+import platform
+from importlib.metadata import version
+
+import numpy as np
+import torch
+from torch import nn
+
+import lsr_ext
+from lsr_ext.config import EvaluationConfig
+from lsr_ext.distributions import CountDistribution
+from lsr_ext.inference import ModelDescription, PredictionDescription, TrainedModel
+from lsr_ext.inference.colours import class_colours
+from lsr_ext.inference.decoding import fit_shift
+from lsr_ext.inference.model_file import (
+    ClassDescription,
+    DecodingDescription,
+    DistributionDescription,
+    InputDescription,
+    NetworkDescription,
+)
+from lsr_ext.sources import TrainingBlocks, TrainingData
+
+_BLOCKS_TO_FIT, _PIXELS_TO_FIT = 200, 2**18
+
+
+def make_model(
+    network: nn.Module,
+    described: tuple[str, dict],
+    data: TrainingData,
+    prediction: PredictionDescription,
+    decoding: str,
+    trained_on: str,
+    *,
+    mpp: float | None,
+    seed: int,
+    device: torch.device,
+) -> TrainedModel:
+    """A trained network as a model that stands alone.
+
+    Args:
+        network: trained.
+        described: its import path and parameters.
+        data: that it was trained on; the decoding is fitted to a sample of its training blocks.
+        prediction: how images are predicted.
+        decoding: "likeliest" or "expected_fraction".
+        trained_on: the data, method and steps, in a line.
+        mpp: microns per pixel of the blocks; None: not known.
+        seed: of the sample.
+        device: to predict the sample on.
+    """
+    classes, path = list(data.train.classes), described[0]
+    about = ModelDescription(
+        network=NetworkDescription(path=path, params=described[1]),
+        classes=[
+            ClassDescription(name=name, colour=colour)
+            for name, colour in zip(classes, class_colours(classes), strict=True)
+        ],
+        input=InputDescription(channels=data.train.channels),
+        mpp=mpp,
+        prediction=prediction,
+        decoding=DecodingDescription(kind=decoding, shift=[0.0] * len(classes)),
+        distribution=_describe_distribution(data.distribution),
+        trained_on=trained_on,
+        versions=_versions(path.partition(".")[0]),
+    )
+    model = TrainedModel(network, about, device)
+    shift = _fit_decoding(model, data.train, data.expected_area, seed)
+    fitted = about.model_copy(update={"decoding": DecodingDescription(kind=decoding, shift=shift.tolist())})
+    return TrainedModel(network, fitted, device)
+
+
+def describe_prediction(evaluation: EvaluationConfig, block_size_px: int) -> PredictionDescription:
+    """How the configuration has images predicted: by windows of a block's size, if it gives no other."""
+    return PredictionDescription(
+        window_px=evaluation.window_px or block_size_px,
+        overlap=evaluation.overlap,
+        symmetries=evaluation.symmetries,
+    )
+
+
+def _fit_decoding(model: TrainedModel, blocks: TrainingBlocks, area: np.ndarray, seed: int) -> np.ndarray:
+    """The shift that gives a sample of the training blocks the areas that their labels stand for."""
+    rng = np.random.default_rng(seed)
+    sample = rng.permutation(len(blocks))[:_BLOCKS_TO_FIT]
+    found = [model.predict(blocks.image(index)) for index in sample.tolist()]
+    pixels = np.concatenate([probabilities.reshape(len(probabilities), -1).T for probabilities in found])
+    chosen = rng.permutation(len(pixels))[:_PIXELS_TO_FIT]
+    return fit_shift(pixels[chosen], area)
+
+
+def _describe_distribution(distribution: CountDistribution) -> DistributionDescription:
+    return DistributionDescription(
+        labels=list(distribution.labels),
+        classes=list(distribution.classes),
+        exclusive=distribution.exclusive,
+        mean=distribution.mean.tolist(),
+        std=distribution.std.tolist(),
+    )
+
+
+def _versions(network_package: str) -> dict[str, str]:
+    """Of what trained the model, and of the package that the network's class is from."""
+    found = {"lsr_ext": lsr_ext.__version__, "torch": torch.__version__, "python": platform.python_version()}
+    packages = {"lightning", "monai", "numpy", network_package} - found.keys()
+    return found | {name: version(name) for name in sorted(packages)}

@@ -1,0 +1,17 @@
+"""Where what comes of a method lies in the output folder of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+CHECKPOINT_NAME = "last.ckpt"
+
+
+def method_folder(output: Path, method: str) -> Path:
+    """Where a method's checkpoint, events, model and predictions lie."""
+    return output / method
+
+
+def model_folder(output: Path, method: str) -> Path:
+    """Where a method's trained model lies: see `lsr_ext.inference.load_model`."""
+    return method_folder(output, method) / "model"
