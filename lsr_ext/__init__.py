@@ -1,40 +1,59 @@
 """Label super-resolution: train pixel-level segmentation from block-level labels.
 
-``import lsr_ext`` needs torch alone. ``lsr_ext.baselines``, ``.data``, ``.metrics``, ``.training``,
-``.experiments`` and ``.report`` are imported when they are first used and need the extra ``lsr_ext[train]``; for
-dots, regions and maps of slides ``.metrics`` needs ``lsr_ext[metrics]``, and ``.wsi`` needs ``lsr_ext[wsi]``.
+Every name here is imported when it is first used, so that ``import lsr_ext`` is quick. The losses need torch
+alone; ``lsr_ext.wsi`` and ``lsr_ext.data.cohort`` need the extra ``lsr_ext[wsi]``, ``lsr_ext.metrics`` needs
+``lsr_ext[metrics]``, and the other subpackages need ``lsr_ext[train]``.
 """
 
 from __future__ import annotations
 
-import importlib
-from types import ModuleType
+from typing import TYPE_CHECKING
 
-import torch
+from lsr_ext.lazy import lazy_names
 
-from lsr_ext import functional, ops, reference
-from lsr_ext.binary import cuda_archs
-from lsr_ext.distributions import CountDistribution
-from lsr_ext.losses import LabelSuperResolutionLoss
+if TYPE_CHECKING:
+    from lsr_ext import baselines as baselines
+    from lsr_ext import config as config
+    from lsr_ext import data as data
+    from lsr_ext import evaluation as evaluation
+    from lsr_ext import experiments as experiments
+    from lsr_ext import functional, reference
+    from lsr_ext import inference as inference
+    from lsr_ext import metrics as metrics
+    from lsr_ext import networks as networks
+    from lsr_ext import ops as ops
+    from lsr_ext import report as report
+    from lsr_ext import sources as sources
+    from lsr_ext import training as training
+    from lsr_ext import wsi as wsi
+    from lsr_ext.distributions import CountDistribution
+    from lsr_ext.losses import LabelSuperResolutionLoss
+    from lsr_ext.versions import build_info
 
 __version__ = "0.1.0"
 __all__ = ["CountDistribution", "LabelSuperResolutionLoss", "build_info", "functional", "reference"]
 
-_LAZY = ("baselines", "data", "experiments", "metrics", "report", "training", "wsi")
-
-
-def __getattr__(name: str) -> ModuleType:
-    if name in _LAZY:
-        return importlib.import_module(f"lsr_ext.{name}")
-    raise AttributeError(f"module 'lsr_ext' has no attribute {name!r}")
-
-
-def build_info() -> dict[str, str]:
-    """Versions, which build of the CPU kernels this processor runs, and what the CUDA library holds code for."""
-    library = ops.CUDA_LIBRARY
-    return {
-        "lsr_ext": __version__,
-        "torch": torch.__version__,
-        "cpu": torch.ops.lsr.cpu_build(),
-        "cuda": ";".join(cuda_archs(library)) if library.exists() else "none: built without CUDA kernels",
-    }
+_HOMES = {
+    "distributions": ["CountDistribution"],
+    "losses": ["LabelSuperResolutionLoss"],
+    "versions": ["build_info"],
+}
+# Those that need extras are no part of __all__: a star import works without them.
+_SUBMODULES = [
+    "baselines",
+    "config",
+    "data",
+    "evaluation",
+    "experiments",
+    "functional",
+    "inference",
+    "metrics",
+    "networks",
+    "ops",
+    "reference",
+    "report",
+    "sources",
+    "training",
+    "wsi",
+]
+__getattr__, __dir__ = lazy_names(__name__, _HOMES, _SUBMODULES)

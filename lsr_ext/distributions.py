@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import json
 import os
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
 from torch import Tensor
+
+from lsr_ext.files import write_atomically
 
 _PAPER_LABELS = (
     "0-20", "20-30", "30-40", "40-50", "50-60", "60-70", "70-80", "80-90", "90-95", "95-100",
@@ -201,8 +202,7 @@ class CountDistribution:
         return cls(mean, std, names, tuple(classes), exclusive=exclusive and not per_class)
 
     def save(self, path: str | os.PathLike) -> None:
-        """Write as JSON, to a temporary name first, so that a crash leaves no half a file."""
-        path = Path(path)
+        """Write as JSON; a crash leaves the old file or the new one."""
         content = {
             "labels": list(self.labels),
             "classes": list(self.classes),
@@ -210,9 +210,7 @@ class CountDistribution:
             "mean": self.mean.tolist(),
             "std": self.std.tolist(),
         }
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, suffix=".part", delete=False) as file:
-            json.dump(content, file, indent=1)
-        Path(file.name).replace(path)
+        write_atomically(path, json.dumps(content, indent=1).encode())
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> CountDistribution:

@@ -1,25 +1,43 @@
-"""A progress bar for work that may be long: on a terminal only, and one at a time."""
+"""A progress bar for long work: only on a terminal, and only one at a time."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from typing import TypeVar
 
 from rich.console import Console
-from rich.progress import track
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 Item = TypeVar("Item")
 _showing: ContextVar[bool] = ContextVar("showing", default=False)
 
 
-def told(items: Sequence[Item], description: str, least: int = 16) -> Iterator[Item]:
-    """The items, with a bar on standard error if there are `least` or more and no bar is shown yet."""
-    if _showing.get() or len(items) < least:
+def track_progress(
+    items: Iterable[Item], description: str, *, total: int | None = None, done: int = 0, least: int = 16
+) -> Iterator[Item]:
+    """Yield the items and show a bar on standard error meanwhile.
+
+    Args:
+        items: what to iterate over.
+        description: the text beside the bar.
+        total: number of items, those done before included; by default the length of `items`, if it has one.
+        done: number of items done before.
+        least: show no bar for fewer items than this.
+    """
+    if total is None:
+        total = len(items) if hasattr(items, "__len__") else None
+    console = Console(stderr=True)
+    if not console.is_terminal or _showing.get() or (total is not None and total < least):
         yield from items
         return
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     token = _showing.set(True)
     try:
-        yield from track(items, description, console=Console(stderr=True), transient=True)
+        with Progress(*columns, console=console, transient=True) as bar:
+            task = bar.add_task(description, total=total, completed=done)
+            for item in items:
+                yield item
+                bar.advance(task)
     finally:
         _showing.reset(token)

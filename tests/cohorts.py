@@ -33,13 +33,13 @@ def write_probabilities(path: Path, slides: list[Path], side_px: int = 128, patc
     path.write_text("\n".join(rows) + "\n")
 
 
-def make_cohort(folder: Path, count: int, **options: object) -> Path:
-    """A manifest over `count` new slides of 4 blocks each."""
+def make_cohort(folder: Path, count: int, recipe: Recipe = RECIPE, **options: object) -> Path:
+    """A manifest over `count` new slides, of 4 blocks each by the default recipe."""
     slides = write_slides(folder / "slides", count)
     write_probabilities(folder / "patches.csv", slides)
     source = PatchProbabilities(folder / "patches.csv")
     options = {"shares": SHARES} | options
-    return build_cohort(list_slides(folder / "slides"), source, RECIPE, folder / "cohort.parquet", **options)
+    return build_cohort(list_slides(folder / "slides"), source, recipe, folder / "cohort.parquet", **options)
 
 
 def corrupt_tiles(path: Path) -> None:

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from samples import LAYOUTS, lay_out, samples, split_options
 from torch import library
 
-import lsr_ext
+import lsr_ext.ops  # registers torch.ops.lsr
 
 CHECKS = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
 

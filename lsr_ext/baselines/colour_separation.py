@@ -8,7 +8,7 @@ import numpy as np
 
 from lsr_ext.baselines.stains import StainSet, check_rgb
 from lsr_ext.metrics.regions import strip_rows
-from lsr_ext.progress import told
+from lsr_ext.progress import track_progress
 
 
 def l2_distances(image: np.ndarray, stains: StainSet) -> np.ndarray:
@@ -68,7 +68,7 @@ def l2_map(image: Any, stains: StainSet, max_distance: float | None = None, out:
     known = np.zeros(2**24, np.uint8)
     # Whole chunks of the output, where it has such: part of one would be read and packed again.
     rows = strip_rows(out if getattr(out, "chunks", None) else image)
-    for top in told(range(0, shape[0], rows), "separating colours"):
+    for top in track_progress(range(0, shape[0], rows), "separating colours"):
         # Always a copy: of an array that cannot be written to, Numba would compile the kernel once more.
         strip = np.array(image[top : top + rows], order="C")
         found = np.empty(strip.shape[:2], np.uint8)

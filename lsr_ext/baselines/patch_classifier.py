@@ -12,12 +12,11 @@ import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from monai.networks.nets import resnet10, resnet18, resnet34
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
 from lsr_ext.data import cut_blocks, jitter_colours, quantise_fractions
+from lsr_ext.progress import track_progress
 
 _NETWORKS = {10: resnet10, 18: resnet18, 34: resnet34}
 _BATCH = 64  # patches that are classified at once
@@ -66,7 +65,7 @@ class ClassifierSettings:
 
 
 class PatchClassifier(lightning.LightningModule):
-    """A ResNet with one logit; trained by binary cross-entropy on patches turned at random, recoloured if told so.
+    """A ResNet with one logit, trained by binary cross-entropy on patches turned and recoloured at random.
 
     BatchNorm, unlike in the networks that learn by groups: every batch holds both classes. Its statistics for
     prediction are the plain average over the last epoch: the usual running ones lag behind the weights, and after
@@ -159,6 +158,11 @@ def read_checkpoint(path: str | Path) -> dict[str, object]:
     return content
 
 
+def best_device() -> str:
+    """The GPU if there is one, otherwise the CPU."""
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
 def resize_patches(image: Tensor, input_px: int) -> Tensor:
     """(N, 3, H, W) to (N, 3, input_px, input_px), smoothed as it shrinks."""
     if image.shape[-2:] == (input_px, input_px):
@@ -201,7 +205,7 @@ def predict_probabilities(model: PatchClassifier, images: Iterable[np.ndarray], 
         ValueError: an image smaller than a patch.
     """
     found = []
-    for index, image in enumerate(track(images, "images", console=Console(stderr=True), transient=True)):
+    for index, image in enumerate(track_progress(images, "images", least=2)):
         rows, columns = (side // patch_px for side in image.shape[:2])
         if not rows or not columns:
             raise ValueError(f"image {index} is {image.shape[:2]} px, smaller than a patch of {patch_px} px")

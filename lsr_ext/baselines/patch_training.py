@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import lightning
 import numpy as np
@@ -18,11 +20,16 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 from lsr_ext.baselines.patch_classifier import (
     ClassifierSettings,
     PatchClassifier,
+    best_device,
     load_patch_classifier,
     read_checkpoint,
     resize_patches,
 )
 from lsr_ext.data import BlockCollection, BlockDataset
+from lsr_ext.files import write_atomically
+
+if TYPE_CHECKING:
+    from lsr_ext.baselines.patch_data import PatchData
 
 CHECKPOINT_NAME = "classifier.ckpt"
 _logger = logging.getLogger(__name__)
@@ -189,6 +196,41 @@ def train_patch_classifier(
     )
     trainer.fit(module, loader, ckpt_path=checkpoint if done else None, weights_only=True)
     return load_patch_classifier(checkpoint)
+
+
+def train_and_score(
+    patches: PatchData,
+    output: str | Path,
+    settings: ClassifierSettings,
+    *,
+    accelerator: str = "auto",
+    workers: int = 0,
+) -> dict[str, float | int | None] | None:
+    """Train a classifier on patches, and write its scores on the held-out ones to OUTPUT/scores.json.
+
+    Args:
+        patches: see `lsr_ext.baselines.patch_data`.
+        output: folder of the checkpoint and the scores.
+        settings: with the patches' sizes.
+        accelerator, workers: as for `train_patch_classifier`, which says what is raised.
+
+    Returns:
+        See `evaluate_patches`; None where no patches are held out.
+    """
+    model = train_patch_classifier(
+        patches.train,
+        patches.train.labels,
+        output,
+        settings,
+        collate=patches.collate,
+        accelerator=accelerator,
+        workers=workers,
+    )
+    if patches.validation is None:
+        return None
+    scores = evaluate_patches(model.to(best_device()), patches.validation, patches.collate)
+    write_atomically(Path(output) / "scores.json", json.dumps(scores, indent=1).encode())
+    return scores
 
 
 @torch.inference_mode()

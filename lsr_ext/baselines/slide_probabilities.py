@@ -11,14 +11,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
-from rich.console import Console
-from rich.progress import track
 
-from lsr_ext.baselines.patch_classifier import PatchClassifier, classify_patches
+from lsr_ext.baselines.patch_classifier import PatchClassifier, classify_patches, predict_probabilities
+from lsr_ext.data import list_images, read_image
 from lsr_ext.data.cohort import CohortSlide, QuarantineLimitError, Recipe
 from lsr_ext.data.cohort.grid import Grid
 from lsr_ext.data.cohort.quarantine import DEFAULT_LIMIT
 from lsr_ext.files import write_atomically
+from lsr_ext.progress import track_progress
 from lsr_ext.wsi import Slide, SlideError, open_slide
 from lsr_ext.wsi.handles import in_threads
 
@@ -83,7 +83,7 @@ def predict_slides(
     patch_px = model.settings.patch_px if patch_px is None else patch_px
     made_by = [_VERSION, model.digest(), patch_px]
     parts, left_out = [], {}
-    for slide in track(slides, "slides", console=Console(stderr=True)):
+    for slide in track_progress(slides, "slides", least=2):
         try:
             parts.append(_part(model, slide, patch_px, made_by, output.with_name(f"{output.name}.parts")))
         except (SlideError, OSError) as error:
@@ -96,6 +96,31 @@ def predict_slides(
             )
     write_atomically(output, _lines([_HEADER]) + b"".join(part.read_bytes() for part in parts))
     return left_out
+
+
+def predict_images(
+    model: PatchClassifier, folder: str | Path, output: str | Path, *, patch_px: int | None = None
+) -> list[np.ndarray]:
+    """Write the probabilities of all patches of a folder of images, in the form of `predict_slides`.
+
+    Args:
+        model: on the device that is to compute.
+        folder: of PNG, JPEG or TIFF files.
+        output: the CSV.
+        patch_px: side of a patch in the images' pixels; None: the classifier's own.
+
+    Returns:
+        Per image, in the order of names, what `predict_probabilities` returns.
+
+    Raises:
+        FileNotFoundError: no such folder.
+        ValueError: no images, or an image smaller than a patch.
+    """
+    patch_px = model.settings.patch_px if patch_px is None else patch_px
+    paths = list_images(folder)
+    probabilities = predict_probabilities(model, map(read_image, paths), patch_px)
+    write_probabilities(output, [path.name for path in paths], probabilities, patch_px)
+    return probabilities
 
 
 def write_probabilities(

@@ -154,6 +154,20 @@ class StainSet:
         return cls(tuple(names), background_rgb * 10**-vectors, background_rgb, tuple(counterstains))
 
     @classmethod
+    def find(cls, name: str | Path) -> StainSet:
+        """The preset of this name, or else the stains of a file; see `preset` and `load`.
+
+        Raises:
+            FileNotFoundError: neither a preset nor a file.
+            ValueError: not a readable file of stains.
+        """
+        if name in PRESETS:
+            return cls.preset(name)
+        if not Path(name).is_file():
+            raise FileNotFoundError(f"expected stains: {', '.join(PRESETS)} or a file, found none at {name}")
+        return cls.load(name)
+
+    @classmethod
     def from_pixels(
         cls,
         image: np.ndarray,

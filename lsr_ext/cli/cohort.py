@@ -1,4 +1,4 @@
-"""The command line's cohorts: build a manifest from slides and labels, cut its blocks into a store."""
+"""`lsr cohort`: build a manifest of labelled blocks of slides, and cut the blocks into a store."""
 
 from __future__ import annotations
 
@@ -12,32 +12,48 @@ import typer
 if TYPE_CHECKING:
     from lsr_ext.data.cohort import LabelSource, Recipe
 
-app = typer.Typer(help="Cohorts of slides: a manifest of labelled blocks, a store of them.", no_args_is_help=True)
+app = typer.Typer(help="Label the blocks of a cohort of slides, and cut them into a store.", no_args_is_help=True)
 
-Limit = Annotated[float, typer.Option("--limit", help="Largest share to leave out as unreadable.")]
+Limit = Annotated[float, typer.Option("--limit", help="Fail if more than this share is unreadable.")]
 
 
 @app.command("build")
 def build_command(
     slides: Annotated[Path, typer.Argument(help="Folder of slides, or CSV: slide[,patient][,mpp].")],
-    output: Annotated[Path, typer.Argument(help="The manifest, Parquet.")],
-    probabilities: Annotated[Path | None, typer.Option(help="CSV: slide,x,y,probability of patches.")] = None,
-    heat_maps: Annotated[Path | None, typer.Option(help="Folder of heat maps, NAME.npy or NAME.png.")] = None,
-    regions: Annotated[Path | None, typer.Option(help="Folder of GeoJSON regions, NAME.geojson.")] = None,
-    masks: Annotated[Path | None, typer.Option(help="Folder of masks of class ids, NAME.png.")] = None,
-    classes: Annotated[list[str] | None, typer.Option("--class", help="For regions and masks; repeat it.")] = None,
-    preset: Annotated[str, typer.Option(help="The recipe to start from.")] = "breast-cancer",
+    output: Annotated[Path, typer.Argument(help="Write this manifest, Parquet.")],
+    probabilities: Annotated[
+        Path | None, typer.Option(help="Label by patch probabilities, CSV: slide,x,y,probability.")
+    ] = None,
+    heat_maps: Annotated[
+        Path | None, typer.Option(help="Label by heat maps: folder of NAME.npy or NAME.png.")
+    ] = None,
+    regions: Annotated[
+        Path | None, typer.Option(help="Label by outlined regions: folder of NAME.geojson.")
+    ] = None,
+    masks: Annotated[Path | None, typer.Option(help="Label by masks of class ids: folder of NAME.png.")] = None,
+    classes: Annotated[
+        list[str] | None, typer.Option("--class", help="Name of a class of the regions or masks. Repeat.")
+    ] = None,
+    preset: Annotated[
+        str, typer.Option(help="Recipe to start from; the options below change it.")
+    ] = "breast-cancer",
     patch_px: Annotated[int | None, typer.Option(help="Side of a patch, in pixels at 40x.")] = None,
-    merge: Annotated[int | None, typer.Option(help="Patches per block, across and down.")] = None,
-    size_px: Annotated[int | None, typer.Option(help="Side that blocks are read at, in pixels.")] = None,
-    edge: Annotated[list[float] | None, typer.Option(help="Inner edges of the bins; repeat it.")] = None,
-    min_tissue: Annotated[float | None, typer.Option(help="Least share of tissue in a block.")] = None,
-    share: Annotated[list[str] | None, typer.Option(help="Split and share, train=0.8; repeat it.")] = None,
-    seed: Annotated[int, typer.Option(help="Of the draw of the splits.")] = 0,
+    merge: Annotated[int | None, typer.Option(help="Number of patches per block, across and down.")] = None,
+    size_px: Annotated[int | None, typer.Option(help="Read blocks resized to this side, in pixels.")] = None,
+    edge: Annotated[
+        list[float] | None, typer.Option(help="Inner edge between two bins of labels. Repeat.")
+    ] = None,
+    min_tissue: Annotated[
+        float | None, typer.Option(help="Leave out blocks with less tissue than this share.")
+    ] = None,
+    share: Annotated[
+        list[str] | None, typer.Option(metavar="SPLIT=SHARE", help="Share of a split, such as train=0.8. Repeat.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Random seed of the splits.")] = 0,
     limit: Limit = 0.05,
-    workers: Annotated[int, typer.Option(help="Processes.")] = 1,
+    workers: Annotated[int, typer.Option(help="Number of processes.")] = 1,
 ) -> None:
-    """Write the manifest of a cohort; run again, it goes on where it stopped."""
+    """Write the manifest of a cohort: labelled blocks of slides. An interrupted run resumes."""
     from lsr_ext.data import cohort
 
     given = {"patch_px": patch_px, "merge": merge, "size_px": size_px, "min_tissue": min_tissue}
@@ -54,11 +70,11 @@ def build_command(
 @app.command("cut")
 def cut_command(
     manifest: Annotated[Path, typer.Argument(help="The manifest of a cohort.")],
-    store: Annotated[Path, typer.Argument(help="Folder of the store.")],
-    shard_blocks: Annotated[int, typer.Option(help="Blocks per file.")] = 256,
+    store: Annotated[Path, typer.Argument(help="Write the store into this folder.")],
+    shard_blocks: Annotated[int, typer.Option(help="Number of blocks per file.")] = 256,
     limit: Limit = 0.05,
 ) -> None:
-    """Cut a cohort's blocks into a store; run again, it goes on where it stopped."""
+    """Cut the blocks of a cohort into a store, for fast training. An interrupted run resumes."""
     from lsr_ext.data import cohort
 
     total = len(cohort.read_manifest(manifest))

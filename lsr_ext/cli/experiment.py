@@ -1,54 +1,66 @@
-"""The command line of the experiments: the paper's tables and the ablations on one's own data."""
+"""`lsr experiment`: the paper's tables and the ablations, on one's own data."""
 
 from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.markdown import Markdown
 
-from lsr_ext import experiments
-from lsr_ext.config import HeldOutSplit
-
-PartName = Enum("PartName", {name: name for name in get_args(HeldOutSplit)}, type=str)
-TableName = Enum("TableName", {name: name for name in experiments.TABLES}, type=str)
+# Of `lsr_ext.experiments.TABLES` and `lsr_ext.config.HeldOutSplit`, which help must not import.
+TableName = Enum(
+    "TableName", {name: name for name in ("table3", "table4", "table5", "table9", "ablation")}, type=str
+)
+SplitName = Enum("SplitName", {name: name for name in ("test", "validation")}, type=str)
 
 
 def experiment_command(
-    table: Annotated[TableName, typer.Argument(help="A table of the paper, or the ablations.")],
-    config: Annotated[Path, typer.Argument(metavar="CONFIG", help="Configuration in YAML; not its methods.")],
-    data: Annotated[Path | None, typer.Option(help="Folder of the data, in place of data.root.")] = None,
-    output: Annotated[Path | None, typer.Option(help="Folder of the results, in place of output.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs per row; they count up from seed.")] = 5,
-    workers: Annotated[int, typer.Option(min=1, help="Runs at a time.")] = 2,
-    steps: Annotated[int | None, typer.Option(help="In place of training.steps.")] = None,
-    part: Annotated[
-        PartName | None, typer.Option(help="Held-out part to score: to choose among settings, take validation.")
+    table: Annotated[TableName, typer.Argument(help="Table of the paper, or the ablations.")],
+    config: Annotated[
+        Path, typer.Argument(metavar="CONFIG", help="Configuration, YAML; its methods are not used.")
+    ],
+    data: Annotated[Path | None, typer.Option(help="Read the data here. Default: data.root.")] = None,
+    output: Annotated[Path | None, typer.Option(help="Write the results here. Default: output.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of runs per row; their seeds count up from seed.")] = 5,
+    workers: Annotated[int, typer.Option(min=1, help="Number of runs at a time.")] = 2,
+    steps: Annotated[int | None, typer.Option(help="Number of training steps. Default: training.steps.")] = None,
+    split: Annotated[
+        SplitName | None,
+        typer.Option(help="Held-out split to score. Use validation to choose among settings."),
     ] = None,
+    part: Annotated[SplitName | None, typer.Option("--part", hidden=True)] = None,
     vary_split: Annotated[
-        bool, typer.Option("--vary-split", help="Each seed holds out other images: intervals speak of them too.")
+        bool,
+        typer.Option(
+            "--vary-split", help="Hold out other images for each seed, so that intervals cover them too."
+        ),
     ] = False,
     rows: Annotated[
-        list[str] | None, typer.Option("--row", metavar="NAME", help="Only this row or family; repeat it.")
+        list[str] | None,
+        typer.Option("--row", metavar="NAME", help="Run only this row or family of rows. Repeat."),
     ] = None,
 ) -> None:
-    """Fill a table with several seeds: OUTPUT/TABLE.md, .json and .png; run again, it goes on."""
-    chosen = experiments.TABLES[table.value]
-    if rows:
-        chosen = chosen.select(rows)
-    given: dict[str, Any] = {
+    """Fill a table with several seeds: OUTPUT/TABLE.md, .json and .png. An interrupted experiment resumes."""
+    from rich.markdown import Markdown
+
+    from lsr_ext.experiments import TABLES, run_experiment
+
+    if part:
+        typer.echo("lsr: --part is now called --split; the old name will be removed", err=True)
+    chosen = TABLES[table.value].select(rows) if rows else TABLES[table.value]
+    split = split or part
+    given = {
         "data.root": data,
         "output": output,
         "training.steps": steps,
-        "evaluation.split": part and part.value,
+        "evaluation.split": split and split.value,
     }
     overrides = {key: value for key, value in given.items() if value is not None}
     if vary_split:
         overrides["data.split_seed"] = None  # the run's own seed
-    results = experiments.run_experiment(chosen, config, overrides, seeds=seeds, workers=workers)
+    results = run_experiment(chosen, config, overrides, seeds=seeds, workers=workers)
     page = results.plan.config.output / f"{chosen.name}.md"
     Console().print(Markdown(page.read_text(encoding="utf-8")))
     print(page)

@@ -1,4 +1,4 @@
-"""The command line's simulations: multiplex IHC fields and slides with exact masks, dots and labels."""
+"""`lsr simulate`: fields and slides of simulated multiplex IHC, with exact masks, dots and labels."""
 
 from __future__ import annotations
 
@@ -12,28 +12,35 @@ import typer
 if TYPE_CHECKING:
     from lsr_ext.data.simulate import FieldOptions
 
-app = typer.Typer(help="Simulated multiplex IHC: not real data, for tests and planning.", no_args_is_help=True)
+app = typer.Typer(help="Simulate multiplex IHC, for tests and planning. Not real tissue.", no_args_is_help=True)
 
-Seed = Annotated[int, typer.Option(min=0, help="Equal seeds give equal pixels.")]
+Seed = Annotated[int, typer.Option(min=0, help="Random seed; equal seeds give equal pixels.")]
 Difficulty = Annotated[
-    float, typer.Option(min=0.0, help="Times every hindrance: 0 = pure stains on glass, 1 = as multiplex IHC.")
+    float, typer.Option(min=0.0, help="How hard the images are: 0 = pure stains on glass, 1 = as multiplex IHC.")
 ]
 Settings = Annotated[
-    list[str] | None, typer.Option("--set", metavar="NAME=NUMBER", help="One of FieldOptions' numbers; repeat it.")
+    list[str] | None,
+    typer.Option(
+        "--set", metavar="NAME=NUMBER", help="Set a number of lsr_ext.data.simulate.FieldOptions. Repeat."
+    ),
 ]
 
 
 @app.command("fields")
 def fields_command(
-    output: Annotated[Path, typer.Argument(help="Folder of images, masks, dots, labels.csv and simulated.json.")],
+    output: Annotated[
+        Path, typer.Argument(help="Write images, masks, dots, labels.csv and simulated.json into this folder.")
+    ],
     count: Annotated[int, typer.Option(help="Number of fields.")] = 100,
-    size_px: Annotated[int, typer.Option(help="Side of a field; a pixel is 1 um.")] = 400,
+    size_px: Annotated[int, typer.Option(help="Side of a field in pixels of 1 um.")] = 400,
     seed: Seed = 0,
     difficulty: Difficulty = 1.0,
     settings: Settings = None,
-    count_noise: Annotated[float, typer.Option(help="Relative noise of the counts behind the labels.")] = 0.0,
+    count_noise: Annotated[
+        float, typer.Option(help="Relative noise of the cell counts that labels are made from.")
+    ] = 0.0,
 ) -> None:
-    """Write simulated fields with their masks, dots and high/low labels."""
+    """Simulate fields, and write them with their masks, dots and high/low labels."""
     from lsr_ext.data import simulate
 
     options = _options(difficulty, settings or [])
@@ -43,13 +50,15 @@ def fields_command(
 
 @app.command("slide")
 def slide_command(
-    output: Annotated[Path, typer.Argument(help="The slide, .tif; mask, dots and a note are put beside it.")],
-    size_px: Annotated[int, typer.Option(help="Side of the slide; a pixel is 1 um.")] = 2048,
+    output: Annotated[
+        Path, typer.Argument(help="Write this slide, .tif, and its mask, dots and parameters beside it.")
+    ],
+    size_px: Annotated[int, typer.Option(help="Side of the slide in pixels of 1 um.")] = 2048,
     seed: Seed = 0,
     difficulty: Difficulty = 1.0,
     settings: Settings = None,
 ) -> None:
-    """Write a simulated slide, a pyramid of JPEG tiles, with its mask and dots."""
+    """Simulate a slide, and write it as a pyramid of JPEG tiles with its mask and dots."""
     from lsr_ext.data import simulate
 
     section = simulate.simulate_slide(output, size_px, seed, _options(difficulty, settings or []))

@@ -1,31 +1,40 @@
 """From images and block labels to batches: blocks, labels, splits, a dataset and a grouped sampler."""
 
-from lsr_ext.data.blocks import Block, block_fractions, cut_blocks
-from lsr_ext.data.cell_tables import classes_of_cells, read_cell_table
-from lsr_ext.data.collection import BlockCollection
-from lsr_ext.data.colour_jitter import jitter_colours
-from lsr_ext.data.dataset import BlockDataset
-from lsr_ext.data.folders import read_mask_pairs, read_resize_list
-from lsr_ext.data.grouped_items import GroupedItems, GroupNumbers
-from lsr_ext.data.images import list_images, read_colour_mask, read_image, read_mask
-from lsr_ext.data.labels import (
-    LabelTable,
-    add_label_noise,
-    expected_fractions,
-    quantile_edges,
-    quantise_fractions,
-    read_label_table,
-)
-from lsr_ext.data.land_cover import (
-    LandCoverDataset,
-    LandCoverPatch,
-    collate_blocks,
-    low_resolution_map,
-    read_land_cover_patch,
-    read_land_cover_tables,
-)
-from lsr_ext.data.sampler import GroupedBatchSampler
-from lsr_ext.data.splits import split_by_image, split_by_position
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from lsr_ext.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from lsr_ext.data import cohort as cohort
+    from lsr_ext.data import simulate as simulate
+    from lsr_ext.data.blocks import Block, block_fractions, cut_blocks
+    from lsr_ext.data.cell_tables import classes_of_cells, read_cell_table
+    from lsr_ext.data.collection import BlockCollection
+    from lsr_ext.data.colour_jitter import jitter_colours
+    from lsr_ext.data.dataset import BlockDataset
+    from lsr_ext.data.folders import read_mask_pairs, read_resize_list
+    from lsr_ext.data.grouped_items import GroupedItems, GroupNumbers
+    from lsr_ext.data.images import list_images, read_colour_mask, read_image, read_mask
+    from lsr_ext.data.labels import (
+        LabelTable,
+        add_label_noise,
+        expected_fractions,
+        quantile_edges,
+        quantise_fractions,
+        read_label_table,
+    )
+    from lsr_ext.data.land_cover import (
+        LandCoverDataset,
+        LandCoverPatch,
+        collate_blocks,
+        low_resolution_map,
+        read_land_cover_patch,
+        read_land_cover_tables,
+    )
+    from lsr_ext.data.sampler import GroupedBatchSampler
+    from lsr_ext.data.splits import split_by_image, split_by_position
 
 __all__ = [
     "Block",
@@ -60,3 +69,33 @@ __all__ = [
     "split_by_image",
     "split_by_position",
 ]
+
+_HOMES = {
+    "blocks": ["Block", "block_fractions", "cut_blocks"],
+    "cell_tables": ["classes_of_cells", "read_cell_table"],
+    "collection": ["BlockCollection"],
+    "colour_jitter": ["jitter_colours"],
+    "dataset": ["BlockDataset"],
+    "folders": ["read_mask_pairs", "read_resize_list"],
+    "grouped_items": ["GroupNumbers", "GroupedItems"],
+    "images": ["list_images", "read_colour_mask", "read_image", "read_mask"],
+    "labels": [
+        "LabelTable",
+        "add_label_noise",
+        "expected_fractions",
+        "quantile_edges",
+        "quantise_fractions",
+        "read_label_table",
+    ],
+    "land_cover": [
+        "LandCoverDataset",
+        "LandCoverPatch",
+        "collate_blocks",
+        "low_resolution_map",
+        "read_land_cover_patch",
+        "read_land_cover_tables",
+    ],
+    "sampler": ["GroupedBatchSampler"],
+    "splits": ["split_by_image", "split_by_position"],
+}
+__getattr__, __dir__ = lazy_names(__name__, _HOMES, ["cohort", "simulate"])

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,6 @@ from typing import Any
 import orjson
 from filelock import FileLock, Timeout
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from lsr_ext.experiments.figure import draw_results
 from lsr_ext.experiments.markdown import write_markdown
@@ -21,6 +19,8 @@ from lsr_ext.experiments.summary import Results, collect_results
 from lsr_ext.experiments.tables import Table
 from lsr_ext.experiments.workers import LOG_NAME, carry_out
 from lsr_ext.files import write_atomically
+from lsr_ext.progress import track_progress
+from lsr_ext.report.png import write_figure
 
 
 def run_experiment(
@@ -35,7 +35,7 @@ def run_experiment(
     """Fill a table; the same call again does what is missing.
 
     Runs lie in `<output>/runs/<method and changes>/seed<k>/`, with their configuration, log, checkpoint, scores
-    and record. `<output>/<table>.md`, `.json` and `.png` are written anew after each. A run that fails is told of
+    and record. `<output>/<table>.md`, `.json` and `.png` are written anew after each. A run that fails is reported
     in them; the others go on.
 
     Args:
@@ -48,7 +48,7 @@ def run_experiment(
 
     Raises:
         FileNotFoundError, ValueError: a faulty configuration; another experiment is at work in this output
-            folder; or the data have none of the table's scores, which is told after the first run.
+            folder; or the data have none of the table's scores, which is reported after the first run.
     """
     plan = plan_runs(table, Path(config), overrides or {}, seeds)
     output = plan.config.output
@@ -64,18 +64,18 @@ def run_experiment(
 def _carry_out(plan: Plan, workers: int, execute: Execute) -> Results:
     todo = [run for run in plan.runs if load_record(run) is None]
     failures: dict[str, str] = {}
+    console = Console(stderr=True)
     results = collect_results(plan)
     _check_scores(results)
-    with _progress() as progress, closing(carry_out(todo, workers, execute)) as outcomes:
-        bar = progress.add_task(plan.table.name, total=len(plan.runs), completed=len(plan.runs) - len(todo))
-        for run, failure in outcomes:
+    total, done = len(plan.runs), len(plan.runs) - len(todo)
+    with closing(carry_out(todo, workers, execute)) as outcomes:
+        for run, failure in track_progress(outcomes, plan.table.name, total=total, done=done, least=1):
             if failure:
                 failures[run.name] = f"{failure} (see {run.folder / LOG_NAME})"
-                progress.console.print(f"{run.name} failed: {failures[run.name]}", style="red", markup=False)
+                console.print(f"{run.name} failed: {failures[run.name]}", style="red", markup=False)
             results = collect_results(plan, failures)
             _check_scores(results)
             _write(results)
-            progress.advance(bar)
     _write(results)
     return results
 
@@ -94,11 +94,4 @@ def _write(results: Results) -> None:
     write_atomically(output / f"{table.name}.json", orjson.dumps(results.as_json(), option=options))
     write_atomically(output / f"{table.name}.md", write_markdown(results).encode())
     if results.records:
-        buffer = io.BytesIO()
-        draw_results(results).savefig(buffer, format="png", dpi=130)
-        write_atomically(output / f"{table.name}.png", buffer.getvalue())
-
-
-def _progress() -> Progress:
-    columns: Sequence = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    return Progress(*columns, console=Console(stderr=True))
+        write_figure(output / f"{table.name}.png", draw_results(results))

@@ -23,7 +23,7 @@ def write_markdown(results: Results) -> str:
         "Columns (paper) are the published figures, of other data and another network.",
     ]
     if results.plan.config.evaluation.split != "test":
-        lines[-1] += f" Scores are of the {results.plan.config.evaluation.split} part."
+        lines[-1] += f" Scores are of the {results.plan.config.evaluation.split} split."
     whole = [key for key in results.scores if key in table.scores]
     parts = [key for key in results.scores if key not in table.scores]
     for keys in (whole, parts):

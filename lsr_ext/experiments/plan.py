@@ -70,7 +70,7 @@ def plan_runs(table: Table, path: Path, overrides: Mapping[str, Any], seeds: int
 
     Args:
         table: the rows.
-        path: of the configuration; its methods are not looked at. Scores of the validation part have a folder of
+        path: of the configuration; its methods are not looked at. Scores of the validation split have a folder of
             their own in its output.
         overrides: dotted keys and values for all runs, as of the command line.
         seeds: how many; the first is the configuration's own.

@@ -34,16 +34,16 @@ def _tell_compilations() -> None:
     console = Console(stderr=True)
 
     class Progress(event.Listener):
-        told = False
+        announced = False
         depth = 0
         started = 0.0
 
         def on_start(self, event: Any) -> None:
             if not _is_ours(event):
                 return
-            if not self.told:
+            if not self.announced:
                 console.print("lsr_ext: compiling the kernels of the scores; the next run finds them on disk")
-                self.told = True
+                self.announced = True
             if self.depth == 0:
                 self.started = perf_counter()
             self.depth += 1

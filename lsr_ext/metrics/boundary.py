@@ -17,7 +17,7 @@ from scipy.ndimage import distance_transform_edt
 from skimage.segmentation import find_boundaries
 
 from lsr_ext.metrics.overlap import OverlapScores, overlap_scores
-from lsr_ext.progress import told
+from lsr_ext.progress import track_progress
 
 
 def boundary_band(truth: np.ndarray, distance_px: float) -> np.ndarray:
@@ -166,7 +166,7 @@ def _score_tiles(
         add,
         (
             score(np.asarray(p[window]), np.asarray(t[window]), inner)
-            for p, t, window, inner in told(windows, "scoring tiles")
+            for p, t, window, inner in track_progress(windows, "scoring tiles")
         ),
     )
 

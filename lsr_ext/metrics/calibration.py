@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import ndtr
 
-from lsr_ext.distributions import CountDistribution
 from lsr_ext.metrics.counts import ratio
+
+if TYPE_CHECKING:
+    from lsr_ext.distributions import CountDistribution
 
 
 @dataclass(frozen=True)

@@ -109,6 +109,19 @@ def score_dots(
     return DotScores(classes, *counts.T)
 
 
+def hit_dots(
+    detections: DotSet, truth: DotSet, radius: float, classes: Sequence[str], method: str = "closest_first"
+) -> np.ndarray:
+    """Which true dots have a detection of their class: bool (D,), matched as `score_dots` does."""
+    is_hit = np.zeros(len(truth), dtype=bool)
+    for name in classes:
+        found = detections.of_class(name)
+        scores = found.scores if method == "confidence_first" else None
+        matches = match_dots(found.xy, truth.of_class(name).xy, radius, method, scores=scores)
+        is_hit[np.flatnonzero(truth.classes == name)[matches.pairs[:, 1]]] = True
+    return is_hit
+
+
 def rater_agreement(
     raters: Mapping[str, Sequence[DotSet]],
     radius: float,

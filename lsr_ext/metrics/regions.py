@@ -12,7 +12,7 @@ import numpy as np
 from lsr_ext.metrics._kernels import load_kernels
 from lsr_ext.metrics.counts import f1_score, ratio
 from lsr_ext.metrics.dot_set import DotSet
-from lsr_ext.progress import told
+from lsr_ext.progress import track_progress
 
 PRECISIONS = ("region", "dot_weighted")
 _STRIP_PIXELS, _CHUNK_PIXELS = 2**22, 2**25
@@ -238,7 +238,7 @@ class _Scan:
         # The rows that dots waiting for what is below them may reach, and the row above the strip.
         kept = np.zeros((0, width), np.int32)
         found, done = [np.empty((0, 3))], 0
-        for top in told(range(0, height, rows), "reading the map"):
+        for top in track_progress(range(0, height, rows), "reading the map"):
             strip = np.asarray(label_map[top : top + rows])
             kept = self._label(strip, kept)
             bottom = top + len(strip)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import io
 import platform
 from datetime import datetime, timezone
 from importlib.metadata import version
@@ -25,6 +24,7 @@ from lsr_ext.metrics import fraction_calibration, overlap_scores
 from lsr_ext.report.curves import read_curves
 from lsr_ext.report.figures import METHOD_TITLES, draw_calibration, draw_curves, draw_overlays
 from lsr_ext.report.fractions import draw_fraction_histograms
+from lsr_ext.report.png import figure_png
 from lsr_ext.sources import TrainingData, prepare_data
 from lsr_ext.training.folders import method_folder
 
@@ -137,9 +137,7 @@ def _best_scores(metrics: dict[str, dict]) -> dict[str, float]:
 
 
 def _embed(figure: Figure) -> str:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=130)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return "data:image/png;base64," + base64.b64encode(figure_png(figure)).decode()
 
 
 def _versions() -> dict[str, str]:

@@ -6,6 +6,7 @@ import csv
 import io
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import reduce
 from operator import add
 from pathlib import Path
@@ -22,6 +23,14 @@ from lsr_ext.metrics import bootstrap_interval, macro
 ALL_IMAGES = "all images"
 Statistics = Mapping[str, Callable[[Any], np.ndarray]]
 Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ScoreSheet:
+    """Rows of scores, and the table that shows them on a terminal."""
+
+    rows: Sequence[Row]
+    table: Table
 
 
 def score_rows(

@@ -62,6 +62,14 @@ def test_counterstains_can_be_made_classes():
     assert stains.classes == ("haematoxylin", "DAB") and stains.class_ids.tolist() == [1, 2]
 
 
+def test_a_preset_or_a_file_is_found(tmp_path):
+    assert StainSet.find("h-dab").names == StainSet.preset("h-dab").names
+    StainSet.preset("multiplex").save(tmp_path / "stains.yaml")
+    assert StainSet.find(tmp_path / "stains.yaml").names == StainSet.preset("multiplex").names
+    with pytest.raises(FileNotFoundError, match="expected stains: multiplex, .* or a file, found none at he"):
+        StainSet.find("he")
+
+
 def test_save_and_load(tmp_path):
     stains = StainSet(("α", "b"), [[1.5, 20, 30], [200, 100, 7]], [240, 241, 242.5], ("b",))
     stains.save(tmp_path / "stains.yaml")

@@ -124,7 +124,7 @@ def test_pseudo_labels_of_real_tiles(baseline, tmp_path):
 
 def test_what_is_refused(baseline, images, tmp_path):
     folder, _ = images
-    assert "expected multiplex, multiplex-haematoxylin, h-dab or a file" in baseline(
+    assert "expected stains: multiplex, multiplex-haematoxylin, h-dab or a file" in baseline(
         "separate", folder, "--stains", "he"
     )
     assert "--overlay goes with images" in baseline("separate", folder, "--mpp", 1, "--overlay")

@@ -146,7 +146,7 @@ def test_bad_input_is_one_line_with_file_and_row(evaluate, tmp_path):
         (("cells", label_map, dots, "--class", "t"), "--class: expected NAME=ID, got 't'"),
         (("cells", label_map, tmp_path / "none.csv"), "none.csv"),
         (("dots", dots), "expected two or more sets of dots, got one"),
-        (("dots", dots, dots, dots, "--images", label_map), "--images goes with two sets of dots"),
+        (("dots", dots, dots, dots, "--images", label_map), "images go with two sets of dots"),
         (("cells", label_map, dots, "--columns", "a,b"), "expected names of the columns x, y, class, score"),
         (("dots", dots, dots, "--radius", 0), "expected a radius above 0"),
         (("dots", dots, dots, "--radius", "nan"), "expected a radius above 0"),

@@ -4,13 +4,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
 from tiny_runs import write_masks_run
 
+from lsr_ext import experiments
+from lsr_ext.cli import experiment
 from lsr_ext.cli import main as cli
-from lsr_ext.config import load_config
+from lsr_ext.config import HeldOutSplit, load_config
 from lsr_ext.evaluation.low_resolution import low_resolution_maps
 from lsr_ext.sources import prepare_data
 
@@ -106,6 +109,11 @@ def test_each_run_keeps_its_configuration(output):
     assert (output / "table4.png").stat().st_size > 10_000
 
 
+def test_the_names_in_help_are_those_of_the_library():
+    assert [name.value for name in experiment.TableName] == list(experiments.TABLES)
+    assert {name.value for name in experiment.SplitName} == set(get_args(HeldOutSplit))
+
+
 def test_an_unknown_table_row_or_number_of_seeds(output, monkeypatch, capsys):
     config = output.parent / "run.yaml"
     for given, message in (
@@ -122,7 +130,7 @@ def test_an_unknown_table_row_or_number_of_seeds(output, monkeypatch, capsys):
         cli.main()
 
 
-def test_settings_are_chosen_on_the_validation_part(tmp_path, monkeypatch):
+def test_settings_are_chosen_on_the_validation_split(tmp_path, monkeypatch, capsys):
     config = write_masks_run(tmp_path, data={"validation_fraction": 0.2})
     given = ["--part", "validation", "--seeds", "1", "--steps", "2", "--row", "Low resolution model"]
     monkeypatch.setattr(
@@ -131,8 +139,9 @@ def test_settings_are_chosen_on_the_validation_part(tmp_path, monkeypatch):
     with pytest.raises(SystemExit) as stop:
         cli.main()
     assert stop.value.code == 0
+    assert "--part is now called --split" in capsys.readouterr().err
     output = tmp_path / "run" / "validation"
-    assert "of the validation part" in (output / "table4.md").read_text()
+    assert "of the validation split" in (output / "table4.md").read_text()
     content = json.loads((output / "table4.json").read_bytes())
     found = content["rows"][0]["scores"]["iou"]["seeds"]["0"]
     data = prepare_data(load_config(config, {"evaluation.split": "validation"}))

@@ -66,5 +66,5 @@ def test_wrong_usage_has_exit_code_2(monkeypatch):
 def test_a_missing_extra_is_named(monkeypatch):
     monkeypatch.delitem(sys.modules, "lsr_ext.cli.main")
     monkeypatch.setitem(sys.modules, "typer", None)
-    with pytest.raises(SystemExit, match=r"pip install lsr_ext\[all\]"):
+    with pytest.raises(SystemExit, match=r"pip install \"lsr_ext\[train\]\""):
         __import__("lsr_ext.cli.main")

@@ -23,7 +23,7 @@ def test_runs_of_a_seed_share_a_folder(tmp_path):
     }
 
 
-def test_scores_of_the_validation_part_have_their_own_folder(tmp_path):
+def test_scores_of_the_validation_split_have_their_own_folder(tmp_path):
     path = write_masks_run(tmp_path, data={"validation_fraction": 0.2})
     plan = plan_runs(TABLES["table4"], path, {"evaluation.split": "validation"}, seeds=1)
     assert plan.config.output == tmp_path / "run" / "validation"

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from lsr_ext.metrics import DotSet, rater_agreement, score_dots
+from lsr_ext.metrics.raters import hit_dots
 
 
 def test_counts_per_class_by_hand():
@@ -64,3 +65,11 @@ def test_agreement_needs_two_raters_of_the_same_images():
     for raters in ({"A": one}, {"A": one, "B": one * 2}, {"A": [], "B": []}):
         with pytest.raises(ValueError, match="expected at least two raters of the same images"):
             rater_agreement(raters, 5)
+
+
+def test_the_dots_that_are_hit_are_those_that_match():
+    found = DotSet([[0, 0], [10, 0]], ["t", "b"])
+    truth = DotSet([[9, 0], [1, 0], [10, 1]], ["t", "t", "b"])
+    assert hit_dots(found, truth, 3, ("t", "b")).tolist() == [False, True, True]
+    scored = DotSet([[0, 0], [2, 0]], scores=[0.1, 0.9])
+    assert hit_dots(scored, DotSet([[1, 0]]), 3, ("cell",), "confidence_first").tolist() == [True]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -14,8 +13,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
-from rich.console import Console
-from rich.progress import track
 
 from lsr_ext.data.cohort.grid import Grid, merge_values
 from lsr_ext.data.cohort.label_sources import LabelSource
@@ -24,6 +21,8 @@ from lsr_ext.data.cohort.quarantine import DEFAULT_LIMIT, QuarantineLimitError
 from lsr_ext.data.cohort.recipe import Recipe
 from lsr_ext.data.cohort.slides import CohortSlide, assign_splits
 from lsr_ext.data.labels import quantise_fractions
+from lsr_ext.files import remove_unfinished, write_atomically, written_whole
+from lsr_ext.progress import track_progress
 from lsr_ext.wsi import SlideError, open_slide, tissue_mask
 
 DEFAULT_SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
@@ -68,8 +67,8 @@ def build_cohort(
     output = Path(output)
     folder = output.with_name(f"{output.name}.parts")
     folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.glob(".*.part"):
-        stale.unlink()
+    remove_unfinished(folder)
+    remove_unfinished(output.parent, output.name)
     parts, failures = [], []
     make = partial(_make_part, source=source, recipe=recipe, folder=folder)
     for slide, (part, reason) in zip(slides, _each(make, slides, workers), strict=True):
@@ -90,13 +89,12 @@ def build_cohort(
 
 
 def _each(make: partial, slides: Sequence[CohortSlide], workers: int) -> Iterator[tuple[Path, str | None]]:
-    console = Console(stderr=True)
     if workers < 2:
-        yield from map(make, track(slides, "slides", console=console))
+        yield from map(make, track_progress(slides, "slides", least=2))
         return
     # Not forked: the decoding threads of this process would be missing.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
-        yield from track(pool.map(make, slides), "slides", total=len(slides), console=console)
+        yield from track_progress(pool.map(make, slides), "slides", total=len(slides), least=2)
 
 
 def _make_part(slide: CohortSlide, source: LabelSource, recipe: Recipe, folder: Path) -> tuple[Path, str | None]:
@@ -155,9 +153,8 @@ def _blocks(slide: CohortSlide, source: LabelSource, recipe: Recipe) -> pa.Table
 
 
 def _write_part(path: Path, table: pa.Table) -> None:
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    pq.write_table(table, part, compression="zstd")
-    part.replace(path)
+    with written_whole(path) as temporary:
+        pq.write_table(table, temporary, compression="zstd")
 
 
 def _join(
@@ -198,6 +195,4 @@ def _report(output: Path) -> Path:
 
 
 def _write_report(output: Path, failures: Sequence[Mapping[str, str]]) -> None:
-    part = _report(output).with_suffix(".part")
-    part.write_text("".join(json.dumps(failure) + "\n" for failure in failures))
-    part.replace(_report(output))
+    write_atomically(_report(output), "".join(json.dumps(failure) + "\n" for failure in failures).encode())

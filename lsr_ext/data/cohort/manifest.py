@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+
+from lsr_ext.files import written_whole
 
 MAX_BYTES = 8 * 2**30
 _METADATA = b"lsr_ext"
@@ -97,15 +98,11 @@ def make_table(columns: Mapping[str, Sequence | np.ndarray], labels: np.ndarray)
 def write_table(
     table: pa.Table, path: Path, label_names: Sequence[str], classes: Sequence[str], about: Mapping[str, object]
 ) -> None:
-    """Write a manifest to a temporary name, then rename it."""
+    """Write a manifest, to disk before it replaces an older one."""
     content = {"version": 1, "label_names": list(label_names), "classes": list(classes), **about}
     metadata = {_METADATA: json.dumps(content, sort_keys=True).encode()}
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.part")
-    pq.write_table(table.replace_schema_metadata(metadata), part, compression="zstd")
-    with part.open("rb+") as file:
-        os.fsync(file.fileno())
-    part.replace(path)
+    with written_whole(path, durable=True) as temporary:
+        pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
 
 
 def read_manifest(path: str | Path) -> Manifest:

@@ -10,14 +10,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import zarr
-from rich.console import Console
-from rich.progress import track
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from lsr_ext.data.cohort.dataset import SlideBlocks
 from lsr_ext.data.cohort.manifest import Manifest, read_about, read_manifest, write_table
 from lsr_ext.data.cohort.quarantine import DEFAULT_LIMIT, QuarantineLimitError
-from lsr_ext.files import write_atomically
+from lsr_ext.files import remove_unfinished, write_atomically
+from lsr_ext.progress import track_progress
 from lsr_ext.wsi import CorruptSlideError, SlideError
 from lsr_ext.wsi.handles import in_threads
 
@@ -106,7 +105,7 @@ def cut_cohort(
     blocks = SlideBlocks(cohort)
     failed: dict[int, str] = {}
     starts = range(0, len(cohort), shard_blocks)
-    for shard, start in track(list(enumerate(starts)), "shards", console=Console(stderr=True)):
+    for shard, start in track_progress(list(enumerate(starts)), "shards", least=2):
         if not _is_done(folder, shard):
             rows = range(start, min(start + shard_blocks, len(cohort)))
             failed |= _cut_shard(array, blocks, rows, folder, shard)
@@ -142,8 +141,10 @@ def _prepare(folder: Path, manifest: Path, shard_blocks: int) -> None:
     if known.exists() and json.loads(known.read_text()) != about:
         raise ValueError(f"{folder}: expected an empty folder, or blocks of {manifest}; it holds others")
     write_atomically(known, json.dumps(about).encode())
-    for stale in (*folder.rglob("*.partial"), *folder.rglob(".*.part"), *folder.rglob(".*.json.*")):
-        stale.unlink()
+    for unfinished in folder.rglob("*.partial"):  # by zarr
+        unfinished.unlink()
+    for place in (folder, folder / _SHARDS):
+        remove_unfinished(place)
 
 
 def _open_array(folder: Path, blocks: int, size_px: int, shard_blocks: int) -> zarr.Array:

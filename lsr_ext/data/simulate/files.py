@@ -5,23 +5,21 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import tifffile
-from PIL import Image
-from rich.progress import track
 from skimage.transform import downscale_local_mean
 
 from lsr_ext import __version__
+from lsr_ext.data.png import write_png
 from lsr_ext.data.simulate.fields import SimulatedField, simulate_field, simulate_labels
 from lsr_ext.data.simulate.options import CLASSES, MARKERS, MPP, FieldOptions
 from lsr_ext.data.simulate.slide import simulate_section
-from lsr_ext.files import write_atomically
+from lsr_ext.files import write_atomically, written_whole
+from lsr_ext.progress import track_progress
 
 _TILE_PX = 256
 _JPEG_QUALITY = 85
@@ -54,11 +52,11 @@ def write_fields(
         raise ValueError(f"expected a count of at least 1, got {count}")
     folder, options = Path(folder), options or FieldOptions()
     rows = []
-    for index in track(range(count), "simulating", transient=True):
+    for index in track_progress(range(count), "simulating"):
         name = f"simulated_{index:05d}"
         field = simulate_field(size_px, (seed, index), options)
-        write_atomically(folder / "images" / f"{name}.png", _png(field.image))
-        write_atomically(folder / "masks" / f"{name}.png", _png(field.mask.astype(np.uint8)))
+        write_png(folder / "images" / f"{name}.png", field.image)
+        write_png(folder / "masks" / f"{name}.png", field.mask.astype(np.uint8))
         write_atomically(folder / "dots" / f"{name}.csv", _dots_csv(field))
         # Each field has noise of its own, whatever the count.
         labels = simulate_labels(
@@ -94,37 +92,29 @@ def simulate_slide(
     section = simulate_section(size_px, seed, options)
     _write_pyramid(path, section.image)
     beside = path.with_suffix("").as_posix()
-    write_atomically(Path(f"{beside}_mask.png"), _png(section.mask.astype(np.uint8)))
+    write_png(Path(f"{beside}_mask.png"), section.mask.astype(np.uint8))
     write_atomically(Path(f"{beside}_dots.csv"), _dots_csv(section))
     write_atomically(Path(f"{beside}_simulated.json"), _note("slide", options, {"size_px": size_px, "seed": seed}))
     return section
 
 
 def _write_pyramid(path: Path, pixels: np.ndarray) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    os.close(handle)
-    try:
-        with tifffile.TiffWriter(temporary) as tiff:
-            for level in range(_levels(len(pixels))):
-                if level:
-                    pixels = np.rint(downscale_local_mean(pixels, (2, 2, 1))).astype(np.uint8)
-                tiff.write(
-                    pixels,
-                    photometric="rgb",
-                    tile=(_TILE_PX, _TILE_PX),
-                    compression="jpeg",
-                    compressionargs={"level": _JPEG_QUALITY},
-                    resolution=(1e4 / (MPP * 2**level),) * 2,
-                    resolutionunit="CENTIMETER",
-                    subfiletype=min(level, 1),
-                    description="simulated" if level == 0 else None,
-                    metadata=None,
-                )
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    finally:
-        Path(temporary).unlink(missing_ok=True)
+    with written_whole(path) as temporary, tifffile.TiffWriter(temporary) as tiff:
+        for level in range(_levels(len(pixels))):
+            if level:
+                pixels = np.rint(downscale_local_mean(pixels, (2, 2, 1))).astype(np.uint8)
+            tiff.write(
+                pixels,
+                photometric="rgb",
+                tile=(_TILE_PX, _TILE_PX),
+                compression="jpeg",
+                compressionargs={"level": _JPEG_QUALITY},
+                resolution=(1e4 / (MPP * 2**level),) * 2,
+                resolutionunit="CENTIMETER",
+                subfiletype=min(level, 1),
+                description="simulated" if level == 0 else None,
+                metadata=None,
+            )
 
 
 def _levels(size_px: int) -> int:
@@ -146,12 +136,6 @@ def _note(what: str, options: FieldOptions, parameters: Mapping[str, object]) ->
         "options": asdict(options),
     }
     return json.dumps(note, indent=2).encode()
-
-
-def _png(pixels: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG")
-    return buffer.getvalue()
 
 
 def _dots_csv(field: SimulatedField) -> bytes:
