@@ -23,8 +23,9 @@ from lsr_ext.files import write_atomically
 from lsr_ext.inference.stitching import cut_blocks_of, stitch
 from lsr_ext.metrics import fraction_calibration, overlap_scores
 from lsr_ext.report.curves import read_curves
-from lsr_ext.report.figures import METHOD_TITLES, draw_calibration, draw_curves, draw_overlays
+from lsr_ext.report.figures import draw_calibration, draw_curves, draw_overlays
 from lsr_ext.report.fractions import draw_fraction_histograms
+from lsr_ext.report.styles import METHOD_TITLES, data_title
 from lsr_ext.sources.prepare import prepare_data
 from lsr_ext.sources.prepared import PreparedData
 from lsr_ext.training.building import method_folder
@@ -65,7 +66,7 @@ def write_report(config: RunConfig) -> Path:
         titles={name: SCORE_TITLES[name] for name in score_names(metrics)},
         data=data,
         config=config,
-        overlays=[_embed(figure) for figure in _draw_regions(data, maps)],
+        overlays=[_embed(figure) for figure in _draw_regions(data, maps, data_title(config.data))],
         curves=_embed(draw_curves(curves)),
         calibration=_embed(calibration),
         histograms=[_embed(figure) for figure in histograms],
@@ -91,7 +92,7 @@ def _draw_histograms(data: PreparedData, fractions: dict[str, np.ndarray]) -> li
     return [draw_fraction_histograms(found, c) for c in _drawn_classes(data)]
 
 
-def _draw_regions(data: PreparedData, maps: dict[str, np.ndarray]) -> list[Figure]:
+def _draw_regions(data: PreparedData, maps: dict[str, np.ndarray], title: str) -> list[Figure]:
     """An overlay for each of a few held-out images, evenly spaced in the order of the folder."""
     blocks = data.test.blocks
     images = stitch(blocks, cut_blocks_of(data.test, data.test.images)[..., :3])
@@ -109,6 +110,9 @@ def _draw_regions(data: PreparedData, maps: dict[str, np.ndarray]) -> list[Figur
             _drawn_classes(data),
             _region_scores(regions, truths.get(key), data),
             blocks[0].height,
+            f"{title}: held-out image {keys.index(key) + 1} of {len(keys)}"
+            if len(keys) > 1
+            else f"{title}, held out",
         )
         for key in chosen
     ]
