@@ -5,14 +5,18 @@ once and the gradient once) move at the bandwidth of a copy of the same size, me
 
     python benchmarks/loss.py                    # the whole table: minutes
     python benchmarks/loss.py --sizes ihc brca --allocator reuse --json result.json --plot result.png
+    python benchmarks/loss.py --recorded benchmarks/results/loss-cpu.json --plot docs/speed.png --threads 2 \\
+        --layouts nchw --allocator reuse --dtypes float32 bfloat16 --methods eager compile fused "fused in place"
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -35,6 +39,22 @@ LAYOUTS = {"nchw": torch.contiguous_format, "channels_last": torch.channels_last
 STAGES = ("forward", "backward", "both")
 REREAD = {"forward": 1, "backward": 2, "both": 3}  # how often the logits' bytes must move
 METHODS = ("eager", "compile", "compile max", "fused", "fused in place", "fused graph")
+METHOD_TITLES = {
+    "eager": "eager PyTorch",
+    "compile": "torch.compile",
+    "compile max": "torch.compile, max-autotune",
+    "fused": "fused",
+    "fused in place": "fused, in place",
+    "fused graph": "fused, CUDA graph",
+}
+METHOD_COLOURS = {
+    "eager": "#8a8f98",
+    "compile": "#c94f00",
+    "compile max": "#d4b200",
+    "fused": "#0072b2",
+    "fused in place": "#009e73",
+    "fused graph": "#7c3aed",
+}
 GPU_METHODS = ("compile max", "fused graph")  # max-autotune, which captures graphs itself; and a replay of our own
 
 
@@ -178,34 +198,59 @@ def print_table(rows: list[dict]) -> None:
     Console(width=190).print(table)
 
 
-def plot(rows: list[dict], path: Path) -> None:
-    """The fraction of the floor that each method reaches, forward and backward together."""
+def plot(rows: list[dict], machine: dict, methods: Sequence[str], path: Path) -> None:
+    """Forward and backward together: the time of each method in multiples of the floor, with the milliseconds."""
     from matplotlib import pyplot
 
     rows = [row for row in rows if "both" in row]
-    names = [
-        f"{row['size']} {row['dtype']}\n{row['layout']}, {row['threads']} threads\n{row['allocator']}"
-        for row in rows
-    ]
-    figure, axes = pyplot.subplots(figsize=(8, 0.9 * len(rows) + 1.2), layout="constrained")
-    height = 0.8 / len(METHODS)
-    for i, method in enumerate(METHODS):
-        fractions = [
-            100 * row["both"]["floor"]["median_ms"] / row["both"][method]["median_ms"]
-            if method in row["both"]
-            else 0
-            for row in rows
-        ]
-        positions = [y + i * height for y in range(len(rows))]
-        bars = axes.barh(positions, fractions, height, label=method)
-        axes.bar_label(bars, fmt="%.0f", padding=2, fontsize=7)
-    axes.set_yticks([y + 0.3 for y in range(len(rows))], names, fontsize=8)
-    axes.axvline(100, color="black", linewidth=0.8)
-    axes.set_xlabel("% of the floor (100 = the bytes that must move, at the speed of a copy)")
+    methods = [name for name in methods if any(name in row["both"] for row in rows)]
+    height = 0.84 / len(methods)
+    figure, axes = pyplot.subplots(figsize=(8.6, 0.19 * len(methods) * len(rows) + 1.5), layout="constrained")
+    for i, method in enumerate(methods):
+        shown = [(y, row["both"]) for y, row in enumerate(rows) if method in row["both"]]
+        times = [both[method]["median_ms"] for _, both in shown]
+        bars = axes.barh(
+            [y + (i - (len(methods) - 1) / 2) * height for y, _ in shown],
+            [time / both["floor"]["median_ms"] for time, (_, both) in zip(times, shown, strict=True)],
+            height,
+            label=METHOD_TITLES[method],
+            color=METHOD_COLOURS[method],
+        )
+        axes.bar_label(bars, [f"{time:.1f} ms" for time in times], padding=3, fontsize=8)
+    axes.set_yticks(range(len(rows)), [_row_title(row) for row in rows], fontsize=9)
+    axes.axvline(1, color="black", linewidth=1.2, linestyle="--", label="a copy of the bytes")
+    axes.set_xlabel("time / time to copy the bytes that must move (shorter is better)")
+    axes.set_xlim(right=1.12 * axes.get_xlim()[1])
     axes.invert_yaxis()
-    axes.legend(loc="lower right", fontsize=8)
+    figure.legend(loc="outside lower center", ncols=len(methods) + 1, fontsize=8.5, frameon=False)
     axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=130)
+    memory = ", freed memory kept for reuse" if {row["allocator"] for row in rows} == {"reuse"} else ""
+    torch_version = machine["torch"].partition("+")[0]
+    figure.suptitle(
+        f"Label super-resolution loss, forward + backward, on random logits{memory}\n"
+        f"{machine['processor']}, {machine['cores']} CPU cores, torch {torch_version}, {machine['date']}",
+        fontsize=11,
+        x=0.01,
+        ha="left",
+    )
+    figure.savefig(path, dpi=120)
+
+
+def _row_title(row: dict) -> str:
+    shape = " × ".join(map(str, row["shape"]))
+    layout = "" if row["layout"] == "nchw" else ", channels last"
+    return f"{shape}\n{row['dtype']}{layout}, {row['threads']} thread{'s' * (row['threads'] != 1)}"
+
+
+def recorded(args: argparse.Namespace) -> dict:
+    """The environment and the rows of a result file, of the rows those that the options select."""
+    content = json.loads(args.recorded.read_text())
+    wanted = {"size": args.sizes, "dtype": args.dtypes, "layout": args.layouts, "threads": args.threads}
+    if args.allocator != "both":
+        wanted["allocator"] = [args.allocator]
+    rows = [row for row in content["rows"] if all(row[name] in values for name, values in wanted.items())]
+    order = {name: i for i, name in enumerate([*SIZES, *DTYPES])}
+    return content | {"rows": sorted(rows, key=lambda row: (order[row["size"]], order[row["dtype"]]))}
 
 
 def parse() -> argparse.Namespace:
@@ -220,14 +265,13 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=8.0, help="of one stage, after five rounds")
     parser.add_argument("--device", default="cuda" if gpu else "cpu")
     parser.add_argument("--json", type=Path, default=Path("build/benchmarks/loss.json"))
-    parser.add_argument("--plot", help="a PNG file to draw into")
+    parser.add_argument("--plot", help="the PNG file to draw")
+    parser.add_argument("--recorded", type=Path, help="a result file to print and draw; nothing is measured")
     return parser.parse_args()
 
 
 def measure_in_processes(args: argparse.Namespace) -> list[dict]:
     """Both allocators: glibc's settings hold for a process, so each gets its own."""
-    import json
-
     rows = []
     for allocator in ("reuse", "default"):
         with tempfile.TemporaryDirectory() as folder:
@@ -240,12 +284,18 @@ def measure_in_processes(args: argparse.Namespace) -> list[dict]:
 
 def main() -> None:
     args = parse()
+    if args.recorded:
+        content = recorded(args)
+        print_table(content["rows"])
+        if args.plot:
+            plot(content["rows"], content["environment"], args.methods, Path(args.plot))
+        return
     both = args.allocator == "both" and args.device == "cpu"
     rows = measure_in_processes(args) if both else measure_all(args)
     write_json(args.json, {"environment": environment(), "rows": rows})
     print_table(rows)
     if args.plot:
-        plot(rows, Path(args.plot))
+        plot(rows, environment(), args.methods, Path(args.plot))
 
 
 if __name__ == "__main__":

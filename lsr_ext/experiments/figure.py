@@ -1,4 +1,4 @@
-"""The figure of a table: a dot for each seed, means, and the yardsticks as lines; a curve over a parameter."""
+"""The figure of a table: a dot for each seed, their mean, and a line at the lowest and the full supervision."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from matplotlib.lines import Line2D
 from lsr_ext.experiments.markdown import score_title
 from lsr_ext.experiments.summary import Results
 from lsr_ext.experiments.tables import Row
+from lsr_ext.report.styles import METHOD_COLOURS, data_title
 
-_COLOUR, _REFERENCE = "#56708f", "#0072b2"
-_LOW, _FULL = "#d55e00", "#444444"
+_LEGEND = "#56708f"
 _PANELS_ACROSS = 3
 
 
@@ -35,7 +35,7 @@ def _draw_rows(results: Results) -> Figure:
     for ax, key in zip(axes, keys, strict=True):
         for place, row in enumerate(rows):
             values = list(results.values(row, key).values())
-            _draw_seeds(ax, values, [place] * len(values), _colour(results, row), across=True)
+            _draw_seeds(ax, values, [place] * len(values), METHOD_COLOURS[row.method], across=True)
         _draw_yardsticks(ax, results, key, across=True)
         ax.set_yticks(range(len(rows)), [row.name for row in rows])
         ax.set_ylim(len(rows) - 0.5, -0.5)
@@ -58,10 +58,15 @@ def _draw_families(results: Results, families: Sequence[str]) -> Figure:
         means = [(place, results.summary(row, key).mean) for place, row in enumerate(rows)]
         if all(isinstance(row.value, float | int) for row in rows):
             known = [(place, mean) for place, mean in means if mean is not None]
-            ax.plot([place for place, _ in known], [mean for _, mean in known], color=_COLOUR, linewidth=1.2)
+            ax.plot(
+                [place for place, _ in known],
+                [mean for _, mean in known],
+                color=METHOD_COLOURS[rows[0].method],
+                linewidth=1.2,
+            )
         for place, row in enumerate(rows):
             values = list(results.values(row, key).values())
-            _draw_seeds(ax, [place] * len(values), values, _colour(results, row), across=False)
+            _draw_seeds(ax, [place] * len(values), values, METHOD_COLOURS[row.method], across=False)
         _draw_yardsticks(ax, results, key, across=False)
         ax.set_xticks(range(len(rows)), [str(row.value) for row in rows], rotation=20)
         ax.set_xlim(-0.5, len(rows) - 0.5)
@@ -84,30 +89,32 @@ def _draw_seeds(ax: Axes, x: Sequence[float], y: Sequence[float], colour: str, a
 
 
 def _draw_yardsticks(ax: Axes, results: Results, key: str, across: bool) -> None:
-    for name, colour in ((results.plan.table.low, _LOW), (results.plan.table.full, _FULL)):
-        row = results.row(name)
-        mean = None if row is None else results.summary(row, key).mean
+    for row in _yardsticks(results):
+        mean = results.summary(row, key).mean
         if mean is not None:
             draw = ax.axvline if across else ax.axhline
-            draw(mean, color=colour, linewidth=1, linestyle="--", zorder=1)
+            draw(mean, color=METHOD_COLOURS[row.method], linewidth=1, linestyle="--", zorder=1)
 
 
-def _colour(results: Results, row: Row) -> str:
-    table = results.plan.table
-    return {table.low: _LOW, table.full: _FULL, table.reference: _REFERENCE}.get(row.name, _COLOUR)
+def _yardsticks(results: Results) -> list[Row]:
+    """The rows between which the others are expected, as far as the table has them."""
+    found = (results.row(name) for name in (results.plan.table.low, results.plan.table.full))
+    return [row for row in found if row is not None]
 
 
 def _explain(figure: Figure, results: Results) -> None:
-    table = results.plan.table
+    plan = results.plan
     handles = [
-        Line2D([], [], color=_COLOUR, marker="o", linestyle="", alpha=0.55, markersize=5, label="a seed"),
-        Line2D([], [], color=_COLOUR, marker="_", linestyle="", markersize=13, markeredgewidth=2.4, label="mean"),
+        Line2D([], [], color=_LEGEND, marker="o", linestyle="", alpha=0.55, markersize=5, label="a seed"),
+        Line2D([], [], color=_LEGEND, marker="_", linestyle="", markersize=13, markeredgewidth=2.4, label="mean"),
     ]
-    for name, colour in ((table.low, _LOW), (table.full, _FULL)):
-        if results.row(name):
-            handles.append(Line2D([], [], color=colour, linestyle="--", linewidth=1, label=name))
+    handles += [
+        Line2D([], [], color=METHOD_COLOURS[row.method], linestyle="--", linewidth=1, label=row.name)
+        for row in _yardsticks(results)
+    ]
     figure.legend(handles=handles, loc="outside lower center", ncols=4, frameon=False, fontsize=8)
-    figure.suptitle(table.title, fontsize=11, x=0.01, ha="left")
+    title = f"{plan.table.title}: {data_title(plan.config.data)}, {plan.config.evaluation.split} split"
+    figure.suptitle(title, fontsize=11, x=0.01, ha="left")
 
 
 def _tidy(ax: Axes) -> None:

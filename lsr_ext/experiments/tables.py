@@ -128,7 +128,7 @@ _TABLE_4 = Table(
         Row("Intra-instance", "intra", paper=_regions(0.5810, 0.7350)),
         Row("Inter-instance", "inter"),
         Row(_PROPOSED, "intra+inter", paper=_regions(0.5953, 0.7463)),
-        Row(f"{_PROPOSED} & own maps", "intra+inter+self"),
+        Row(f"{_PROPOSED} & self-training", "intra+inter+self"),
         Row("high res", "high_res"),
         Row(f"{_PROPOSED} & high res", "intra+inter+high_res"),
         Row(_FULL, "supervised"),

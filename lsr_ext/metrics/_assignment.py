@@ -1,4 +1,4 @@
-"""The assignment of dots that has the most pairs, and of those the least total distance."""
+"""Find the assignment of dots with the most pairs, and among those the one with the smallest total distance."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _DENSE_CELLS = 2**20
 
 
 def optimal_partners(pairs: np.ndarray, distances: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
-    """The partner in b of every dot of a, or -1: each connected component of the pairs solved by itself.
+    """Return the partner in b of every dot of a, or -1; each connected component of the pairs is solved by itself.
 
     Args:
         pairs: (K, 2) indices in a and in b of the pairs that may match.
@@ -29,7 +29,7 @@ def optimal_partners(pairs: np.ndarray, distances: np.ndarray, shape: tuple[int,
     pairs, distances, component = pairs[order], distances[order], component[order]
     start = np.flatnonzero(np.diff(component, prepend=-1))
     size_a, size_b = np.diff(start_a)[component[start]], np.diff(start_b)[component[start]]
-    # A component with one dot on either side keeps its closest pair.
+    # A component that has only one dot on one side keeps its closest pair.
     alone = start[(size_a == 1) | (size_b == 1)]
     partner[pairs[alone, 0]] = pairs[alone, 1]
     row = place_a[pairs[:, 0]] - start_a[component]
@@ -45,7 +45,7 @@ def optimal_partners(pairs: np.ndarray, distances: np.ndarray, shape: tuple[int,
 
 
 def _places(component: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
-    """Each dot's place when sorted by component, and where each component starts, and their number last."""
+    """Return each dot's position sorted by component, and each component's start, the total last."""
     place = np.empty(len(component), np.int64)
     place[np.argsort(component, kind="stable")] = np.arange(len(component))
     return place, np.concatenate([[0], np.cumsum(np.bincount(component, minlength=count))])
@@ -54,9 +54,9 @@ def _places(component: np.ndarray, count: int) -> tuple[np.ndarray, np.ndarray]:
 def _solve(
     row: np.ndarray, column: np.ndarray, distances: np.ndarray, shape: tuple[int, int]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The rows and columns that one component pairs."""
+    """Return the rows and columns that are paired in one component."""
     distances = distances / (distances.max() or 1)
-    # One pair more outweighs any distances: they add up to less than this.
+    # One more pair outweighs all distances: their sum is less than this.
     absent = min(shape) + 1
     if shape[0] * shape[1] > _DENSE_CELLS:
         return _solve_sparse(row, column, distances, shape, absent)
@@ -70,8 +70,8 @@ def _solve(
 def _solve_sparse(
     row: np.ndarray, column: np.ndarray, distances: np.ndarray, shape: tuple[int, int], absent: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The same in memory linear in the edges: each row may take a column of its own at the price of no pair."""
-    # The same added to all leaves the choice as it is, and no distance of 0 passes for no edge.
+    """Do the same in memory linear in the edges: each row gets an extra column that stands for "no pair"."""
+    # Adding a constant does not change the choice, and keeps a distance of 0 from being read as "no edge".
     edges = csr_array((distances + absent, (row, column)), shape=shape)
     own = csr_array((np.full(shape[0], 2.0 * absent), (np.arange(shape[0]),) * 2))
     rows, columns = min_weight_full_bipartite_matching(hstack([edges, own], format="csr"))

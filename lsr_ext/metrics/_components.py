@@ -16,7 +16,7 @@ def _root(parent: np.ndarray, label: int) -> int:
 
 @njit(cache=True, nogil=True)
 def _join(parent: np.ndarray, one: int, other: int) -> int:
-    """Make one region of two; the earlier label stays."""
+    """Merge two regions; the earlier label stays."""
     one, other = _root(parent, one), _root(parent, other)
     first = min(one, other)
     parent[max(one, other)] = first
@@ -34,15 +34,16 @@ def label_rows(
     class_of: np.ndarray,
     count: int,
 ) -> int:
-    """Label the 8-connected regions of equal value in a strip, going on from the row above it.
+    """Label the 8-connected regions of equal value in a strip, continuing from the row above it.
 
     Args:
         values: (H, W) ids of classes.
         ids: the values that are classes; all others are background.
-        labels: int32 (1 + H, W): the labels of the row above, and room for those of the strip. 0: of no class.
+        labels: int32 (1 + H, W): the labels of the row above, and space for those of the strip. 0: background.
         codes: int32 (2, W): first the row above, as indices in `ids` or -1, and afterwards the strip's last row.
-        parent, area, class_of: per label: a label of the same region, or itself; the pixels; the index in `ids`.
-        count: the labels so far, that of the background included; there must be room for as many more as pixels.
+        parent, area, class_of: for each label: a label of the same region, or itself; its number of pixels; its
+            index in `ids`.
+        count: the number of labels so far, with the background; there must be space for one more label per pixel.
 
     Returns:
         The labels now in use.
@@ -64,7 +65,7 @@ def label_rows(
                 labels_here[column] = 0
                 continue
             above_left = column > 0 and above[column - 1] == code
-            # What touches the pixel straight above touches all other neighbours already.
+            # If the pixel straight above is of the same class, it already connects all other neighbours.
             if above[column] == code:
                 label = labels_above[column]
             elif column + 1 < width and above[column + 1] == code:
@@ -90,7 +91,7 @@ def label_rows(
 
 @njit(cache=True, nogil=True)
 def find_roots(parent: np.ndarray, count: int) -> np.ndarray:
-    """The first label of each label's region, which is the lowest."""
+    """Return the first (lowest) label of each label's region."""
     roots = np.empty(count, np.int32)
     for label in range(count):
         roots[label] = _root(parent, label)
@@ -107,11 +108,11 @@ def regions_near(
     parent: np.ndarray,
     class_of: np.ndarray,
 ) -> np.ndarray:
-    """Every label of its class within reach of each dot: float64 (K, 3), the dot, the label, the squared distance.
+    """List the labels of its class within reach of each dot: float64 (K, 3): dot, label, squared distance.
 
     Args:
-        labels: (H, W) of consecutive rows that hold all that is within reach.
-        first_row: the row of the map that is their first.
+        labels: (H, W), consecutive rows that hold everything within reach.
+        first_row: the index of the first of these rows in the map.
         pixels: (D, 2) row and column of dots in the map.
         codes: (D,) their classes, as indices.
         dilation_px: how far a dot reaches, from its pixel's centre to that of a region's pixel.

@@ -1,6 +1,7 @@
-"""Numba kernels that match dots on a uniform grid of buckets. Imported at the first use: numba is an extra.
+"""Numba kernels that match dots on a uniform grid of buckets. Imported at first use, because numba is an extra.
 
-Squared distances are (x_a - x_b)^2 + (y_a - y_b)^2 in float64, unfused, so NumPy gives the same bits.
+Squared distances are (x_a - x_b)^2 + (y_a - y_b)^2 in float64 without fused operations, so NumPy gives the same
+bits.
 """
 
 from typing import NamedTuple
@@ -25,7 +26,7 @@ class Grid(NamedTuple):
 
 
 class Sorted(NamedTuple):
-    """Dots by bucket: those of bucket k are start[k] to start[k + 1]; index is where they stood."""
+    """Dots sorted by bucket: bucket k holds start[k] to start[k + 1]; `index` is their original position."""
 
     start: np.ndarray
     index: np.ndarray
@@ -33,14 +34,14 @@ class Sorted(NamedTuple):
 
 
 def make_grid(a: np.ndarray, b: np.ndarray, radius: float) -> Grid:
-    """A grid over both sets, of two to four times as many buckets as dots in the larger one.
+    """Make a grid over both sets, with two to four times as many buckets as dots in the larger set.
 
-    Where the cells outnumber the buckets, cells share them, so memory is linear in the dots whatever their extent.
+    If there are more cells than buckets, cells share buckets, so memory is linear in the number of dots.
     """
-    # By column: NumPy reduces (N, 2) along its rows many times slower.
+    # Column by column: NumPy reduces an (N, 2) array along its rows many times more slowly.
     low = np.array([min(a[:, axis].min(), b[:, axis].min()) for axis in (0, 1)])
     high = np.array([max(a[:, axis].max(), b[:, axis].max()) for axis in (0, 1)])
-    # Wider than the radius by more than rounding can take away, so that no dot at the radius itself is lost.
+    # Wider than the radius by more than the rounding error, so that no dot exactly at the radius is lost.
     reach = radius * (1 + 2**-40) + 2**-50 * float(np.abs([low, high]).max())
     side = max(2 * reach, 2**-50 * float((high - low).max()))
     columns, rows = (int(extent / side) + 1 for extent in high - low)
@@ -61,7 +62,7 @@ def _row(grid: Grid, y: float) -> int:
 
 @njit(cache=True, nogil=True)
 def sort_into(grid: Grid, xy: np.ndarray) -> Sorted:
-    """Counting sort of dots (N, 2) by bucket, in order of index within one."""
+    """Sort dots (N, 2) by bucket (counting sort), by index within a bucket."""
     start = np.zeros(grid.mask + 3, np.int32)
     buckets = np.empty(len(xy), np.int32)
     for i in range(len(xy)):
@@ -73,7 +74,7 @@ def sort_into(grid: Grid, xy: np.ndarray) -> Sorted:
     index = np.empty(len(xy), np.int32)
     ordered = np.empty_like(xy)
     for i in range(len(xy)):
-        # start[k + 1] runs from the first place of bucket k to the first of the next.
+        # start[k + 1] moves from the first position of bucket k to that of the next bucket.
         place = start[buckets[i] + 1]
         start[buckets[i] + 1] += 1
         index[place] = i
@@ -83,9 +84,9 @@ def sort_into(grid: Grid, xy: np.ndarray) -> Sorted:
 
 @njit(cache=True, nogil=True)
 def _nearest(grid: Grid, dots: Sorted, x: float, y: float, radius2: float) -> int:
-    """Place of the nearest dot within the radius, the lowest index of equally near ones; -1: none.
+    """Return the position of the nearest dot within the radius (lowest index if equally near), or -1.
 
-    A dot that is taken has an infinite x, so it is near nothing.
+    A dot that is already matched has an infinite x, so it is near nothing.
     """
     best, best_distance2 = -1, radius2
     first, last = _column(grid, x - grid.reach), _column(grid, x + grid.reach)
@@ -108,11 +109,11 @@ def _nearest(grid: Grid, dots: Sorted, x: float, y: float, radius2: float) -> in
 
 @njit(cache=True, nogil=True)
 def closest_first(grid: Grid, a: Sorted, b: Sorted, radius: float) -> np.ndarray:
-    """The partner in b of every dot of a, or -1, taking pairs by (squared distance, index in a, index in b).
+    """Return the partner in b of every dot of a, or -1; pairs are taken by (squared distance, index in a, in b).
 
-    Two dots that are each other's nearest free one are a pair that this order takes, whatever else is taken.
-    Following nearest dots from any dot leads to such a pair, each step to a pair that comes earlier; what is
-    left of the chain is then followed on. So there is no list of pairs, and no sorting.
+    If two dots are each other's nearest free dot, this order always takes them as a pair. From any dot, following
+    the nearest free dot leads to such a pair, because each step reaches a pair that comes earlier in the order.
+    The rest of the chain is then followed in the same way. So no list of pairs is needed, and no sorting.
     """
     partner = np.full(len(a.xy), -1, np.int64)
     chain = np.empty(len(a.xy) + len(b.xy), np.int32)
@@ -129,7 +130,7 @@ def closest_first(grid: Grid, a: Sorted, b: Sorted, radius: float) -> np.ndarray
             else:
                 nearest = _nearest(grid, a, b.xy[last, 0], b.xy[last, 1], radius2)
             if nearest < 0:
-                break  # only the first dot of a chain can be left without one
+                break  # only the first dot of a chain can stay without a partner
             if length == 1 or nearest != chain[length - 2]:
                 chain[length] = nearest
                 length += 1
@@ -143,7 +144,7 @@ def closest_first(grid: Grid, a: Sorted, b: Sorted, radius: float) -> np.ndarray
 
 @njit(cache=True, nogil=True)
 def in_order(grid: Grid, a_xy: np.ndarray, b: Sorted, order: np.ndarray, radius: float) -> np.ndarray:
-    """The partner in b of every dot of a, or -1: in the given order, each takes the nearest that is free."""
+    """Return the partner in b of every dot of a, or -1: in the given order, each takes the nearest free dot."""
     partner = np.full(len(a_xy), -1, np.int64)
     for i in order:
         nearest = _nearest(grid, b, a_xy[i, 0], a_xy[i, 1], radius * radius)
@@ -157,7 +158,7 @@ def in_order(grid: Grid, a_xy: np.ndarray, b: Sorted, order: np.ndarray, radius:
 def _visit_pairs(
     grid: Grid, a_xy: np.ndarray, b: Sorted, radius: float, pairs: np.ndarray, distances2: np.ndarray
 ) -> int:
-    """Write all pairs within the radius, as many as there is room for; how many there are."""
+    """Write the pairs within the radius, as many as there is space for, and return how many there are."""
     count = 0
     for i in range(len(a_xy)):
         x, y = a_xy[i, 0], a_xy[i, 1]
@@ -169,7 +170,7 @@ def _visit_pairs(
                     distance2 = dx * dx + dy * dy
                     if distance2 > radius * radius:
                         continue
-                    # Cells that share a bucket would list its dots twice.
+                    # Otherwise cells that share a bucket would list its dots twice.
                     if _row(grid, b.xy[k, 1]) != row or _column(grid, b.xy[k, 0]) != column:
                         continue
                     if count < len(pairs):
@@ -181,7 +182,7 @@ def _visit_pairs(
 
 @njit(cache=True, nogil=True)
 def pairs_within(grid: Grid, a_xy: np.ndarray, b: Sorted, radius: float) -> tuple[np.ndarray, np.ndarray]:
-    """All pairs within the radius, int64 (K, 2), by index in a, and their squared distances (K,)."""
+    """Return all pairs within the radius, int64 (K, 2), by index in a, and their squared distances (K,)."""
     count = _visit_pairs(grid, a_xy, b, radius, np.empty((0, 2), np.int64), np.empty(0))
     pairs, distances2 = np.empty((count, 2), np.int64), np.empty(count)
     _visit_pairs(grid, a_xy, b, radius, pairs, distances2)
@@ -192,7 +193,7 @@ def pairs_within(grid: Grid, a_xy: np.ndarray, b: Sorted, radius: float) -> tupl
 def collect(
     a_xy: np.ndarray, b_xy: np.ndarray, partner: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Pairs (K, 2), their distances (K,), and the indices in a and in b without a partner."""
+    """Return pairs (K, 2), their distances (K,), and the indices in a and in b that have no partner."""
     matched = 0
     for i in range(len(partner)):
         matched += partner[i] >= 0

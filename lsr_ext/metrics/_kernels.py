@@ -1,4 +1,4 @@
-"""Loading of the Numba kernels: at their first use, and with a word while they compile."""
+"""Load the Numba kernels at their first use, and print a message while they compile."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 @lru_cache
 def load_kernels(name: str) -> ModuleType:
-    """The module of kernels `lsr_ext.metrics._<name>`.
+    """Import the module of kernels `lsr_ext.metrics._<name>`.
 
     Raises:
         ModuleNotFoundError: numba is missing; the message names the extra.
@@ -27,7 +27,7 @@ def load_kernels(name: str) -> ModuleType:
 
 @lru_cache
 def _tell_compilations() -> None:
-    """From now on say what is being compiled; there is nothing to say of what comes from the disk."""
+    """Print a message for each kernel that is compiled from now on; kernels from the disk cache print nothing."""
     from numba.core import event
     from rich.console import Console
 

@@ -23,22 +23,22 @@ def bootstrap_interval(
     resamples: int = 2000,
     seed: int = 0,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Percentile interval of a statistic of counts that are added up over images.
+    """Percentile interval of a statistic of counts that are summed over images.
 
     Images are drawn with replacement, as many as there are, because pixels and cells of one image are not
-    independent. With few images the interval is rough; of fewer than two it is NaN.
+    independent. With few images the interval is rough; with fewer than two images it is NaN.
 
     Args:
         images: the scores of each image, all of the same classes.
         statistic: from scores to an array, such as `lambda scores: scores.f1`. The counts it gets are (B, L), one
             row for each resample, so it must work along the last axis.
-        confidence: the probability that the interval is to cover, in (0, 1).
-        resamples: B.
-        seed: of the random draws.
+        confidence: the coverage of the interval, in (0, 1).
+        resamples: number of resamples B.
+        seed: random seed of the bootstrap.
 
     Returns:
-        Lower and upper limits, float64, of the shape of the statistic of one set. Resamples in which the statistic
-        is NaN, because a class is in none of their images, do not count.
+        Lower and upper limits, float64, in the shape of the statistic of one set. Resamples in which the statistic
+        is NaN, because a class is in none of their images, are not counted.
 
     Raises:
         ValueError: no images, images of different classes, or options out of range.
@@ -46,7 +46,9 @@ def bootstrap_interval(
     if not images:
         raise ValueError("expected the scores of at least one image, got none")
     if not 0 < confidence < 1 or resamples < 1:
-        raise ValueError(f"expected a confidence in (0, 1) and resamples from 1, got {confidence} and {resamples}")
+        raise ValueError(
+            f"expected a confidence in (0, 1) and at least 1 resample, got {confidence} and {resamples}"
+        )
     rng = np.random.default_rng(seed)
     share = np.full(len(images), 1 / len(images))
     drawn = rng.multinomial(len(images), share, size=resamples)
@@ -63,7 +65,7 @@ def bootstrap_interval(
 
 
 def _weighted_sum(images: Sequence[Scores], drawn: np.ndarray) -> Scores:
-    """The sums of counts (B, L) when image i is taken drawn[:, i] times."""
+    """Return the sums of counts (B, L) if image i is taken drawn[:, i] times."""
     sums = {}
     for field in dataclasses.fields(images[0]):
         values = [getattr(image, field.name) for image in images]

@@ -1,8 +1,8 @@
 """Scores near boundaries: masked IoU and Dice (section 3.2.2, Table 9), trimap and Boundary IoU.
 
-Common to all: the image's border is no boundary. Whole slides are scored by tiles that overlap by the distance,
-which gives the same counts as one pass. Where nothing is counted, because there is no boundary or a class is
-absent, the score is NaN.
+In all of them the border of the image is not a boundary. Whole slides are scored in tiles that overlap by the
+distance, which gives the same counts as one pass. If nothing is counted, because there is no boundary or a class
+is absent, the score is NaN.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from lsr_ext.progress import track_progress
 def boundary_band(truth: np.ndarray, distance_px: float) -> np.ndarray:
     """The pixels near a boundary between classes.
 
-    A boundary pixel has one of its 4 neighbours in another class; the image's border is no boundary. A
+    A boundary pixel has one of its 4 neighbours in another class; the border of the image is not a boundary. A
     pixel belongs to the band if the Euclidean distance from its centre to the nearest boundary pixel's
     centre is at most `distance_px`, so 0 gives the boundary pixels themselves.
 
@@ -32,7 +32,7 @@ def boundary_band(truth: np.ndarray, distance_px: float) -> np.ndarray:
         distance_px: in pixels.
 
     Returns:
-        bool (H, W), all False where there is one class only.
+        bool (H, W), all False if there is only one class.
 
     Raises:
         TypeError: `truth` is not integer.
@@ -63,14 +63,14 @@ def masked_scores(
 
     Args:
         pred: integer class ids, (H, W) or (N, H, W), or a sequence of (H, W) maps of different sizes. A map may be
-            any array that is sliced by rows and columns and loads what is asked for, as zarr's do.
+            any array that can be sliced by rows and columns and loads only the slice, such as a zarr array.
         truth: of the same shapes.
         distance_px: the half-width of `boundary_band`.
         num_classes: L.
-        tile_px: the side of the tiles that are worked on one at a time; the result does not depend on it.
+        tile_px: the side of the tiles that are processed one at a time; the result does not depend on it.
 
     Raises:
-        TypeError: maps that are not integer.
+        TypeError: the maps are not integer.
         ValueError: no images, numbers or shapes of images that differ, ids out of range in the band, or a
             `distance_px` that is negative or NaN.
     """
@@ -93,9 +93,9 @@ def trimap_scores(
     """Overlap of each class within `distance_px` of the true boundary of that class alone.
 
     With two classes this is `masked_scores`; with more, `masked_scores` counts a class along the boundaries
-    between any others too. Like that one it sees the truth's boundary only: a prediction that is wrong further
-    out goes unpunished, which is what Boundary IoU mends. Arguments and errors are those of `masked_scores`, and
-    ids out of range anywhere are an error.
+    between any others too. Like `masked_scores` it looks only near the true boundary: a prediction that is wrong
+    farther away costs nothing; Boundary IoU corrects this. Arguments and errors are those of `masked_scores`; ids
+    out of range are an error everywhere.
     """
 
     def score(pred: np.ndarray, truth: np.ndarray, inner: tuple[slice, slice]) -> OverlapScores:
@@ -121,9 +121,9 @@ def boundary_iou(
 
     The band of a class is its own pixels within `distance_px` of its own boundary; G_d of the truth, P_d of the
     prediction: IoU = |G_d & P_d| / |G_d | P_d|. Unlike in the trimap, a wrong boundary costs wherever it is.
-    The original takes distance by steps to any of 8 neighbours, and the image's border for a boundary; here it is
-    Euclidean, as in `boundary_band`, and the border is none. Arguments and errors are those of `masked_scores`,
-    and ids out of range anywhere are an error.
+    The original measures distance in steps to any of 8 neighbours and counts the border of the image as a
+    boundary. Here distance is Euclidean, as in `boundary_band`, and the border does not count. Arguments and
+    errors are those of `masked_scores`; ids out of range are an error everywhere.
     """
 
     def score(pred: np.ndarray, truth: np.ndarray, inner: tuple[slice, slice]) -> OverlapScores:
@@ -146,7 +146,7 @@ def _score_tiles(
     tile_px: int,
     score: Callable[[np.ndarray, np.ndarray, tuple[slice, slice]], OverlapScores],
 ) -> OverlapScores:
-    """The sum over tiles of `score` of a window on both maps and the tile within it."""
+    """Sum `score` over tiles; it gets a window of both maps and the position of the tile within it."""
     if not distance_px >= 0:
         raise ValueError(f"expected a distance_px of at least 0, got {distance_px}")
     if tile_px < 1:
@@ -174,10 +174,10 @@ def _score_tiles(
 def _windows(
     shape: tuple[int, ...], distance_px: float, tile_px: int
 ) -> Iterator[tuple[tuple[slice, slice], tuple[slice, slice]]]:
-    """Tiles of an image: the window that decides them, and the tile within that window."""
+    """Yield the tiles of an image: the window that is needed to score a tile, and the tile within that window."""
     if len(shape) != 2:
         raise ValueError(f"expected a map (H, W), got shape {shape}")
-    # A pixel at the distance is a boundary pixel because of its neighbour one further.
+    # A pixel at this distance can be a boundary pixel because of its neighbour one pixel farther.
     reach = int(min(distance_px, max(shape))) + 1
     for top in range(0, max(shape[0], 1), tile_px):
         for left in range(0, max(shape[1], 1), tile_px):
@@ -187,9 +187,9 @@ def _windows(
 
 
 def _own_bands(ids: np.ndarray, distance_px: float, num_classes: int, name: str) -> dict[int, np.ndarray]:
-    """The pixels near the boundary of each class that is present."""
+    """Return the pixels near the boundary of each class that is present."""
     present = _ids_present(ids, num_classes, name)
-    if len(present) <= 2:  # every boundary is that of both
+    if len(present) <= 2:  # both classes have the same boundary
         return dict.fromkeys(present, boundary_band(ids, distance_px))
     return {c: boundary_band(ids == c, distance_px) for c in present}
 
@@ -203,7 +203,7 @@ def _ids_present(ids: np.ndarray, num_classes: int, name: str) -> list[int]:
 
 
 def _counts(pred: np.ndarray, truth: np.ndarray) -> tuple[int, int, int]:
-    """True positives, false positives and false negatives of two masks."""
+    """Count the true positives, false positives and false negatives of two masks."""
     both = np.count_nonzero(pred & truth)
     return both, np.count_nonzero(pred) - both, np.count_nonzero(truth) - both
 

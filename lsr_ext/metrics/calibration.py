@@ -1,4 +1,4 @@
-"""How well predicted class fractions of blocks fit what the blocks' labels say: what the loss matches."""
+"""Compare predicted class fractions of blocks with the distributions of their labels, which the loss matches."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class FractionCalibration:
 
     Attributes:
         labels, classes: names (Z,) and (L,).
-        blocks: int64 (Z, L), the blocks of a label; a class's own where labels are per class.
+        blocks: int64 (Z, L), the number of blocks with each label; counted per class if labels are per class.
         eta, rho: float64 (Z, L), mean and standard deviation of the label's distribution.
-        mean, std: float64 (Z, L), of the predicted fractions; NaN without blocks.
+        mean, std: float64 (Z, L), of the predicted fractions; NaN if a label has no blocks.
         mean_absolute_error: float64 (Z, L), mean of |mu_k - eta|. Fractions that followed the distribution exactly
             would have rho sqrt(2 / pi), not 0.
         edges: float64 (B + 1,) from 0 to 1.
         counts: int64 (Z, L, B), the histogram of mu_k.
-        expected: float64 (Z, L, B), the same of N(eta, rho^2); its tails are in the outer bins.
+        expected: float64 (Z, L, B), the expected histogram of N(eta, rho^2); its tails are in the outer bins.
     """
 
     labels: tuple[str, ...]
@@ -52,16 +52,16 @@ class FractionCalibration:
 def fraction_calibration(
     fractions: np.ndarray, labels: np.ndarray, distribution: CountDistribution, bins: int = 20
 ) -> FractionCalibration:
-    """Compare the class fractions predicted in blocks with the distributions that their labels stand for.
+    """Compare the predicted class fractions of blocks with the distributions of the blocks' labels.
 
     Args:
         fractions: (N, L) predicted, in [0, 1]: the mean over a block of the class probabilities.
         labels: (N,) in [0, Z) or -1 for unknown, or (N, L) one label per class.
         distribution: mean and standard deviation (Z, L).
-        bins: B, of equal width over [0, 1].
+        bins: number of bins B, of equal width over [0, 1].
 
     Raises:
-        ValueError: shapes that do not fit, fractions outside [0, 1], labels outside [-1, Z), or no bin.
+        ValueError: shapes that do not match, fractions outside [0, 1], labels outside [-1, Z), or no bin.
     """
     eta, rho = (np.asarray(table, dtype=np.float64) for table in (distribution.mean, distribution.std))
     fractions, labels = np.asarray(fractions, dtype=np.float64), np.asarray(labels)
@@ -69,7 +69,7 @@ def fraction_calibration(
         raise ValueError(f"expected fractions (N, {eta.shape[1]}), got {fractions.shape}")
     if labels.shape not in (fractions.shape[:1], fractions.shape):
         raise ValueError(f"expected labels {fractions.shape[:1]} or {fractions.shape}, got {labels.shape}")
-    # Written so that NaN fails too; a sum of probabilities may round to just above 1.
+    # This form rejects NaN too; a sum of probabilities may round to just above 1.
     if not np.all((fractions >= -1e-6) & (fractions <= 1 + 1e-6)):
         raise ValueError(f"expected fractions in [0, 1], got {fractions.min()} to {fractions.max()}")
     if labels.size and (labels.dtype.kind not in "iu" or labels.min() < -1 or labels.max() >= len(eta)):
@@ -103,7 +103,7 @@ def fraction_calibration(
 
 
 def _normal_shares(edges: np.ndarray, eta: np.ndarray, rho: np.ndarray) -> np.ndarray:
-    """The probability of each bin, (Z, L, B); a standard deviation of 0 puts all into the bin of the mean."""
+    """Return the probability of each bin, (Z, L, B); with a std of 0 the bin of the mean has all of it."""
     distance = edges[1:-1] - eta[..., None]
     with np.errstate(divide="ignore", invalid="ignore"):
         below = ndtr(distance / rho[..., None])

@@ -1,4 +1,4 @@
-"""What the scores share: ratios that are NaN where nothing was counted, and means over what was."""
+"""Helpers of all scores: ratios that are NaN if nothing was counted, and means that ignore NaN."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 
 
 def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
-    """part / whole, float64; NaN where the whole is 0."""
+    """Return part / whole, float64; NaN where the whole is 0."""
     part, whole = np.broadcast_arrays(part, whole)
     return np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
 
@@ -20,6 +20,19 @@ def f1_score(precision: np.ndarray, recall: np.ndarray) -> np.ndarray:
 
 
 def macro(values: np.ndarray, axis: int = -1) -> np.ndarray:
-    """The mean over classes, of those that have a value; NaN where none has."""
+    """Average a score over the classes that have a value.
+
+    Args:
+        values: float, any shape; NaN for classes without a value.
+        axis: the axis of the classes.
+
+    Returns:
+        float64, without that axis; NaN where no class has a value.
+
+    Example:
+        >>> import numpy as np
+        >>> float(macro(np.array([0.5, 1.0, np.nan])))
+        0.75
+    """
     values = np.asarray(values, dtype=np.float64)
     return ratio(np.nansum(values, axis), (~np.isnan(values)).sum(axis))

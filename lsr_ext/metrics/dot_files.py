@@ -1,4 +1,4 @@
-"""Read the dots of an image from a file, and say which file and row is at fault when that fails."""
+"""Read the dots of an image from a file; errors name the file and the row."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def read_dots(path: str | Path, columns: Sequence[str] = COLUMNS) -> DotSet:
     """Read the dots of one image.
 
     - `.csv`: a header, then a row for each dot.
-    - `.txt`, `.tsv`: points as QuPath exports them: the same, separated by tabs.
+    - `.txt`, `.tsv`: points as QuPath exports them: the same, with tabs between the fields.
     - `.geojson`, `.json`: points as QuPath exports them: features of type Point or MultiPoint, with the class in
       properties.classification.name. The row is the number of the feature.
 
-    Classes and scores may be missing; a dot without a class is of the class "cell". Other columns are ignored.
+    Classes and scores may be missing; a dot without a class gets the class "cell". Other columns are ignored.
 
     Args:
         path: the file.
@@ -33,8 +33,8 @@ def read_dots(path: str | Path, columns: Sequence[str] = COLUMNS) -> DotSet:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: an unknown suffix, no such columns, a row with a missing field or coordinates that are no
-            finite numbers, other geometry, or a file over 1 GiB. The message names file and row.
+        ValueError: an unknown suffix, no such columns, a row with a missing field or with coordinates that
+            are not finite numbers, other geometry, or a file over 1 GiB. The message names file and row.
     """
     if len(columns) != len(COLUMNS):
         raise ValueError(f"expected names of the columns {', '.join(COLUMNS)}, got {', '.join(columns)!r}")
@@ -59,7 +59,7 @@ def read_dots(path: str | Path, columns: Sequence[str] = COLUMNS) -> DotSet:
 
 
 def _table_rows(path: Path, columns: Sequence[str], separator: str) -> Iterator[tuple]:
-    """Row number, x, y, class and score of each row; the header is row 1."""
+    """Yield row number, x, y, class and score of each row; the header is row 1."""
     # utf-8-sig: spreadsheets put a byte-order mark before the first column's name.
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.reader(file, delimiter=separator)
@@ -90,7 +90,7 @@ def _table_rows(path: Path, columns: Sequence[str], separator: str) -> Iterator[
 
 
 def _geojson_rows(path: Path) -> Iterator[tuple]:
-    """The same of features, numbered from 1."""
+    """Yield the same for features, numbered from 1."""
     try:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:

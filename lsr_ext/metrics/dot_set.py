@@ -1,4 +1,4 @@
-"""Dots with their classes: what raters mark and detectors return."""
+"""Dots with their classes, as raters mark them or detectors return them."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ class DotSet:
     """The dots of one image.
 
     Args:
-        xy: (D, 2) x and y, in any unit as long as it is one; origin at the top left corner of the image.
+        xy: (D, 2) x and y, both in one unit; the origin is the top left corner of the image.
         classes: (D,) names; None: all are of the class "cell".
         scores: (D,) confidence, for detections.
-        source, rows: the file the dots come from and the row of each in it (D,), for messages.
+        source, rows: the file that the dots come from, and the row of each dot in it (D,), for error messages.
 
     Attributes:
         xy: float64 (D, 2). classes: str (D,). scores: float64 (D,), or None.
@@ -49,17 +49,17 @@ class DotSet:
         return len(self.xy)
 
     def of_class(self, name: str) -> DotSet:
-        """The dots of one class."""
+        """Return the dots of one class."""
         member = self.classes == name
         scores = None if self.scores is None else self.scores[member]
         return DotSet(self.xy[member], self.classes[member], scores, source=self.source, rows=self.rows[member])
 
     def place(self, index: int) -> str:
-        """Where a dot comes from, for messages."""
+        """Describe where a dot comes from, for error messages."""
         return f"{self.source}, row {self.rows[index]}" if self.source else f"row {self.rows[index]}"
 
     def check_classes(self, names: Sequence[str]) -> None:
-        """Raise a ValueError for the first dot of a class that is none of the names."""
+        """Raise a ValueError for the first dot whose class is not among the names."""
         unknown = ~np.isin(self.classes, names)
         if unknown.any():
             index = int(unknown.argmax())
@@ -68,5 +68,5 @@ class DotSet:
 
 
 def class_names(sets: Iterable[DotSet]) -> tuple[str, ...]:
-    """The classes that occur, sorted by name."""
+    """Return the classes that occur, sorted by name."""
     return tuple(sorted({str(name) for dots in sets for name in np.unique(dots.classes)}))

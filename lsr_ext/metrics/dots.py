@@ -1,4 +1,4 @@
-"""Dots against dots: who marked the same cell (section 3.1.7)."""
+"""Match dots with dots: find which dots mark the same cell (section 3.1.7)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lsr_ext.metrics._grid import Grid
 
 METHODS = ("closest_first", "max_cardinality", "optimal", "confidence_first")
-_LARGEST = 1e100  # squares of what is below stay finite
+_LARGEST = 1e100  # squares of smaller numbers stay finite
 
 
 @dataclass(frozen=True)
@@ -58,37 +58,37 @@ def match_dots(
     *,
     scores: np.ndarray | None = None,
 ) -> DotMatches:
-    """Match two sets of dots one to one; dots further apart than `radius` never match.
+    """Match two sets of dots one to one; dots that are farther apart than `radius` never match.
 
-    Two dots may match if (x_a - x_b)^2 + (y_a - y_b)^2 <= radius^2, in float64; that is asked before any dot is
-    given away. Of the pairs that may match,
+    Two dots may match if (x_a - x_b)^2 + (y_a - y_b)^2 <= radius^2, in float64. Of the pairs that may
+    match,
 
-    - "closest_first" takes the closest whose dots are both free, again and again; of equal distances the lowest
-      index in a, then in b;
-    - "max_cardinality" takes as many as there can be, whatever their distances;
-    - "optimal" takes as many as there can be, and of those choices one of the least total distance;
-    - "confidence_first" lets the dots of a choose in order of falling score (then of index), each the
+    - "closest_first" repeatedly takes the closest pair whose dots are both free; at equal distances the one with
+      the lowest index in a, then in b;
+    - "max_cardinality" takes as many pairs as possible, whatever their distances;
+    - "optimal" takes as many pairs as possible, and of those choices one with the smallest total distance;
+    - "confidence_first" lets the dots of a choose in order of decreasing score (then of index), each the
       closest free dot of b (then the lowest index), as detection benchmarks do.
 
-    The first and the last take time and memory linear in the dots, as long as few lie within reach of any one. The
-    others hold the list of all pairs within reach.
+    The first and the last take time and memory linear in the number of dots, if each dot has few dots within
+    reach. The others store the list of all pairs within reach.
 
     Args:
         a: (N, 2) x and y, integer or floating; the detections or the first rater.
         b: (M, 2) x and y in the same unit; the truth or the second rater.
         radius: in that unit, above 0.
         method: see above.
-        scores: (N,) confidence of the dots of a, for "confidence_first" alone.
+        scores: (N,) confidence of the dots of a; only for "confidence_first".
 
     Raises:
-        TypeError: coordinates or scores that are no real numbers.
-        ValueError: another shape, values that are NaN, infinite or beyond 1e100 (the row is named), a radius
-            that is not above 0, an unknown method, or scores missing or given in vain.
-        ModuleNotFoundError: numba is missing; it is in the extra `lsr_ext[metrics]`.
+        TypeError: coordinates or scores that are not real numbers.
+        ValueError: another shape, values that are NaN, infinite or beyond 1e100 (the message names the row), a
+            radius that is not above 0, an unknown method, missing scores, or scores for a method without them.
+        ModuleNotFoundError: numba is not installed; it is in the extra `lsr_ext[metrics]`.
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {METHODS}, got {method!r}")
-    # Written so that NaN fails too.
+    # This form rejects NaN too.
     if not 1 / _LARGEST <= radius <= _LARGEST:
         raise ValueError(f"expected a radius above 0 and up to {_LARGEST:g}, got {radius}")
     a, b = check_coordinates(a, "a"), check_coordinates(b, "b")
@@ -103,7 +103,7 @@ def match_dots(
 
 
 def check_coordinates(xy: np.ndarray, name: str) -> np.ndarray:
-    """Dots as float64 (N, 2), C-contiguous and finite; an empty sequence is no dots.
+    """Convert dots to float64 (N, 2), C-contiguous and finite; an empty sequence means no dots.
 
     Raises:
         TypeError, ValueError: as `match_dots` does, with `name` in the message.
@@ -115,9 +115,9 @@ def check_coordinates(xy: np.ndarray, name: str) -> np.ndarray:
         raise ValueError(f"expected dots {name} of shape (N, 2), x and y, got {xy.shape}")
     if xy.dtype.kind not in "iuf":
         raise TypeError(f"expected numbers as coordinates of {name}, got {xy.dtype}")
-    # Writable too: of other arrays Numba would compile the kernels once more.
+    # Writable too: Numba would compile the kernels again for read-only arrays.
     xy = np.require(xy, np.float64, ("C", "W"))
-    # NaN is the smallest and the largest of all.
+    # If there is a NaN, it is both the minimum and the maximum.
     if not (xy.min() >= -_LARGEST and xy.max() <= _LARGEST):
         row = int((~(np.abs(xy) <= _LARGEST).all(1)).argmax())
         raise ValueError(f"expected finite coordinates, got {tuple(xy[row].tolist())} in row {row} of {name}")
@@ -125,7 +125,7 @@ def check_coordinates(xy: np.ndarray, name: str) -> np.ndarray:
 
 
 def check_scores(scores: np.ndarray, count: int) -> np.ndarray:
-    """Scores as float64 (count,) without NaN.
+    """Convert scores to float64 (count,) without NaN.
 
     Raises:
         TypeError, ValueError: as `match_dots` does.
@@ -142,7 +142,7 @@ def check_scores(scores: np.ndarray, count: int) -> np.ndarray:
 
 
 def _partners(a: np.ndarray, b: np.ndarray, radius: float, method: str, scores: np.ndarray | None) -> np.ndarray:
-    """The index in b that each dot of a matches, or -1."""
+    """Return the index in b that each dot of a matches, or -1."""
     kernels = load_kernels("grid")
     grid: Grid = kernels.make_grid(a, b, radius)
     if method == "closest_first":

@@ -1,4 +1,4 @@
-"""Dots at the cells' centres, derived from masks."""
+"""Derive dots at the centres of cells from masks."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ from lsr_ext.metrics.dot_set import DotSet
 def dots_from_masks(
     mask: np.ndarray, classes: Mapping[str, int] | Sequence[str], *, min_area_px: int = 1
 ) -> DotSet:
-    """The centroid of each connected region of each class.
+    """Return the centroid of each connected region of each class.
 
-    Regions are 4-connected: cells that touch at a corner are two. Cells of one class that touch by a side are one
-    region; use `dots_from_instances` where cells have ids.
+    Regions are 4-connected: cells that touch only at a corner are two regions. Cells of one class that share a
+    side are one region; use `dots_from_instances` if cells have ids.
 
     Args:
         mask: integer (H, W) class ids.
         classes: name -> id of the classes whose regions count; or the names of the ids 0, 1, ..., of which 0 is
             the background.
-        min_area_px: smaller regions are passed over.
+        min_area_px: smaller regions are ignored, in pixels.
 
     Returns:
         Dots in pixels from the top left corner of the image (the centre of the first pixel is (0.5, 0.5)), by
         class and then by the row and column where a region begins.
 
     Raises:
-        TypeError: a mask that is not integer.
-        ValueError: a mask that is not (H, W), no classes, two of one id, or an area below 1.
+        TypeError: the mask is not integer.
+        ValueError: a mask that is not (H, W), no classes, two classes with one id, or an area below 1.
     """
     _check_map(mask, "mask")
     if min_area_px < 1:
@@ -50,19 +50,19 @@ def dots_from_masks(
 def dots_from_instances(
     instances: np.ndarray, class_map: np.ndarray, classes: Mapping[str, int] | Sequence[str]
 ) -> DotSet:
-    """The centroid of each instance, with the class that most of its pixels have; of equals the lowest id.
+    """Return the centroid of each instance, with the class of most of its pixels (if equal, the lowest id).
 
     Args:
-        instances: integer (H, W), 0 = none, else the id of a cell or nucleus, which may be in pieces.
+        instances: integer (H, W), 0 = none, else the id of a cell or nucleus, which may have several pieces.
         class_map: integer (H, W) class ids, of the cells or of the tissue around them.
-        classes: as `dots_from_masks` takes them; instances of other classes are passed over.
+        classes: as in `dots_from_masks`; instances of other classes are ignored.
 
     Returns:
         Dots by instance id, in pixels from the top left corner of the image. `rows` are the instance ids.
 
     Raises:
-        TypeError: maps that are not integer.
-        ValueError: maps that are not (H, W) of one size, negative instance ids, no classes or two of one id.
+        TypeError: the maps are not integer.
+        ValueError: maps that are not (H, W) of one size, negative instance ids, no classes, or two with one id.
     """
     _check_map(instances, "instances")
     _check_map(class_map, "class_map")

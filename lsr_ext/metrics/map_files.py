@@ -1,4 +1,4 @@
-"""Open label maps, of slides too, without reading them whole; say which file is at fault when that fails."""
+"""Open label maps, also of whole slides, without loading all of it; errors name the file."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ _MAX_CHUNK_PIXELS = 2**28
 def open_label_map(path: str | Path) -> Any:
     """Open a map of class ids without reading more than its header, except for PNG.
 
-    TIFF (one image, or a pyramid of which the largest level counts), `.npy` and zarr arrays are read where they
-    are sliced, so that a whole slide's map need not fit in memory.
+    TIFF (one image, or a pyramid of which the largest level is used), `.npy` and zarr arrays are read when they
+    are sliced, so the map of a whole slide does not have to fit in memory.
 
     Returns:
         An array-like, integer (H, W), with `shape`, `dtype` and slicing.
 
     Raises:
         FileNotFoundError: there is no such file or folder.
-        ValueError: an unknown suffix, an unreadable file, several images, or no integer (H, W); the file is named.
-        ModuleNotFoundError: zarr is missing; it is in the extra `lsr_ext[metrics]`.
+        ValueError: an unknown suffix, an unreadable file, several images, or an array that is not integer (H, W);
+            the message names the file.
+        ModuleNotFoundError: zarr is not installed; it is in the extra `lsr_ext[metrics]`.
     """
     path = Path(path)
     if not path.exists():
@@ -64,7 +65,7 @@ def _opened(path: Path, opener: Callable[[Path], Any]) -> Any:
         raise ModuleNotFoundError(
             f"the module {error.name!r} is missing: pip install lsr_ext[metrics]", name=error.name
         ) from error
-    except Exception as error:  # decoders raise all kinds of errors on damaged bytes
+    except Exception as error:  # decoders raise many kinds of errors on damaged bytes
         raise ValueError(f"{path}: not a readable label map ({error})") from error
 
 
@@ -100,7 +101,7 @@ def _zarr_metadata(path: Path) -> list[Path]:
 
 
 def _refuse_pickles(path: Path) -> None:
-    """Raise a ValueError if an array's codecs unpickle, which would run what the file says."""
+    """Raise a ValueError if an array's codecs unpickle, because that would run code from the file."""
     for metadata in _zarr_metadata(path):
         if metadata.is_file() and "pickle" in metadata.read_text(encoding="utf-8").lower():
             raise ValueError("expected an array without pickled objects")

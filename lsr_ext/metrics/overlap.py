@@ -11,7 +11,7 @@ from lsr_ext.metrics.counts import ratio
 class OverlapScores:
     """Pixel counts per class, int64 (L,): true positives, false positives and false negatives.
 
-    `a + b` adds the counts, so that scores pool over the pixels of many images. A class absent from both
+    `a + b` adds the counts, so scores can be pooled over the pixels of many images. A class absent from both
     prediction and truth has NaN for its scores.
     """
 
@@ -48,12 +48,12 @@ def overlap_scores(
         pred: integer (H, W) or (N, H, W), ids in [0, num_classes).
         truth: of the same shape.
         num_classes: L.
-        valid: bool, of the same shape: the pixels that count, the only ones whose ids are looked at.
-            None: all.
+        valid: bool, of the same shape: the pixels that are counted; ids of other pixels are ignored.
+            None: all pixels.
 
     Raises:
-        TypeError: maps that are not integer, or a `valid` that is not bool.
-        ValueError: shapes that differ or are of another rank, or ids out of range.
+        TypeError: the maps are not integer, or `valid` is not bool.
+        ValueError: shapes that differ or have another number of dimensions, or ids out of range.
     """
     pred, truth = np.asarray(pred), np.asarray(truth)
     if pred.ndim not in (2, 3) or pred.shape != truth.shape:

@@ -1,4 +1,4 @@
-"""Files that belong together, by their names."""
+"""Find files that belong together, by their names."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from lsr_ext.metrics.map_files import is_zarr
 
 
 def pair_files(*sources: tuple[Path | None, Sequence[str]]) -> dict[str, list[Path | None]]:
-    """Files that belong together: one of each source, or those of one name in folders.
+    """Pair files: one file of each source, or the files of equal names in folders.
 
     Args:
-        sources: (path, suffixes): each a file, or each a folder of files of one of these suffixes. The first says
-            which names there are. A path that is None stands for no file.
+        sources: (path, suffixes): all of them files, or all of them folders of files with one of these suffixes.
+            The first source determines the names. A path that is None stands for no file.
 
     Returns:
         Name without suffix -> a file of each source.
 
     Raises:
-        FileNotFoundError: a path that is not there.
-        ValueError: files beside folders, a folder without files, a name that another folder lacks or has alone, or
-            two files of one name.
+        FileNotFoundError: a path does not exist.
+        ValueError: files together with folders, a folder without files, a name that is not in all folders, or two
+            files with one name.
     """
     for path, _ in sources:
         if path is not None and not path.exists():

@@ -17,11 +17,11 @@ from lsr_ext.metrics.dots import match_dots
 
 @dataclass(frozen=True)
 class DotScores:
-    """Counts of matched and unmatched dots per class, int64 (L,): of one image or, added up, of many.
+    """Counts of matched and unmatched dots per class, int64 (L,): of one image, or summed over many images.
 
     Attributes:
         classes: their names.
-        tp: matches. fp: dots of a without one. fn: dots of b without one.
+        tp: matches. fp: dots of a without a match. fn: dots of b without a match.
     """
 
     classes: tuple[str, ...]
@@ -85,7 +85,7 @@ def score_dots(
     classes: Sequence[str] | None = None,
     method: str = "closest_first",
 ) -> DotScores:
-    """Match the dots of each class with those of the same class, by `match_dots`.
+    """Match the dots of each class with dots of the same class, by `match_dots`.
 
     Args:
         a: the detections, with scores for the method "confidence_first", or the first rater.
@@ -128,14 +128,14 @@ def rater_agreement(
     classes: Sequence[str] | None = None,
     method: str = "closest_first",
 ) -> RaterAgreement:
-    """F1 of every pair of raters, one's dots as detections and the other's as truth, pooled over images.
+    """F1 of every pair of raters, pooled over images; one rater's dots are the detections, the other's the truth.
 
     Args:
         raters: name -> their dots of every image, the images in the same order for all.
         radius, classes, method: as for `score_dots`.
 
     Raises:
-        ValueError: fewer than two raters, or raters of unequal numbers of images.
+        ValueError: fewer than two raters, or raters with different numbers of images.
     """
     lengths = {name: len(images) for name, images in raters.items()}
     if len(raters) < 2 or len(set(lengths.values())) > 1 or not all(lengths.values()):

@@ -20,7 +20,7 @@ _STRIP_PIXELS, _CHUNK_PIXELS = 2**22, 2**25
 
 @dataclass(frozen=True)
 class CellScores:
-    """Counts per class, int64 (L,), of one image or, added up, of many.
+    """Counts per class, int64 (L,), of one image, or summed over many images.
 
     Attributes:
         classes: their names.
@@ -47,7 +47,7 @@ class CellScores:
         Args:
             convention: "region": regions_hit / regions, the share of detections that found something.
                 "dot_weighted": dots_hit / (dots_hit + regions without a dot), where a region over three
-                cells counts as three right detections. Eq. 13 as printed, dots_hit / regions, can exceed 1.
+                cells counts as three correct detections. Eq. 13 as printed, dots_hit / regions, can exceed 1.
         """
         if convention not in PRECISIONS:
             raise ValueError(f"precision must be one of {PRECISIONS}, got {convention!r}")
@@ -56,7 +56,7 @@ class CellScores:
         return ratio(self.dots_hit, self.dots_hit + self.regions - self.regions_hit)
 
     def f1(self, convention: str = "region") -> np.ndarray:
-        """Harmonic mean of precision and recall: 0 where a class has dots or regions only, NaN where neither."""
+        """Harmonic mean of precision and recall: 0 if a class lacks dots or regions, NaN if it lacks both."""
         return f1_score(self.precision(convention), self.recall)
 
     def pooled(self) -> CellScores:
@@ -87,30 +87,30 @@ def score_cells(
 ) -> CellScores:
     """Count the detections of a map that dots confirm, and the dots that it detects.
 
-    A region is a set of 8-connected pixels of one class, of at least `min_area_px` pixels; smaller ones are as if
-    they were background. A dot belongs to the nearest region of its own class, if that has a pixel whose centre is
-    within `dilation_px` of the centre of the dot's pixel; of equally near ones to the one met first by row and
-    column. With 0 the dot's own pixel must be of its class. Regions do not grow together by dilation.
+    A region is a set of at least `min_area_px` 8-connected pixels of one class; smaller sets count as background.
+    A dot belongs to the nearest region of its own class, if this region has a pixel whose centre is within
+    `dilation_px` of the centre of the dot's pixel; of equally near regions, the first by row and column. With
+    `dilation_px` 0 the dot's own pixel must be of its class. Dilation does not merge regions.
 
-    The map is read in strips of whole rows, so it may be a memory map, a zarr array or another that is
-    sliced by rows and loads what is asked for. Memory: some strips, and some tens of bytes for each region.
+    The map is read in strips of whole rows, so it may be a memory map, a zarr array, or another array that can be
+    sliced by rows and loads only the slice. Memory: a few strips, and some tens of bytes for each region.
 
     Args:
         label_map: integer (H, W) class ids; ids that `classes` does not name are background.
-        dots: with the classes that `classes` names, anywhere in the map.
+        dots: in the map, of classes that `classes` names.
         classes: name -> id in the map.
         min_area_px: the smallest region that counts, in pixels of the map.
-        dilation_px: how far from a region a dot still hits it, in pixels of the map.
-        pixel_size: the side of a pixel of the map in the unit of the dots; 1 for dots in its pixels.
+        dilation_px: the largest distance from a region at which a dot hits it, in pixels of the map.
+        pixel_size: the side of a pixel of the map in the dots' unit; 1 if dots are in pixels of the map.
 
     Returns:
         The counts per class, in the order of `classes`.
 
     Raises:
-        TypeError: a map that is not integer.
-        ValueError: a map that is not (H, W), no classes or two of one id, a dot of another class or outside
-            the map (the row is named), or an option out of range.
-        ModuleNotFoundError: numba is missing; it is in the extra `lsr_ext[metrics]`.
+        TypeError: the map is not integer.
+        ValueError: a map that is not (H, W), no classes or two with one id, a dot of another class or outside the
+            map (the message names the row), or an option out of range.
+        ModuleNotFoundError: numba is not installed; it is in the extra `lsr_ext[metrics]`.
     """
     found = match_regions(
         label_map, dots, classes, min_area_px=min_area_px, dilation_px=dilation_px, pixel_size=pixel_size
@@ -120,7 +120,7 @@ def score_cells(
 
 @dataclass(frozen=True)
 class RegionMatches:
-    """What `match_regions` found: the counts, and of each dot whether a region has it, bool (D,)."""
+    """The result of `match_regions`: the counts, and for each dot whether a region contains it, bool (D,)."""
 
     scores: CellScores
     is_hit: np.ndarray
@@ -135,13 +135,13 @@ def match_regions(
     dilation_px: float = 0.0,
     pixel_size: float = 1.0,
 ) -> RegionMatches:
-    """As `score_cells`, and which dots were hit."""
+    """Do the same as `score_cells`, and also report which dots were hit."""
     check_label_map(label_map)
     if not classes or len(set(classes.values())) < len(classes):
-        raise ValueError(f"expected at least one class, each with an id of its own, got {dict(classes)}")
+        raise ValueError(f"expected at least one class, each with its own id, got {dict(classes)}")
     if not 0 <= dilation_px < 2**15 or not min_area_px >= 1 or not 0 < pixel_size < np.inf:
         raise ValueError(
-            "expected a dilation_px from 0, a min_area_px from 1 and a pixel_size above 0, "
+            "expected a dilation_px of at least 0, a min_area_px of at least 1 and a pixel_size above 0, "
             f"got {dilation_px}, {min_area_px} and {pixel_size}"
         )
     codes, pixels = _locate(dots, tuple(classes), label_map.shape, pixel_size)
@@ -179,7 +179,7 @@ def check_label_map(label_map: Any, name: str = "a map") -> None:
 
 
 def strip_rows(label_map: Any) -> int:
-    """How many rows to read at once: some million pixels, in whole chunks where the array has such."""
+    """Return how many rows to read at once: some million pixels, in whole chunks if the array has chunks."""
     width = max(1, label_map.shape[1])
     rows = max(1, _STRIP_PIXELS // width)
     chunk = getattr(label_map, "chunks", None)
@@ -191,7 +191,7 @@ def strip_rows(label_map: Any) -> int:
 def _locate(
     dots: DotSet, names: tuple[str, ...], shape: tuple[int, int], pixel_size: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Class index (D,) and pixel (D, 2), row and column, of each dot."""
+    """Return the class index (D,) and the pixel (D, 2), row and column, of each dot."""
     dots.check_classes(names)
     codes = np.zeros(len(dots), np.int64)
     for code, name in enumerate(names):
@@ -208,7 +208,7 @@ def _locate(
 
 
 def _nearest_regions(near: np.ndarray, roots: np.ndarray, is_region: np.ndarray, count: int) -> np.ndarray:
-    """The first label of the region each dot belongs to, or 0."""
+    """Return the first label of the region that each dot belongs to, or 0."""
     dot, region = near[:, 0].astype(np.int64), roots[near[:, 1].astype(np.int64)]
     kept = is_region[region]
     dot, region, distance2 = dot[kept], region[kept], near[kept, 2]
@@ -220,7 +220,7 @@ def _nearest_regions(near: np.ndarray, roots: np.ndarray, is_region: np.ndarray,
 
 
 class _Scan:
-    """One pass over a map: the labels of the last rows, and of all labels their regions, areas and classes."""
+    """One pass over a map. Keeps the labels of the last rows, and the regions, areas and classes of all labels."""
 
     def __init__(self, kernels: ModuleType, ids: np.ndarray, width: int, dilation_px: float) -> None:
         self.kernels, self.ids, self.dilation_px = kernels, ids, dilation_px
@@ -231,11 +231,11 @@ class _Scan:
         self.codes = np.full((2, width), -1, np.int32)
 
     def run(self, label_map: Any, pixels: np.ndarray, codes: np.ndarray) -> np.ndarray:
-        """Label the whole map; (K, 3) what `regions_near` found for the dots."""
+        """Label the whole map; return the result of `regions_near` for the dots, (K, 3)."""
         height, width = label_map.shape
         reach, rows = int(self.dilation_px), strip_rows(label_map)
         order = np.argsort(pixels[:, 0], kind="stable")
-        # The rows that dots waiting for what is below them may reach, and the row above the strip.
+        # The rows within reach of dots whose lower surroundings are still unread, and the row above the strip.
         kept = np.zeros((0, width), np.int32)
         found, done = [np.empty((0, 3))], 0
         for top in track_progress(range(0, height, rows), "reading the map"):
@@ -261,8 +261,8 @@ class _Scan:
         return np.concatenate(found)
 
     def _label(self, strip: np.ndarray, kept: np.ndarray) -> np.ndarray:
-        """The labels of the kept rows and of the strip below them."""
-        # Always a copy: of an array that cannot be written to, Numba would compile the kernels once more.
+        """Return the labels of the kept rows and of the strip below them."""
+        # Always a copy: Numba would compile the kernels again for a read-only array.
         strip = np.array(strip, dtype=np.uint8 if strip.dtype in (np.uint8, np.bool_) else np.int64, order="C")
         self._make_room(self.count + strip.size)
         labels = np.zeros((max(1, len(kept)) + len(strip), strip.shape[1]), np.int32)

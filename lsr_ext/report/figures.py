@@ -10,34 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
-METHOD_COLOURS = {
-    "low_resolution": "#6b7280",
-    "intra": "#d55e00",
-    "inter": "#009e73",
-    "intra+inter": "#0072b2",
-    "deconvolution": "#a16207",
-    "l2": "#7c3aed",
-    "high_res": "#e11d48",
-    "intra+high_res": "#f97316",
-    "inter+high_res": "#65a30d",
-    "intra+inter+high_res": "#0ea5e9",
-    "limited": "#94a3b8",
-    "supervised": "#444444",
-}
-METHOD_TITLES = {
-    "low_resolution": "low-resolution labels",
-    "intra": "intra-instance",
-    "inter": "inter-instance",
-    "intra+inter": "intra+inter-instance",
-    "deconvolution": "colour deconvolution",
-    "l2": "colour separation by L2",
-    "high_res": "high res",
-    "intra+high_res": "intra-instance & high res",
-    "inter+high_res": "inter-instance & high res",
-    "intra+inter+high_res": "intra+inter-instance & high res",
-    "limited": "limited pixel supervision",
-    "supervised": "full pixel supervision",
-}
+from lsr_ext.report.styles import METHOD_COLOURS, METHOD_TITLES
+
 _PREDICTED, _TRUE = "#ffe119", "#00d5ff"
 _CLASS_COLOURS = ("#ffe119", "#f032e6", "#3cb44b", "#4363d8", "#f58231", "#e6194b", "#46f0f0", "#911eb4")
 _PAGE_WIDTH_IN = 12.6
@@ -50,16 +24,18 @@ def draw_overlays(
     classes: Sequence[int],
     scores: Mapping[str, float | None],
     grid_px: int,
+    title: str = "held-out image",
 ) -> Figure:
-    """One held-out region as in the paper's Figures 3 and 4: its truth, then each method's contours.
+    """One held-out image as in the paper's Figures 3 and 4: its truth, then each method's contours.
 
     Args:
         image: uint8 (H, W, 3).
         truth: integer (H, W) class ids, or None.
         maps: method -> predicted class ids (H, W); "low_resolution" is drawn as shaded blocks.
         classes: the classes whose contours are drawn; one: prediction yellow and truth cyan.
-        scores: method -> IoU on this region, for the titles.
+        scores: method -> IoU on this image, for the titles of the panels.
         grid_px: the side of a block.
+        title: which data this is.
     """
     height, width = image.shape[:2]
     panels = len(maps) + 1
@@ -68,13 +44,14 @@ def draw_overlays(
     for ax in axes:
         ax.set_axis_off()
         ax.imshow(image, interpolation="nearest")
-    axes[0].set_title("held-out image" + ("" if truth is None else "\nand truth"), fontsize=10)
+    figure.suptitle(title, fontsize=12, x=0.01, ha="left")
+    axes[0].set_title("image" + ("" if truth is None else "\nand truth"), fontsize=10)
     if truth is not None:
         _draw_contours(axes[0], truth, classes, _TRUE, 1.4)
     for ax, (method, predicted) in zip(axes[1:], maps.items(), strict=True):
         score = scores.get(method)
-        title = METHOD_TITLES[method] + ("" if score is None else f"\nIoU {score:.2f}")
-        ax.set_title(title, fontsize=10, color=METHOD_COLOURS[method])
+        caption = METHOD_TITLES[method].replace(" & ", "\n& ") + ("" if score is None else f"\nIoU {score:.2f}")
+        ax.set_title(caption, fontsize=10, color=METHOD_COLOURS[method])
         if method == "low_resolution":
             _draw_blocks(ax, predicted, classes, grid_px)
         if truth is not None:

@@ -10,7 +10,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from lsr_ext.metrics import FractionCalibration
-from lsr_ext.report.figures import METHOD_COLOURS, METHOD_TITLES, make_panels
+from lsr_ext.report.figures import make_panels
+from lsr_ext.report.styles import METHOD_COLOURS, METHOD_TITLES
 
 _EXPECTED = "#c9ced4"
 

@@ -22,9 +22,10 @@ from lsr_ext.files import write_atomically
 from lsr_ext.inference.stitching import cut_blocks_of, stitch
 from lsr_ext.metrics import fraction_calibration, overlap_scores
 from lsr_ext.report.curves import read_curves
-from lsr_ext.report.figures import METHOD_TITLES, draw_calibration, draw_curves, draw_overlays
+from lsr_ext.report.figures import draw_calibration, draw_curves, draw_overlays
 from lsr_ext.report.fractions import draw_fraction_histograms
 from lsr_ext.report.png import figure_png
+from lsr_ext.report.styles import METHOD_TITLES, data_title
 from lsr_ext.sources import TrainingData, prepare_data
 from lsr_ext.training.folders import method_folder
 
@@ -64,7 +65,7 @@ def write_report(config: RunConfig) -> Path:
         titles={name: SCORE_TITLES[name] for name in score_names(metrics)},
         data=data,
         config=config,
-        overlays=[_embed(figure) for figure in _draw_regions(data, maps)],
+        overlays=[_embed(figure) for figure in _draw_regions(data, maps, data_title(config.data))],
         curves=_embed(draw_curves(curves)),
         calibration=_embed(calibration),
         histograms=[_embed(figure) for figure in histograms],
@@ -90,7 +91,7 @@ def _draw_histograms(data: TrainingData, fractions: dict[str, np.ndarray]) -> li
     return [draw_fraction_histograms(found, c) for c in _drawn_classes(data)]
 
 
-def _draw_regions(data: TrainingData, maps: dict[str, np.ndarray]) -> list[Figure]:
+def _draw_regions(data: TrainingData, maps: dict[str, np.ndarray], title: str) -> list[Figure]:
     """An overlay for each of a few held-out images, evenly spaced in the order of the folder."""
     blocks = data.test.blocks
     images = stitch(blocks, cut_blocks_of(data.test, data.test.images)[..., :3])
@@ -108,6 +109,9 @@ def _draw_regions(data: TrainingData, maps: dict[str, np.ndarray]) -> list[Figur
             _drawn_classes(data),
             _region_scores(regions, truths.get(key), data),
             blocks[0].height,
+            f"{title}: held-out image {keys.index(key) + 1} of {len(keys)}"
+            if len(keys) > 1
+            else f"{title}, held out",
         )
         for key in chosen
     ]

@@ -211,10 +211,10 @@ def test_errors():
         with pytest.raises(ValueError, match=r"expected dots within the map, 6 x 4 px of 1, got .* in row 1"):
             score_cells(good, DotSet([[0, 0], outside]), {"cell": 1})
     for classes in ({}, {"a": 1, "b": 1}):
-        with pytest.raises(ValueError, match="at least one class, each with an id of its own"):
+        with pytest.raises(ValueError, match="at least one class, each with its own id"):
             score_cells(good, DotSet([]), classes)
     for option in ({"dilation_px": -1}, {"dilation_px": np.nan}, {"min_area_px": 0}, {"pixel_size": 0}):
-        with pytest.raises(ValueError, match="expected a dilation_px from 0, a min_area_px from 1"):
+        with pytest.raises(ValueError, match="expected a dilation_px of at least 0, a min_area_px of at least 1"):
             score_cells(good, dots, {"cell": 1}, **option)
 
 
