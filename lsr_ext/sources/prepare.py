@@ -13,10 +13,10 @@ from lsr_ext.sources.context import RunContext
 from lsr_ext.sources.labelled_images import prepare_labelled_images
 from lsr_ext.sources.land_cover import prepare_land_cover
 from lsr_ext.sources.masks import read_mask_folders
-from lsr_ext.sources.pixel_truth import from_truth
 from lsr_ext.sources.simulated import simulate_truth
 from lsr_ext.sources.stained_image import read_stained_image
 from lsr_ext.sources.training_data import TrainingData
+from lsr_ext.sources.truth_to_blocks import from_truth
 
 if TYPE_CHECKING:
     from lsr_ext.baselines import StainSet
