@@ -5,6 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from land_cover_files import channels, write_tables
 from torch.utils.data import DataLoader
 
 import lsr_ext
@@ -19,28 +20,6 @@ from lsr_ext.data import (
 
 REAL = Path(__file__).parents[2].parent / "shared" / "data" / "landcover_chesapeake"
 needs_data = pytest.mark.skipif(not REAL.is_dir(), reason="needs ../shared/data")
-TABLES = {
-    "nlcd_mu.txt": "0 0 0 0\n0.97 0.01 0.01 0.02\n0 0.92 0.06 0.01\n",
-    "nlcd_sigma.txt": "0 0 0 0\n0.15 0.06 0.06 0.13\n0 0.19 0.16 0.07\n",
-    "nlcd_to_lr_labels.txt": "0 0\n11 1\n41 2\n128 0\n",
-    "nlcd_color.txt": "label, name, red, green, blue\n1, Open water, 1, 2, 3\n2, Deciduous forest, 1, 2, 3\n",
-    "cheaseapeake_to_hr_labels.txt": "0 0\n1 1\n2 2\n3 3\n4 4\n5 4\n6 4\n15 0\n",
-}
-
-
-def write_tables(folder, **changed):
-    folder.mkdir(exist_ok=True)
-    for name, content in (TABLES | changed).items():
-        (folder / name).write_text(content)
-    return folder
-
-
-def channels(nlcd, truth, size=(4, 6)):
-    """(1, 29, H, W) with NAIP values 10 c + column, and what must not be read set to -1."""
-    array = np.full((1, 29, *size), -1, np.float32)
-    array[0, :4] = 10 * np.arange(4)[:, None, None] + np.arange(size[1])
-    array[0, 8], array[0, 9] = truth, nlcd
-    return array
 
 
 def random_patch(seed, size=(24, 30), labels=(-1, 1, 2, 3)):

@@ -171,8 +171,8 @@ def test_every_pixel_of_land_cover_has_a_label():
     maps = low_resolution_maps(data)
     truth = np.stack([block.cut(data.test.masks[block.image]) for block in data.test.blocks])
     assert (maps == truth).mean() == pytest.approx(0.83176, abs=1e-5)  # of the eight patches, by their own arrays
-    assert len(data.patches) == 8
-    assert data.train.images[0].shape == (256, 256, 4)
+    assert len(data.train.patches) == 8
+    assert (data.train.channels, data.train.image(0).shape[2]) == (4, 4)
 
 
 def test_painted_masks_give_cells_of_two_kinds():
