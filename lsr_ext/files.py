@@ -24,6 +24,13 @@ def written_whole(path: str | Path, *, durable: bool = False) -> Iterator[Path]:
     Yields:
         A path of the same name in a temporary folder beside `path`, where the body writes the file or folder. It
         takes the place of `path` when the body ends, and is removed if the body raises.
+
+    Example:
+        >>> with tempfile.TemporaryDirectory() as folder:
+        ...     with written_whole(Path(folder) / "a.txt") as temporary:
+        ...         _ = temporary.write_text("whole")
+        ...     (Path(folder) / "a.txt").read_text()
+        'whole'
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -24,6 +24,10 @@ def track_progress(
         total: number of items, those done before included; by default the length of `items`, if it has one.
         done: number of items done before.
         least: show no bar for fewer items than this.
+
+    Example:
+        >>> list(track_progress("abc", "reading"))
+        ['a', 'b', 'c']
     """
     if total is None:
         total = len(items) if hasattr(items, "__len__") else None

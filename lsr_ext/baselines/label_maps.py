@@ -108,6 +108,10 @@ def class_shares(label_map: Any, num_classes: int) -> np.ndarray:
 
     Returns:
         float64 (C + 1,) in [0, 1]; ids above C count as pixels of no class.
+
+    Example:
+        >>> class_shares(np.array([[0, 1], [1, 2]], np.uint8), num_classes=2).tolist()
+        [0.25, 0.5, 0.25]
     """
     counts = np.zeros(256, np.int64)
     rows = strip_rows(label_map)

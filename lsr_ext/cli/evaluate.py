@@ -18,7 +18,7 @@ app = typer.Typer(help="Score the methods of a run, or maps and dots in files.",
 
 Columns = Annotated[str, typer.Option(help="Names of the CSV's columns of x, y, class and score.")]
 Images = Annotated[
-    Path | None, typer.Option(help="Draw the result on this image, or on those of this folder (PNG, JPEG, TIFF).")
+    Path | None, typer.Option(help="Draw the result on this image, or on those of this folder. Needs matplotlib.")
 ]
 PixelSize = Annotated[
     float, typer.Option(help="Side of a pixel in the unit of the dots: 1 if they are in pixels.")

@@ -23,6 +23,10 @@ def missing_module_message(module: str, command: str = "") -> str:
     Args:
         module: what cannot be imported, dotted or not.
         command: the first word after `lsr`: of several extras with the module, its own is named.
+
+    Example:
+        >>> print(missing_module_message("nothing.of.ours"))
+        lsr: the module 'nothing' is missing: pip install "lsr_ext[all]"
     """
     name = module.partition(".")[0]
     extras = _extras_with(_PACKAGES.get(name, name))

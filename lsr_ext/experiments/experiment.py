@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -9,7 +10,6 @@ from typing import Any
 
 import orjson
 from filelock import FileLock, Timeout
-from rich.console import Console
 
 from lsr_ext.experiments.figure import draw_results
 from lsr_ext.experiments.markdown import write_markdown
@@ -64,7 +64,6 @@ def run_experiment(
 def _carry_out(plan: Plan, workers: int, execute: Execute) -> Results:
     todo = [run for run in plan.runs if load_record(run) is None]
     failures: dict[str, str] = {}
-    console = Console(stderr=True)
     results = collect_results(plan)
     _check_scores(results)
     total, done = len(plan.runs), len(plan.runs) - len(todo)
@@ -72,7 +71,7 @@ def _carry_out(plan: Plan, workers: int, execute: Execute) -> Results:
         for run, failure in track_progress(outcomes, plan.table.name, total=total, done=done, least=1):
             if failure:
                 failures[run.name] = f"{failure} (see {run.folder / LOG_NAME})"
-                console.print(f"{run.name} failed: {failures[run.name]}", style="red", markup=False)
+                print(f"{run.name} failed: {failures[run.name]}", file=sys.stderr)
             results = collect_results(plan, failures)
             _check_scores(results)
             _write(results)

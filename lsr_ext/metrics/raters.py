@@ -112,7 +112,12 @@ def score_dots(
 def hit_dots(
     detections: DotSet, truth: DotSet, radius: float, classes: Sequence[str], method: str = "closest_first"
 ) -> np.ndarray:
-    """Which true dots have a detection of their class: bool (D,), matched as `score_dots` does."""
+    """Which true dots have a detection of their class: bool (D,), matched as `score_dots` does.
+
+    Example:
+        >>> hit_dots(DotSet([[0, 0]]), DotSet([[9, 9], [1, 0]]), radius=2, classes=("cell",)).tolist()
+        [False, True]
+    """
     is_hit = np.zeros(len(truth), dtype=bool)
     for name in classes:
         found = detections.of_class(name)

@@ -8,8 +8,8 @@ from lsr_ext.config import load_config
 from lsr_ext.evaluation import evaluate
 from lsr_ext.training import train
 
-ROOT = Path(__file__).parents[1]
-DEMO = ROOT / "lsr_ext" / "training" / "demo.yaml"
+ROOT = Path(__file__).parents[2]
+DEMO = ROOT / "lsr_ext" / "config" / "demo.yaml"
 NUCLEI = ROOT.parent / "shared" / "data" / "he_nuclei_miccai"
 
 
