@@ -1,12 +1,12 @@
-"""L2 colour separation of a slide's pixels: l2_map against NumPy, five stains and a counterstain.
+"""Measure L2 colour separation of a slide's pixels: l2_map against NumPy, five stains and a counterstain.
 
-The images are raw RGB in files, read and written by rows: copies of scikit-image's IHC image, with fresh noise
-of up to 6 grey levels in each of a row, the rows alike; and, a quarter as wide and high, random colours, the
-worst case for looking colours up. "numpy" is the plain formulation, argmin of the norms over (H, W, colours,
-3); it does not fit for the whole image, so it is given a strip. "numpy by colour" keeps the least distance so
-far, colour by colour, on that strip. Each method runs in a process of its own, so that its peak memory is its
-own; all must give the same classes on the strip. The rate by CPU second counts the time of all threads, and
-hardly changes when the machine is shared.
+The images are raw RGB files, read and written by rows. "tissue": copies of scikit-image's IHC image, with new
+noise of up to 6 grey levels for each copy in a row; all rows are alike. "random": random colours, a quarter as
+wide and high, the worst case for a table of colours. "numpy" is the plain formula, argmin of the norms over (H, W,
+colours, 3); it does not fit in memory for the whole image, so it gets a strip. "numpy by colour" keeps the
+smallest distance so far, colour by colour, on that strip. Each method runs in a separate process, so that its peak
+memory can be measured; all must give the same classes on the strip. The rate per CPU second counts the time of all
+threads, and hardly changes if the machine is shared.
 
     python benchmarks/colour.py
     python benchmarks/colour.py --side 4000 --json result.json
@@ -42,7 +42,7 @@ STRIP_ROWS = 250
 
 
 class RawRows:
-    """A raw file of uint8 as an array that is read and written by rows, without mapping it into memory."""
+    """A raw uint8 file as an array that is read and written by rows, without mapping it into memory."""
 
     dtype = np.dtype(np.uint8)
 
@@ -92,9 +92,9 @@ def map_by_colour(image: np.ndarray) -> np.ndarray:
 
 
 def run_method(method: str, kind: str, side: int, folder: Path) -> dict:
-    """Time, peak memory and a checksum of the first strip's classes, of one method in this process."""
+    """Measure time, peak memory and a checksum of the first strip's classes, for one method in this process."""
     image, out = RawRows(folder / kind, (side, side, 3)), RawRows(folder / "map", (side, side))
-    l2_map(np.zeros((2, 2, 3), np.uint8), STAINS)  # compiles, or loads what was compiled
+    l2_map(np.zeros((2, 2, 3), np.uint8), STAINS)  # compiles the kernel, or loads it from the cache
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     start, cpu_start = time.perf_counter(), time.process_time()
     if method == "l2_map":

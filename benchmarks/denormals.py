@@ -1,7 +1,7 @@
-"""What denormal numbers cost a training on the CPU: the demonstration, with them and with them flushed to zero.
+"""Measure the cost of denormal numbers in training on the CPU: the demo with them, and with them flushed to zero.
 
-Groups of 16 blocks decide their pixels early, and the gradient of a decided pixel is next to nothing. The
-weights at which the two runs end are compared by the norm of their difference.
+With groups of 16 blocks, the class of most pixels is decided early, and the gradient of such a pixel is almost
+zero. The final weights of the two runs are compared by the norm of their difference.
 
     python benchmarks/denormals.py --json denormals.json
 """
@@ -28,7 +28,7 @@ METHOD = "intra+inter"
 
 
 def train(output: Path, steps: int, flushed: bool) -> float:
-    """Seconds of one training."""
+    """Return the seconds of one training."""
     overrides = {
         "output": output,
         "methods": [METHOD],
@@ -56,7 +56,7 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("build/benchmarks/denormals.json"))
     args = parser.parse_args()
     seconds, found = {}, {}
-    # A process each, for the threads that a process has started keep what was set when they were.
+    # A process for each, because running threads keep the setting from when they were started.
     pool = ProcessPoolExecutor(1, get_context("spawn"), max_tasks_per_child=1)
     with pool, tempfile.TemporaryDirectory() as folder:
         for name, flushed in (("kept", False), ("flushed", True)):

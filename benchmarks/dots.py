@@ -1,9 +1,9 @@
-"""Matching of dots: closest_first against a KD-tree with the same greedy rule, and against a dense assignment.
+"""Measure matching of dots: closest_first against a KD-tree with the same rule, and a dense assignment.
 
-Dots lie at random at a density of nuclei, in um; the second set is the first, each dot moved by 2 um in a random
-direction (normal), one in ten replaced by a dot anywhere, in another order. The KD-tree is scipy's cKDTree, asked
-for all pairs within the radius; the greedy rule on the sorted pairs is compiled too, so that not Python's loop is
-measured but the tree. Everything runs on one thread.
+Dots are at random positions, at the density of nuclei, in um. The second set is the first in another order, with
+each dot moved by 2 um in a random direction (normal) and one in ten replaced by a random dot. The KD-tree is
+scipy's cKDTree, queried for all pairs within the radius; the greedy rule on the sorted pairs is compiled too, so
+that the tree is measured and not Python's loop. Everything runs on one thread.
 
     python benchmarks/dots.py
     python benchmarks/dots.py --counts 1000000 --json result.json
@@ -72,11 +72,11 @@ def match_by_assignment(dots: tuple[np.ndarray, np.ndarray], radius_um: float) -
 
 
 def extra_bytes(name: str, count: int, method: str) -> int:
-    """Peak memory of a method beyond the dots, for a new process to find: one that keeps freed memory hides it."""
+    """Measure peak memory of a method beyond the dots; needs a new process, because freed memory may be kept."""
     per_mm2, radius_um = SETTINGS[name]
     few, dots = make_dots(10, per_mm2), make_dots(count, per_mm2)
     run: Callable = match_by_kd_tree if method == "cKDTree" else lambda d, r: match_dots(*d, r)
-    run(few, radius_um)  # loads what is compiled
+    run(few, radius_um)  # loads the compiled kernels
     return peak_extra_bytes(lambda: None, lambda _: run(dots, radius_um), "cpu")
 
 

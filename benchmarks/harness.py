@@ -1,4 +1,4 @@
-"""What every benchmark shares: interleaved timing, peak memory, a description of the machine, JSON out."""
+"""Helpers of all benchmarks: interleaved timing, peak memory, a description of the machine, JSON output."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GLIBC_M_TRIM_THRESHOLD, GLIBC_M_MMAP_THRESHOLD = -1, -3
 
 
 def reuse_memory() -> None:
-    """Make glibc keep freed memory for the whole process, so that nobody is timed on fresh pages."""
+    """Make glibc keep freed memory for the whole process, so that no method is timed on new pages."""
     libc = ctypes.CDLL("libc.so.6")
     for option in (GLIBC_M_MMAP_THRESHOLD, GLIBC_M_TRIM_THRESHOLD):
         if not libc.mallopt(option, 2**31 - 1):
@@ -40,7 +40,7 @@ def _more_than_the_caches() -> torch.Tensor:
 
 
 def time_on_device(prepare: Callable, run: Callable) -> float:
-    """Seconds between events on a GPU, its second-level cache overwritten before."""
+    """Measure seconds between events on a GPU; its L2 cache is overwritten before."""
     state = prepare()
     _more_than_the_caches().zero_()
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
@@ -54,7 +54,7 @@ def time_on_device(prepare: Callable, run: Callable) -> float:
 
 
 def time_once(prepare: Callable, run: Callable, device: str) -> float:
-    """Seconds of run(prepare()), without what prepare takes."""
+    """Measure seconds of run(prepare()), without the time of prepare."""
     if device == "cuda":
         return time_on_device(prepare, run)
     state = prepare()
@@ -70,9 +70,10 @@ def time_once(prepare: Callable, run: Callable, device: str) -> float:
 def interleaved(
     candidates: Mapping[str, tuple[Callable, Callable]], repeats: int, seconds: float, device: str
 ) -> dict[str, dict[str, float]]:
-    """Time each candidate's (prepare, run) in turn, round after round, so that a drift of the machine hits all.
+    """Time each candidate's (prepare, run) in turn, round after round, so that a drift of the machine affects all
+    alike.
 
-    Stops after `repeats` rounds, or after `seconds` once there were five.
+    It stops after `repeats` rounds, or after `seconds` if there were at least five rounds.
     """
     for prepare, run in candidates.values():
         for _ in range(2):
@@ -103,7 +104,7 @@ def _status_kib(field: str) -> int:
 
 
 def peak_extra_bytes(prepare: Callable, run: Callable, device: str) -> int:
-    """Peak memory during run(prepare()), beyond what was held before it."""
+    """Measure peak memory during run(prepare()), beyond the memory in use before it."""
     state = prepare()
     gc.collect()
     if device == "cuda":
@@ -113,8 +114,8 @@ def peak_extra_bytes(prepare: Callable, run: Callable, device: str) -> int:
         run(state)
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() - before
-    ctypes.CDLL("libc.so.6").malloc_trim(0)  # freed memory still counts as resident, and would be reused unseen
-    Path("/proc/self/clear_refs").write_text("5")  # sets the high-water mark to what is resident now
+    ctypes.CDLL("libc.so.6").malloc_trim(0)  # freed memory still counts as resident, and its reuse would not show
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak to the memory that is resident now
     before = _status_kib("VmRSS")
     result = run(state)
     after = _status_kib("VmHWM")

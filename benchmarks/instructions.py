@@ -1,7 +1,7 @@
-"""Instructions per logit under callgrind: the figure that does not move with the machine's load.
+"""Count instructions per logit with callgrind: a number that does not depend on the load of the machine.
 
-A batch of 4x6x64x64 in float32 on one thread, each build of the kernels that valgrind can run (it knows no
-AVX-512). What a repetition adds is counted, so start-up does not.
+A batch of 4x6x64x64 in float32 on one thread, each build of the kernels that valgrind can run (it does not
+support AVX-512). Only the increase per repetition is counted, so start-up is excluded.
 
     python benchmarks/instructions.py --json benchmarks/results/instructions.json
 """

@@ -1,7 +1,7 @@
-"""The loss: fused against the reference in eager mode and under torch.compile, and against the floor.
+"""Measure the loss: fused against the reference, eager and with torch.compile, and against the floor.
 
-The floor is the time in which the bytes that must move (forward: the logits once; backward: the logits
-once and the gradient once) move at the bandwidth of a copy of the same size, measured in the same rounds.
+The floor is the time to move the necessary bytes (forward: the logits once; backward: the logits once and the
+gradient once) at the bandwidth of a copy of the same size, measured in the same rounds.
 
     python benchmarks/loss.py                    # the whole table: minutes
     python benchmarks/loss.py --sizes ihc brca --allocator reuse --json result.json --plot result.png
@@ -37,7 +37,7 @@ SIZES = {
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16, "float64": torch.float64}
 LAYOUTS = {"nchw": torch.contiguous_format, "channels_last": torch.channels_last}
 STAGES = ("forward", "backward", "both")
-REREAD = {"forward": 1, "backward": 2, "both": 3}  # how often the logits' bytes must move
+REREAD = {"forward": 1, "backward": 2, "both": 3}  # how many times the bytes of the logits must move
 METHODS = ("eager", "compile", "compile max", "fused", "fused in place", "fused graph")
 METHOD_TITLES = {
     "eager": "eager PyTorch",
@@ -55,11 +55,11 @@ METHOD_COLOURS = {
     "fused in place": "#009e73",
     "fused graph": "#7c3aed",
 }
-GPU_METHODS = ("compile max", "fused graph")  # max-autotune, which captures graphs itself; and a replay of our own
+GPU_METHODS = ("compile max", "fused graph")  # max-autotune captures its own graphs; the other is captured here
 
 
 def make_losses(shape: tuple[int, ...], device: str) -> dict[str, object]:
-    """Each method as a function from logits to the loss, for a batch of two labels."""
+    """Make each method as a function from logits to the loss, for a batch of two labels."""
     labels = (torch.arange(shape[0], device=device) >= shape[0] // 2).long()
     mean = torch.rand(2, shape[1], device=device)
     std = torch.rand(2, shape[1], device=device) * 0.2 + 0.05
@@ -80,7 +80,7 @@ def make_losses(shape: tuple[int, ...], device: str) -> dict[str, object]:
 
 
 def capture(source: torch.Tensor, run: object) -> torch.cuda.CUDAGraph:
-    """A graph of run(logits) on `source`."""
+    """Capture a CUDA graph of run(logits) on `source`."""
     x = source.detach().requires_grad_()
     side = torch.cuda.Stream()
     side.wait_stream(torch.cuda.current_stream())
@@ -94,11 +94,11 @@ def capture(source: torch.Tensor, run: object) -> torch.cuda.CUDAGraph:
 
 
 def make_candidates(source: torch.Tensor, losses: dict, stage: str) -> dict[str, tuple]:
-    """(prepare, run) of each method for a stage, and of the copy that the floor comes from."""
+    """Make (prepare, run) of each method for a stage, and of the copy that gives the floor."""
     target, work = torch.empty_like(source), source.clone()
 
     def fresh(copy: bool) -> torch.Tensor:
-        """Logits as a network would hand them over: no leaf, and new after an in-place backward."""
+        """Return logits as from a network: not a leaf, and new after an in-place backward."""
         if copy:
             work.copy_(source)
         x = (work if copy else source).detach().requires_grad_()
@@ -130,10 +130,10 @@ def make_candidates(source: torch.Tensor, losses: dict, stage: str) -> dict[str,
 
 
 def extra_bytes(source: torch.Tensor, losses: dict, device: str) -> dict[str, int]:
-    """Peak memory of forward and backward beyond the logits and the gradient."""
+    """Measure peak memory of forward and backward beyond the logits and the gradient."""
     gradient = source.numel() * source.element_size()
     candidates = make_candidates(source, losses, "both")
-    for name in ("copy", *GPU_METHODS):  # graphs hold their memory from the start
+    for name in ("copy", *GPU_METHODS):  # graphs allocate their memory before
         candidates.pop(name, None)
     return {
         name: peak_extra_bytes(*pair, device) - (0 if name == "fused in place" else gradient)
@@ -142,7 +142,7 @@ def extra_bytes(source: torch.Tensor, losses: dict, device: str) -> dict[str, in
 
 
 def measure(size: str, dtype: str, layout: str, threads: int, args: argparse.Namespace) -> dict:
-    """All stages of one configuration."""
+    """Measure all stages of one configuration."""
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     shape = SIZES[size]
@@ -199,7 +199,7 @@ def print_table(rows: list[dict]) -> None:
 
 
 def plot(rows: list[dict], machine: dict, methods: Sequence[str], path: Path) -> None:
-    """Forward and backward together: the time of each method in multiples of the floor, with the milliseconds."""
+    """Draw the time of forward and backward together, in multiples of the floor, labelled in milliseconds."""
     from matplotlib import pyplot
 
     rows = [row for row in rows if "both" in row]
@@ -243,7 +243,7 @@ def _row_title(row: dict) -> str:
 
 
 def recorded(args: argparse.Namespace) -> dict:
-    """The environment and the rows of a result file, of the rows those that the options select."""
+    """Read the environment of a result file, and the rows that the options select."""
     content = json.loads(args.recorded.read_text())
     wanted = {"size": args.sizes, "dtype": args.dtypes, "layout": args.layouts, "threads": args.threads}
     if args.allocator != "both":
@@ -271,7 +271,7 @@ def parse() -> argparse.Namespace:
 
 
 def measure_in_processes(args: argparse.Namespace) -> list[dict]:
-    """Both allocators: glibc's settings hold for a process, so each gets its own."""
+    """Measure with both allocators, each in its own process, because glibc's settings hold for a process."""
     rows = []
     for allocator in ("reuse", "default"):
         with tempfile.TemporaryDirectory() as folder:

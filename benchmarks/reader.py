@@ -1,11 +1,11 @@
-"""The slide reader against others, each in a process of its own, in interleaved rounds.
+"""Measure the slide reader against others, each in its own process, in interleaved rounds.
 
-Patterns, all giving RGB uint8 of which every byte is read:
+Patterns; all return RGB uint8, of which every byte is read:
     a        an aligned grid of 512-pixel reads over a slide
-    b        a grid of 224-pixel reads that is aligned with nothing
+    b        a grid of 224-pixel reads that is not aligned with tiles
     c        512-pixel blocks at random places of eight slides, in the order of the grouped sampler
-    d        the paper's: blocks of 240 pixels at 4.2 microns per pixel, from 0.25 and four coarser levels
-    d1       the same from a slide that has the finest level alone
+    d        as in the paper: blocks of 240 pixels at 4.2 microns per pixel, from 0.25 and four coarser levels
+    d1       the same from a slide that has only the finest level
 
     python benchmarks/reader.py --peer-python /tmp/peers/bin/python     # an environment that has the others
 """
@@ -37,7 +37,7 @@ TISSUE = Path(__file__).parents[1].parent / "shared/data/slides/ome_tiff_crops/O
 
 
 def tissue(seed: int) -> np.ndarray:
-    """Real tissue, mirrored to fill the slide, or grain where there is none at hand."""
+    """Make the image of a slide: real tissue, mirrored to fill it, or noise if there is no tissue image."""
     rng = np.random.default_rng(seed)
     if TISSUE.is_file():
         crop = np.roll(tifffile.imread(TISSUE), rng.integers(0, 1000, 2), axis=(0, 1))
@@ -75,7 +75,7 @@ def write_slide(path: Path, seed: int, tile_px: int, levels: int) -> None:
 
 
 def slides_for(pattern: str, folder: Path) -> list[Path]:
-    """The pattern's slides, written where they are missing."""
+    """Return the slides of a pattern; write those that are missing."""
     folder.mkdir(parents=True, exist_ok=True)
     tile_px = 512 if pattern == "a512" else 256
     levels = 1 if pattern == "d1" else LEVELS
@@ -88,7 +88,7 @@ def slides_for(pattern: str, folder: Path) -> list[Path]:
 
 
 def reads_for(pattern: str) -> list[tuple[int, int, int, int, int]]:
-    """(slide, level, x, y, size in pixels) of every read."""
+    """Return (slide, level, x, y, size in pixels) of every read."""
     rng = np.random.default_rng(0)
     if pattern in ("a", "a512"):
         return [(0, 0, x, y, 512) for y in range(0, SIZE_PX, 512) for x in range(0, SIZE_PX, 512)]
@@ -128,7 +128,7 @@ class Reader:
 
 
 def measure(pattern: str, threads: int, cold: bool, args: argparse.Namespace) -> dict:
-    """One row: every reader, round after round."""
+    """Measure one row: every reader, round after round."""
     paths = [str(path) for path in slides_for(pattern, args.folder)]
     reads = reads_for(pattern)
     mpp = 4.2 if pattern.startswith("d") else None
@@ -150,7 +150,7 @@ def summary(answers: list[dict], reads: int) -> dict[str, float | str]:
     errors = [answer["error"] for answer in answers if "error" in answer]
     if errors:
         return {"error": errors[0]}
-    # The first round warms up, and is the one in which memory is taken.
+    # The first round is a warm-up, in which memory is measured.
     seconds = [answer["seconds"] for answer in answers[1:]]
     return {
         "reads_per_s": reads / statistics.median(seconds),
@@ -203,7 +203,7 @@ def parse() -> argparse.Namespace:
 
 
 def present(args: argparse.Namespace) -> list[str]:
-    """The peers that the other environment has; the rest is named and left out."""
+    """Return the peers that are installed in the other environment; print and leave out the rest."""
     modules = {"tifffile": "tifffile, imagecodecs"}
     found = []
     for name in args.peers:

@@ -1,6 +1,7 @@
-"""One slide reader in a process of its own, driven over a pipe by `reader.py`; needs numpy and that reader alone.
+"""One slide reader in its own process, driven by `reader.py` over a pipe; needs only numpy and that reader.
 
-A line of JSON in, a line of JSON out: {"do": "open" | "read", ...} -> {"seconds": ..., "peak_mib": ...}.
+It reads a line of JSON and answers with a line of JSON: {"do": "open" | "read", ...} -> {"seconds": ...,
+    "peak_mib": ...}.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 CACHE_BYTES = 32 * 2**20
-MPP = 0.25  # of level 0 in the slides that `reader.py` writes
+MPP = 0.25  # resolution of level 0 in the slides that `reader.py` writes
 
 
 class OpenSlide:
@@ -32,7 +33,7 @@ class OpenSlide:
         return np.asarray(self.slide.read_region((x, y), level, (size, size)).convert("RGB"))
 
     def average(self, x: int, y: int, size: int, mpp: float) -> np.ndarray:
-        """The finest level that is needed, then Pillow's box filter: how such reads are commonly done."""
+        """Read the finest level that is needed, then apply Pillow's box filter, as is common."""
         from PIL import Image
 
         step = mpp / MPP
@@ -65,7 +66,7 @@ class FastSlide(OpenSlide):
         self.downsamples = self.slide.level_downsamples
 
     def read(self, level: int, x: int, y: int, size: int) -> np.ndarray:
-        # In the level's own pixels, unlike OpenSlide.
+        # In pixels of the level, unlike OpenSlide.
         corner = tuple(round(v / self.downsamples[level]) for v in (x, y))
         pixels = self.slide.read_region(location=corner, level=level, size=(size, size)).numpy()
         return np.ascontiguousarray(pixels[..., :3])
@@ -79,7 +80,7 @@ class PyVips(OpenSlide):
         pages = first.get("n-pages") if "n-pages" in first.get_fields() else 1
         levels = [pyvips.Image.new_from_file(path, page=page) for page in range(pages)]
         self.downsamples = [first.width / level.width for level in levels]
-        # Each thread needs regions of its own.
+        # Each thread needs its own regions.
         self.levels, self.local = levels, threading.local()
 
     def read(self, level: int, x: int, y: int, size: int) -> np.ndarray:
@@ -95,7 +96,7 @@ class PyVips(OpenSlide):
 
 
 class Tifffile(OpenSlide):
-    """What one writes by hand: tifffile finds the tiles, pread and imagecodecs get them."""
+    """A reader as written by hand: tifffile finds the tiles, pread and imagecodecs read them."""
 
     def __init__(self, path: str) -> None:
         import tifffile
@@ -128,14 +129,14 @@ class Tifffile(OpenSlide):
 
 
 class BareDecoding(Tifffile):
-    """Every tile of a level decoded once and thrown away: what no reader can beat with this decoder."""
+    """Decode every tile of a level once and discard it: the limit of any reader with this decoder."""
 
     def read(self, level: int, x: int, y: int, size: int) -> np.ndarray:
         import imagecodecs
 
         (_, width, _), (tile, _), offsets, counts, tables = self.pages[level]
         if x % tile or y % tile or size % tile:
-            raise ValueError("bare decoding is for aligned reads")
+            raise ValueError("bare decoding supports only aligned reads")
         for row in range(y // tile, (y + size) // tile):
             for column in range(x // tile, (x + size) // tile):
                 index = row * -(-width // tile) + column
@@ -151,7 +152,7 @@ class LsrExt:
 
         from lsr_ext import wsi
 
-        torch.set_num_threads(1)  # the threads are the benchmark's, as for the others
+        torch.set_num_threads(1)  # the benchmark starts the threads, as for the other readers
         self.wsi = wsi
         wsi.configure(cache_bytes=CACHE_BYTES)
         self.slide = wsi.open_slide(path, backend="tiff")
@@ -183,7 +184,7 @@ def touch(pixels: np.ndarray) -> int:
 
 
 def read_all(slides: list, reads: list, threads: int, average_mpp: float | None) -> float:
-    """Seconds for all reads (slide, level, x, y, size), dealt out to the threads one by one."""
+    """Measure seconds for all reads (slide, level, x, y, size), given to the threads one by one."""
 
     def work(share: list) -> None:
         for slide, level, x, y, size in share:
@@ -202,7 +203,7 @@ def read_all(slides: list, reads: list, threads: int, average_mpp: float | None)
 
 
 def reuse_memory() -> None:
-    """Make glibc keep freed memory, so that nobody is timed on fresh pages; `harness.py` needs torch."""
+    """Make glibc keep freed memory, so that no reader is timed on new pages; `harness.py` needs torch."""
     libc = ctypes.CDLL("libc.so.6")
     for option in (-1, -3):  # trim and mmap thresholds
         if not libc.mallopt(option, 2**31 - 1):
@@ -217,7 +218,7 @@ def status_mib(field: str) -> float:
 
 
 def measure(make: Callable, order: dict) -> dict:
-    """Open the slides afresh, nothing decoded yet, and read; the page cache is emptied first for a cold one."""
+    """Open the slides again, with nothing decoded yet, and read; a cold read empties the page cache first."""
     if order["cold"]:
         for path in order["paths"]:
             with Path(path).open("rb") as file:
@@ -225,7 +226,7 @@ def measure(make: Callable, order: dict) -> dict:
     start = time.perf_counter()
     slides = [make(path) for path in order["paths"]]
     opening = (time.perf_counter() - start) / len(slides)
-    Path("/proc/self/clear_refs").write_text("5")  # sets the high-water mark to what is resident now
+    Path("/proc/self/clear_refs").write_text("5")  # resets the peak to the memory that is resident now
     before = status_mib("VmRSS")
     seconds = read_all(slides, order["reads"], order["threads"], order["mpp"])
     peak = status_mib("VmHWM") - before
@@ -238,7 +239,7 @@ def main() -> None:
     make = READERS[sys.argv[1]]
     reuse_memory()
     answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # what a library prints is no answer
+    os.dup2(2, 1)  # keeps the output of libraries out of the answers
     for line in sys.stdin:
         try:
             answer = measure(make, json.loads(line))

@@ -1,9 +1,9 @@
-"""Regions against dots on a slide's label map: score_cells against scipy.ndimage with a loop over dots.
+"""Measure scoring of regions against dots on a slide's label map: score_cells against scipy.ndimage and a loop.
 
 The map is a memory map on disk, uint8, of discs 8 to 14 px wide at 3,000 per mm2 and 0.5 um a pixel, in three
-classes; four fifths have a dot, and one dot in five lies anywhere. The peer labels the map once for each class by
-scipy.ndimage.label, as is usual, and looks up each dot in a Python loop. Each method runs in a process of its own,
-so that its peak memory is its own; the map's pages that are mapped in are counted for both.
+classes; four fifths have a dot, and one dot in five is at a random place. The peer labels the map once for each
+class with scipy.ndimage.label, as is usual, and looks up each dot in a Python loop. Each method runs in its own
+process, so that its peak memory can be measured; pages of the map that are in memory are counted for both.
 
     python benchmarks/regions.py
     python benchmarks/regions.py --sides 4000 --json result.json
@@ -53,7 +53,7 @@ def make_map(side: int, folder: Path) -> None:
 
 
 def score_by_scipy(label_map: np.ndarray, dots: DotSet) -> list[list[int]]:
-    """Dots, dots hit, regions, regions hit by class."""
+    """Count dots, dots hit, regions and regions hit by class."""
     counts = []
     for name, class_id in CLASSES.items():
         labelled, regions = ndimage.label(label_map == class_id, np.ones((3, 3)))
@@ -69,7 +69,7 @@ def score_by_scipy(label_map: np.ndarray, dots: DotSet) -> list[list[int]]:
 
 
 def run_method(method: str, folder: Path) -> dict:
-    """Time, peak memory and counts of one method in this process."""
+    """Measure time, peak memory and counts of one method in this process."""
     with np.load(folder / "dots.npz") as content:
         dots = DotSet(content["xy"], content["names"])
     warm_up = np.eye(8, dtype=np.uint8)

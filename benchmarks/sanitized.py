@@ -1,4 +1,4 @@
-"""Every kernel once at small sizes, for compute-sanitizer: types, layouts, numbers of classes, masks and ids."""
+"""Run every kernel at small sizes, for compute-sanitizer: dtypes, layouts, numbers of classes, masks and ids."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lsr_ext import functional
 
 
 def lay_out(logits: torch.Tensor, layout: str) -> torch.Tensor:
-    """The values in planes, side by side, or in every second place of wider rows."""
+    """Lay the values out in planes, interleaved, or at every second place of wider rows."""
     if layout == "channels_last":
         return logits.to(memory_format=torch.channels_last)
     if layout == "scattered":

@@ -1,8 +1,8 @@
-"""The loss's share of a training step: a U-Net at the paper's multiplex setting, fused beside eager.
+"""Measure the share of the loss in a training step: a U-Net at the paper's multiplex setting, fused and eager.
 
 Two groups of ten images of 400x400, six classes, bfloat16 autocast, channels last. A step is forward, loss,
-backward and RMSprop; the loss's share is the step's time less that of the same step with the mean of the logits
-as its loss, which moves the least a loss can: that difference is what the loss costs.
+backward and RMSprop. The cost of the loss is the time of the step minus that of the same step with the mean of the
+logits as its loss, which moves the fewest bytes that a loss can.
 
     python benchmarks/step.py --json step.json
 """
@@ -22,7 +22,7 @@ from lsr_ext import functional, reference
 
 
 def block(inputs: int, outputs: int) -> nn.Sequential:
-    """Two convolutions, each with GroupNorm."""
+    """Make two convolutions, each with GroupNorm."""
     layers: list[nn.Module] = []
     for channels in (inputs, outputs):
         layers += [nn.Conv2d(channels, outputs, 3, padding=1), nn.GroupNorm(8, outputs), nn.ReLU(inplace=True)]
@@ -30,7 +30,7 @@ def block(inputs: int, outputs: int) -> nn.Sequential:
 
 
 class UNet(nn.Module):
-    """Five levels of (32, 64, 128, 256, 512) channels; in plain torch, to run where nothing else is installed."""
+    """Five levels of (32, 64, 128, 256, 512) channels; in plain torch, so that it needs nothing else."""
 
     def __init__(self, classes: int, widths: tuple[int, ...] = (32, 64, 128, 256, 512)) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class UNet(nn.Module):
         self.head = nn.Conv2d(widths[0], classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(N, 3, H, W), H and W multiples of 16 -> logits (N, classes, H, W)."""
+        """Map (N, 3, H, W), H and W multiples of 16, to logits (N, classes, H, W)."""
         kept = []
         for i, down in enumerate(self.down):
             x = down(nn.functional.max_pool2d(x, 2) if i else x)
@@ -51,7 +51,7 @@ class UNet(nn.Module):
 
 
 def make_step(network: nn.Module, images: Tensor, loss: object, device: str) -> object:
-    """One training step as a function of nothing."""
+    """Make one training step as a function without arguments."""
     optimizer = torch.optim.RMSprop(network.parameters(), lr=1e-4)
 
     def step(_: None) -> None:

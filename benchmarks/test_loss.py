@@ -1,4 +1,4 @@
-"""The loss in pytest-benchmark form, for regressions.
+"""Benchmark the loss with pytest-benchmark, to find regressions.
 
 pytest benchmarks/test_loss.py --benchmark-only --benchmark-autosave, later with --benchmark-compare
 """

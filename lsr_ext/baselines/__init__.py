@@ -1,4 +1,4 @@
-"""The baselines of the paper: stains told apart by colour and pixel labels made from that (section 3.1.4).
+"""The baselines of the paper: separation of stains by colour, and pixel labels from it (section 3.1.4).
 
 The patch classifier (Appendix C), which needs Lightning and MONAI, is in `patch_classifier` and `patch_training`.
 """

@@ -1,4 +1,4 @@
-"""Numba kernel: the nearest of some colours to each pixel."""
+"""Numba kernel that finds the nearest of some colours for each pixel."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numba import njit, prange
 
 @njit(cache=True, nogil=True)
 def _nearest(red: int, green: int, blue: int, colours: np.ndarray) -> tuple[int, float]:
-    """Index of the nearest colour, of equally near ones of the first, and its squared distance."""
+    """Return the index of the nearest colour (the first, if equally near) and its squared distance."""
     nearest, least = 0, np.inf
     for k in range(len(colours)):
         dr, dg, db = red - colours[k, 0], green - colours[k, 1], blue - colours[k, 2]
@@ -22,17 +22,17 @@ def _nearest(red: int, green: int, blue: int, colours: np.ndarray) -> tuple[int,
 def nearest_colours(
     pixels: np.ndarray, colours: np.ndarray, ids: np.ndarray, limit2: float, known: np.ndarray, out: np.ndarray
 ) -> None:
-    """Write the id of the nearest colour, or 0 where that is too far.
+    """Write the id of the nearest colour, or 0 if it is too far away.
 
-    A slide has far fewer colours than pixels, so each colour is looked at once and then looked up.
+    A slide has far fewer colours than pixels, so each colour is computed once and then looked up.
 
     Args:
         pixels: uint8 (H, W, 3), contiguous.
         colours: float64 (C, 3).
         ids: uint8 (C,), below 255.
-        limit2: the greatest squared distance.
-        known: uint8 (2^24,), by 65536 R + 256 G + B: 0 = not yet looked at, otherwise 1 + the id. Threads that
-            meet a colour together write the same.
+        limit2: the largest squared distance.
+        known: uint8 (2^24,), indexed by 65536 R + 256 G + B: 0 = not computed yet, otherwise 1 + the id. Threads
+            that compute the same colour write the same value.
         out: uint8 (H, W).
     """
     height, width, _ = pixels.shape

@@ -1,4 +1,4 @@
-"""Pixel labels from how much of each class a block is said to hold, and from colour."""
+"""Pixel labels from the class fractions that are given for a block, and from colour."""
 
 from __future__ import annotations
 
@@ -21,33 +21,34 @@ def area_label_map(
     stains: StainSet,
     smoothing_px: float = 1.0,
 ) -> np.ndarray:
-    """Label in each block as many pixels of a class as it is said to hold, those of most of its stain.
+    """Label pixels in each block: as many as the given fraction of a class, those with most of its stain.
 
-    A block gives each class the fraction of its pixels where the class's concentration by `deconvolve` is
-    greatest (of several classes the one further above its threshold), and the background that where all classes
-    together have least. Ranks within a block do not mind how strongly a slide is stained. Where blocks overlap,
-    the label is what more than half of them say.
+    In a block, each class gets its fraction of the pixels, those with the highest concentration of its stain by
+    `deconvolve` (if several classes claim a pixel, the one farther above its threshold). The background gets its
+    fraction where all classes together have the lowest concentration. Ranks within a block do not depend on how
+    strongly a slide is stained. Where blocks overlap, the label is that of more than half of them.
 
     Args:
-        image: uint8 (H, W, 3); levels of 0 are taken for 1.
-        blocks: N of them, within it; their `image` is not looked at.
-        fractions: (N, 1 + C) in [0, 1], of the background and of `stains.classes`; what they leave is ignored.
-        stains: they absorb light.
-        smoothing_px: standard deviation of the Gaussian that steadies the concentrations.
+        image: uint8 (H, W, 3); levels of 0 count as 1.
+        blocks: N blocks within the image; their `image` index is ignored.
+        fractions: (N, 1 + C) in [0, 1], of the background and of `stains.classes`; the remaining pixels are
+            ignored.
+        stains: stains that absorb light.
+        smoothing_px: standard deviation of the Gaussian that smooths the concentrations, in pixels.
 
     Returns:
         int64 (H, W): -1 = ignored, 0 = background, c = the c-th of `stains.classes`.
 
     Raises:
-        TypeError, ValueError: an image of another dtype or shape, other fractions, a block that reaches
-            outside the image, or stains as for `deconvolve`.
+        TypeError, ValueError: an image of another dtype or shape, fractions of another shape or range, a block
+            that reaches outside the image, or an error of `deconvolve`.
     """
     check_rgb(image)
     fractions = checked_fractions(fractions)
     shape = (len(blocks), 1 + len(stains.classes))
     if fractions.shape != shape:
         raise ValueError(f"expected fractions of shape {shape}, got {fractions.shape}")
-    # scikit-image takes a level of 0 for six decades of absorption, which smoothing would spread.
+    # scikit-image reads a level of 0 as six decades of absorption, which smoothing would spread.
     densities = deconvolve(np.maximum(image, 1), stains)[..., stains.class_ids > 0]
     densities = gaussian(densities, smoothing_px, channel_axis=-1)
     votes = np.zeros((*image.shape[:2], fractions.shape[1]), np.int32)
@@ -59,7 +60,7 @@ def area_label_map(
 
 
 def _label(densities: np.ndarray, areas: np.ndarray) -> np.ndarray:
-    """Class ids, int64 (H, W), of densities (H, W, C): to each class its part of the area."""
+    """Class ids, int64 (H, W), of densities (H, W, C); each class gets its share of the area."""
     least = [np.quantile(densities[..., index], 1 - area) for index, area in enumerate(areas[1:])]
     lead = densities - least
     total = densities.sum(-1)

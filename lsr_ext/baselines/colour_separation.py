@@ -12,20 +12,20 @@ from lsr_ext.progress import track_progress
 
 
 def l2_distances(image: np.ndarray, stains: StainSet) -> np.ndarray:
-    """Distances in RGB of each pixel to each standard colour, ||x - r_k||.
+    """Compute the distance in RGB of each pixel to each standard colour, ||x - r_k||.
 
     Args:
         image: uint8 (H, W, 3).
-        stains: K of them.
+        stains: K stains.
 
     Returns:
-        float32 (H, W, K + 1), in grey levels; the last is that to the background.
+        float32 (H, W, K + 1), in grey levels; the last channel is the distance to the background.
 
     Raises:
         TypeError, ValueError: an image of another dtype or shape.
     """
     check_rgb(image)
-    # Planes rather than pixels: sums over three neighbours are what NumPy does slowest.
+    # Plane by plane, because NumPy is slowest at sums over three neighbours.
     red, green, blue = np.moveaxis(image, -1, 0).astype(np.float32)
     planes = [
         np.sqrt((red - r) ** 2 + (green - g) ** 2 + (blue - b) ** 2)
@@ -35,25 +35,25 @@ def l2_distances(image: np.ndarray, stains: StainSet) -> np.ndarray:
 
 
 def l2_map(image: Any, stains: StainSet, max_distance: float | None = None, out: Any = None) -> Any:
-    """The class of each pixel: that of the nearest standard colour.
+    """Classify each pixel by the nearest standard colour.
 
-    The image is read, and the map written, by strips of rows, so both may be memory maps, zarr arrays or other
-    things that are sliced by rows. Memory: some strips of some
-    million pixels each, and 16 MiB of colours already looked at.
+    The image is read, and the map is written, in strips of rows, so both may be memory maps, zarr arrays or other
+    arrays that can be sliced by rows. Memory: a few strips of some million pixels each, and a table of 16 MiB for
+    the colours already computed.
 
     Args:
         image: uint8 (H, W, 3), with `shape`, `dtype` and slicing.
-        stains: any number of them.
+        stains: any number of stains.
         max_distance: pixels farther than this from their nearest colour are background, in grey levels.
-        out: uint8 (H, W), written to; None: a new array.
+        out: uint8 (H, W), the array to write; None: a new array.
 
     Returns:
-        `out`: 0 = background or a counterstain, c = the c-th of `stains.classes`; of equally near colours the
-        first of the stains' order.
+        `out`: 0 = background or a counterstain, c = the c-th of `stains.classes`; if colours are equally near,
+        the first in the order of the stains.
 
     Raises:
         TypeError, ValueError: an image or `out` of another dtype or shape, or a max_distance that is not above 0.
-        ModuleNotFoundError: numba is missing; it is in the extra `lsr_ext[metrics]`.
+        ModuleNotFoundError: numba is not installed; it is in the extra `lsr_ext[metrics]`.
     """
     check_rgb(image)
     if max_distance is not None and not max_distance > 0:
@@ -66,10 +66,10 @@ def l2_map(image: Any, stains: StainSet, max_distance: float | None = None, out:
     colours, ids = _colours(stains), np.append(stains.class_ids, np.uint8(0))
     limit2 = np.inf if max_distance is None else float(max_distance) ** 2
     known = np.zeros(2**24, np.uint8)
-    # Whole chunks of the output, where it has such: part of one would be read and packed again.
+    # Whole chunks of the output, if it has chunks: a part of one would be read and compressed again.
     rows = strip_rows(out if getattr(out, "chunks", None) else image)
     for top in track_progress(range(0, shape[0], rows), "separating colours"):
-        # Always a copy: of an array that cannot be written to, Numba would compile the kernel once more.
+        # Always a copy: Numba would compile the kernel again for a read-only array.
         strip = np.array(image[top : top + rows], order="C")
         found = np.empty(strip.shape[:2], np.uint8)
         nearest_colours(strip, colours, ids, limit2, known, found)
@@ -78,7 +78,7 @@ def l2_map(image: Any, stains: StainSet, max_distance: float | None = None, out:
 
 
 def _colours(stains: StainSet) -> np.ndarray:
-    """The stains' and, last, the background's, float64 (K + 1, 3)."""
+    """Return the colours of the stains and, last, of the background, float64 (K + 1, 3)."""
     return np.vstack([stains.rgb, stains.background_rgb])
 
 

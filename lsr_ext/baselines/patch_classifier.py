@@ -24,21 +24,21 @@ _BATCH = 64  # patches that are classified at once
 
 @dataclass(frozen=True)
 class ClassifierSettings:
-    """What a classifier's weights depend on, beside its data.
+    """The settings that a classifier's weights depend on, together with its data.
 
     Args:
-        patch_px: the side of a patch, in pixels: of a slide those at 40x, of an image its own.
-        input_px: the side that patches are resized to.
-        depth: of the ResNet: 34, the paper's; 18 or 10 for small machines.
-        epochs: each shows about as many patches as there are.
-        batch_size: even: half of each batch is of either class.
-        learning_rate: of AdamW at the start; it falls to zero along a cosine.
-        seed: of weights, order and augmentation.
-        colour_jitter: standard deviation of the logarithm of each channel's random gain in training; a fifth of it
-            is that of its random offset. Slides are stained, and fields exposed, more or less.
+        patch_px: the side of a patch, in pixels: at 40x for slides, in its own pixels for an image.
+        input_px: the side that patches are resized to, in pixels.
+        depth: depth of the ResNet: 34 as in the paper, or 18 or 10 for small machines.
+        epochs: number of epochs; each draws about as many patches as there are.
+        batch_size: an even number: each class has half of every batch.
+        learning_rate: initial rate of AdamW; it decreases to zero along a cosine.
+        seed: random seed of weights, order and augmentation.
+        colour_jitter: standard deviation of the logarithm of each channel's random gain in training; that of its
+            random offset is a fifth of it. It imitates differences in staining and exposure.
 
     Raises:
-        ValueError: a value that none of this allows.
+        ValueError: a value out of range.
     """
 
     patch_px: int
@@ -57,7 +57,7 @@ class ClassifierSettings:
         if self.depth not in _NETWORKS:
             raise ValueError(f"expected a depth among {', '.join(map(str, _NETWORKS))}, got {self.depth}")
         if self.batch_size % 2:
-            raise ValueError(f"expected an even batch_size, half of it for either class, got {self.batch_size}")
+            raise ValueError(f"expected an even batch_size, half of it for each class, got {self.batch_size}")
         if not self.learning_rate > 0:
             raise ValueError(f"expected a learning_rate above 0, got {self.learning_rate}")
         if not 0 <= self.colour_jitter < float("inf"):
@@ -65,15 +65,16 @@ class ClassifierSettings:
 
 
 class PatchClassifier(lightning.LightningModule):
-    """A ResNet with one logit, trained by binary cross-entropy on patches turned and recoloured at random.
+    """A ResNet with one logit; trained by binary cross-entropy on randomly turned patches, with random colours if
+    set.
 
-    BatchNorm, unlike in the networks that learn by groups: every batch holds both classes. Its statistics for
-    prediction are the plain average over the last epoch: the usual running ones lag behind the weights, and after
-    a short training put every probability on one side of 0.5.
+    It uses BatchNorm, unlike the networks that learn from groups, because every batch holds both classes. For
+    prediction its statistics are the plain average over the last epoch: the usual running averages lag behind the
+    weights, and after a short training they moved every probability to one side of 0.5.
 
     Args:
         settings: see `ClassifierSettings`.
-        data_digest: of what it is trained on, kept in the checkpoint.
+        data_digest: digest of the training data, stored in the checkpoint.
 
     Shape:
         (N, 3, H, W) float32 in [0, 1], resized to `input_px` -> logits (N,).
@@ -92,7 +93,7 @@ class PatchClassifier(lightning.LightningModule):
         return self.network(resize_patches(image, self.settings.input_px))[:, 0]
 
     def on_train_epoch_start(self) -> None:
-        """Begin BatchNorm's statistics anew for the last epoch."""
+        """Reset BatchNorm's statistics for the last epoch."""
         if self.current_epoch < self.settings.epochs - 1:
             return
         for layer in self.modules():
@@ -101,10 +102,10 @@ class PatchClassifier(lightning.LightningModule):
                 layer.momentum = None  # a plain average from here on
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor | None:
-        """The loss of a batch of "image" (N, 3, H, W) and "label" (N,) of 0 and 1; None where it is empty."""
-        if not len(batch["label"]):  # none of its patches could be read
+        """Compute the loss of a batch of "image" (N, 3, H, W) and "label" (N,) of 0 and 1; None if it is empty."""
+        if not len(batch["label"]):  # no patch of the batch could be read
             return None
-        # By the step's number alone, so that a resumed run goes on as an uncut one would have.
+        # Depends only on the step's number, so a resumed run continues like an uninterrupted one.
         generator = torch.Generator().manual_seed(self.settings.seed * 1_000_003 + self.global_step)
         images = _turn_at_random(batch["image"], generator)
         logits = self(jitter_colours(images, self.settings.colour_jitter, generator))
@@ -113,14 +114,14 @@ class PatchClassifier(lightning.LightningModule):
         return loss
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
-        """AdamW, its rate falling to zero along a cosine."""
+        """Use AdamW with a rate that decreases to zero along a cosine."""
         optimizer = torch.optim.AdamW(self.parameters(), lr=self.settings.learning_rate)
         steps = int(self.trainer.estimated_stepping_batches)
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
     def digest(self) -> str:
-        """Changes when the weights do."""
+        """Return a digest that changes when the weights change."""
         found = hashlib.sha256()
         for name, tensor in sorted(self.state_dict().items()):
             found.update(name.encode())
@@ -129,11 +130,11 @@ class PatchClassifier(lightning.LightningModule):
 
 
 def load_patch_classifier(path: str | Path) -> PatchClassifier:
-    """The classifier of a checkpoint that `train_patch_classifier` wrote, on the CPU, ready to predict.
+    """Load the classifier from a checkpoint of `train_patch_classifier`, on the CPU, ready to predict.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no checkpoint of a patch classifier. Nothing in it is unpickled but tensors and numbers.
+        ValueError: it is not a checkpoint of a patch classifier. Only tensors and numbers are unpickled.
     """
     content = read_checkpoint(path)
     model = PatchClassifier(ClassifierSettings(**content["hyper_parameters"]["settings"]))
@@ -145,7 +146,7 @@ def load_patch_classifier(path: str | Path) -> PatchClassifier:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, object]:
-    """A checkpoint as it is, with its "state_dict", "hyper_parameters" and "global_step"; raises as above."""
+    """Read a checkpoint with its "state_dict", "hyper_parameters" and "global_step"; raises the same errors."""
     path = Path(path)
     if not path.is_file():
         raise FileNotFoundError(f"expected a checkpoint of a patch classifier, found none at {path}")
@@ -153,7 +154,7 @@ def read_checkpoint(path: str | Path) -> dict[str, object]:
         content = torch.load(path, map_location="cpu", weights_only=True)
         ClassifierSettings(**content["hyper_parameters"]["settings"])
         content["state_dict"], content["global_step"]
-    except Exception as error:  # the unpickler raises all kinds of errors on foreign bytes
+    except Exception as error:  # the unpickler raises many kinds of errors on foreign bytes
         raise ValueError(f"{path}: expected a checkpoint of a patch classifier ({error!r})") from error
     return content
 
@@ -164,7 +165,7 @@ def best_device() -> str:
 
 
 def resize_patches(image: Tensor, input_px: int) -> Tensor:
-    """(N, 3, H, W) to (N, 3, input_px, input_px), smoothed as it shrinks."""
+    """Resize (N, 3, H, W) to (N, 3, input_px, input_px), smoothed where it shrinks."""
     if image.shape[-2:] == (input_px, input_px):
         return image
     return interpolate(image, (input_px, input_px), mode="bilinear", antialias=True)
@@ -172,10 +173,10 @@ def resize_patches(image: Tensor, input_px: int) -> Tensor:
 
 @torch.inference_mode()
 def classify_patches(model: PatchClassifier, patches: Sequence[np.ndarray]) -> np.ndarray:
-    """The probabilities of patches.
+    """Compute the probabilities of patches.
 
     Args:
-        model: on the device that is to compute.
+        model: the classifier, on the device to compute on.
         patches: N uint8 (H, W, 3), of any sizes.
 
     Returns:
@@ -191,11 +192,11 @@ def classify_patches(model: PatchClassifier, patches: Sequence[np.ndarray]) -> n
 
 
 def predict_probabilities(model: PatchClassifier, images: Iterable[np.ndarray], patch_px: int) -> list[np.ndarray]:
-    """The probability of every whole patch of images; patches lie side by side from the top left.
+    """Compute the probability of every whole patch of images; patches lie side by side from the top left.
 
     Args:
-        model: on the device that is to compute.
-        images: uint8 (H, W, 3), each at least one patch large; taken one at a time.
+        model: the classifier, on the device to compute on.
+        images: uint8 (H, W, 3), each at least as large as one patch; used one at a time.
         patch_px: the side of a patch.
 
     Returns:
@@ -215,10 +216,10 @@ def predict_probabilities(model: PatchClassifier, images: Iterable[np.ndarray], 
 
 
 def merge_patches(probabilities: np.ndarray, times: int = 2) -> np.ndarray:
-    """The maximum over `times` x `times` patches; the remainder at the right and the bottom is left out.
+    """Take the maximum over `times` x `times` patches; the remainder at the right and the bottom is left out.
 
     Args:
-        probabilities: float (rows, columns); NaN: unknown, and so is every block that holds one.
+        probabilities: float (rows, columns); NaN = unknown; a block with an unknown patch is unknown.
         times: patches per block, across and down.
 
     Returns:
@@ -233,7 +234,7 @@ def merge_patches(probabilities: np.ndarray, times: int = 2) -> np.ndarray:
 
 
 def bin_probabilities(probabilities: np.ndarray, edges: Sequence[float]) -> np.ndarray:
-    """Low-resolution labels: the number of edges at or below a probability.
+    """Turn probabilities into low-resolution labels: the number of edges at or below a probability.
 
     Args:
         probabilities: any shape, in [0, 1].
@@ -243,7 +244,7 @@ def bin_probabilities(probabilities: np.ndarray, edges: Sequence[float]) -> np.n
         int64 labels in [0, Z), shaped as `probabilities`.
 
     Raises:
-        ValueError: probabilities outside [0, 1], NaN among them, or edges that do not increase.
+        ValueError: probabilities outside [0, 1] or NaN, or edges that do not increase.
     """
     return quantise_fractions(probabilities.ravel(), edges).reshape(probabilities.shape)
 
@@ -251,19 +252,19 @@ def bin_probabilities(probabilities: np.ndarray, edges: Sequence[float]) -> np.n
 def low_resolution_model_map(
     probabilities: np.ndarray, patch_px: int, shape: tuple[int, int], threshold: float = 0.5
 ) -> np.ndarray:
-    """The "low resolution model" of Tables 4 and 9: a pixel is positive where its patch is.
+    """Apply the "low resolution model" of Tables 4 and 9: a pixel is positive if its patch is.
 
     Args:
         probabilities: (rows, columns) of patches from the top left; NaN counts as negative.
         patch_px: the side of a patch.
-        shape: (H, W) of the image. Pixels beyond the last whole patch go with their nearest patch.
-        threshold: the least probability of a positive patch.
+        shape: (H, W) of the image. Pixels beyond the last whole patch get the class of their nearest patch.
+        threshold: the lowest probability of a positive patch, in [0, 1].
 
     Returns:
         uint8 (H, W) of 0 and 1.
 
     Raises:
-        ValueError: no probabilities, or more than the image has patches.
+        ValueError: no probabilities, or more probabilities than patches in the image.
     """
     rows, columns = probabilities.shape
     if not (0 < rows * patch_px <= shape[0] and 0 < columns * patch_px <= shape[1]):
@@ -279,13 +280,13 @@ def low_resolution_model_map(
 
 
 def _as_input(patch: np.ndarray, input_px: int) -> Tensor:
-    """(1, 3, input_px, input_px) in [0, 1]."""
+    """Convert a patch to (1, 3, input_px, input_px) in [0, 1]."""
     pixels = torch.from_numpy(np.ascontiguousarray(patch)).permute(2, 0, 1)[None].float() / 255
     return resize_patches(pixels, input_px)
 
 
 def _turn_at_random(images: Tensor, generator: torch.Generator) -> Tensor:
-    """Each image (3, S, S) in one of its eight orientations."""
+    """Bring each image (3, S, S) into a random one of its eight orientations."""
     turns = torch.randint(8, (len(images),), generator=generator).tolist()
     turned = [torch.rot90(image, turn % 4, (1, 2)) for image, turn in zip(images, turns, strict=True)]
     return torch.stack([image.flip(2) if turn > 3 else image for image, turn in zip(turned, turns, strict=True)])

@@ -1,4 +1,4 @@
-"""Training of the patch classifier, on patches of images with masks or on the blocks of a cohort of slides."""
+"""Train the patch classifier on patches of images with masks or on the blocks of a cohort of slides."""
 
 from __future__ import annotations
 
@@ -44,18 +44,18 @@ def label_patches(
     threshold: float = 0.5,
     stride_px: int | None = None,
 ) -> BlockCollection:
-    """Patches whose label is 1 where at least `threshold` of their pixels are positive, otherwise 0.
+    """Cut patches and label them: 1 if at least `threshold` of the pixels are positive, otherwise 0.
 
     Args:
         images: uint8 (H, W, 3).
         masks: integer (H, W) of 0 and 1.
         names: the images' names.
         patch_px: the side of a patch.
-        threshold: in (0, 1].
+        threshold: share of the pixels, in (0, 1].
         stride_px: the distance between patches; None: `patch_px`.
 
     Raises:
-        ValueError: a mask with other ids or of another size than its image, an image smaller than a patch.
+        ValueError: a mask with other ids or another size than its image, or an image smaller than a patch.
     """
     return BlockCollection.from_masks(
         images, masks, names, ["negative", "positive"], patch_px, edges=[threshold], stride_px=stride_px
@@ -69,7 +69,7 @@ class PatchDataset(Dataset[dict[str, torch.Tensor | int]]):
         labels: int64 (N,) of 0 and 1; -1 = unknown.
 
     Raises:
-        ValueError: labels per class.
+        ValueError: the collection has one label per class.
     """
 
     def __init__(self, collection: BlockCollection, input_px: int) -> None:
@@ -88,15 +88,15 @@ class PatchDataset(Dataset[dict[str, torch.Tensor | int]]):
 
 
 class BalancedSampler(Sampler[int]):
-    """Indices for batches of which one half has label 0 and the other label 1; unknown labels are never drawn.
+    """Draw indices for batches with label 0 in one half and label 1 in the other; unknown labels are never drawn.
 
-    An epoch has about as many draws as there are known labels. The scarcer class comes round several times, the
-    other in part; each pass over a class is shuffled anew, by (seed, epoch) alone.
+    An epoch has about as many draws as there are known labels. The rarer class is repeated several
+    times, the other is used in part. Each pass over a class is shuffled again, depending only on (seed, epoch).
 
     Args:
         labels: (N,) of -1, 0 and 1.
-        batch_size: even.
-        seed: of the order.
+        batch_size: an even number.
+        seed: random seed of the order.
 
     Raises:
         ValueError: other labels, or a class without a patch.
@@ -119,7 +119,7 @@ class BalancedSampler(Sampler[int]):
         return self.steps * 2 * self._half
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch to iterate over next; Lightning does."""
+        """Choose the epoch to iterate over next; Lightning calls this."""
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[int]:
@@ -143,10 +143,10 @@ def train_patch_classifier(
     accelerator: str = "auto",
     workers: int = 0,
 ) -> PatchClassifier:
-    """Train, into OUTPUT/classifier.ckpt and TensorBoard events beside it.
+    """Train a classifier; write OUTPUT/classifier.ckpt and TensorBoard events.
 
-    A run cut short goes on after its last whole epoch, to the weights that an uncut run would have; a finished one
-    is loaded.
+    An interrupted run continues after its last whole epoch and ends with the same weights as an uninterrupted one.
+    A finished run is loaded.
 
     Args:
         dataset: items with `image` (3, S, S) float32 in [0, 1] and `label`: a `PatchDataset`, or a
@@ -154,15 +154,15 @@ def train_patch_classifier(
         labels: int (N,) of its items: 0, 1 or -1 = unknown.
         output: folder.
         settings: see `ClassifierSettings`.
-        collate: of the items: `CohortDataset.collate` for a cohort.
-        accelerator: Lightning's.
-        workers: processes that read patches.
+        collate: makes a batch of items: `CohortDataset.collate` for a cohort.
+        accelerator: Lightning's accelerator.
+        workers: number of processes that read patches.
 
     Returns:
         The classifier, ready to predict.
 
     Raises:
-        ValueError: labels other than these or of one class, or an output of other settings or labels.
+        ValueError: other labels, labels of only one class, or an output folder with other settings or labels.
     """
     output = Path(output)
     checkpoint = output / CHECKPOINT_NAME
@@ -180,7 +180,7 @@ def train_patch_classifier(
         sampler=sampler,
         collate_fn=collate,
         num_workers=workers,
-        generator=torch.Generator(),  # the loader's own, so that it does not draw on the global one
+        generator=torch.Generator(),  # its own generator, so that the loader does not use the global one
     )
     trainer = lightning.Trainer(
         accelerator=accelerator,
@@ -237,10 +237,10 @@ def train_and_score(
 def evaluate_patches(
     model: PatchClassifier, dataset: Dataset, collate: Callable = default_collate
 ) -> dict[str, float | int | None]:
-    """How well a classifier tells the labelled patches of a dataset apart.
+    """Score a classifier on the labelled patches of a dataset.
 
     Returns:
-        `patches` and `positive`: how many; `auc`: see `roc_auc`; `accuracy` at a probability of 0.5.
+        `patches` and `positive`: their numbers; `auc`: see `roc_auc`; `accuracy`: at a probability of 0.5.
 
     Raises:
         ValueError: none of the patches could be read.
@@ -252,7 +252,7 @@ def evaluate_patches(
             probabilities.append(model(batch["image"].to(model.device)).float().sigmoid().cpu())
             labels.append(batch["label"])
     if not labels:
-        raise ValueError(f"expected patches to score on, none of {len(dataset)} could be read")
+        raise ValueError(f"expected patches to score, but none of {len(dataset)} could be read")
     found, truth = torch.cat(probabilities).numpy(), torch.cat(labels).numpy()
     found, truth = found[truth >= 0], truth[truth >= 0]
     return {
@@ -264,7 +264,7 @@ def evaluate_patches(
 
 
 def roc_auc(labels: np.ndarray, probabilities: np.ndarray) -> float | None:
-    """The chance that a positive patch has the higher probability of a random pair; equal ones count half.
+    """Compute the probability that in a random pair the positive patch scores higher; equal scores count half.
 
     By ranks: AUC = (R - P (P + 1) / 2) / (P N), R the sum of the P positives' ranks among all P + N.
 
@@ -273,7 +273,7 @@ def roc_auc(labels: np.ndarray, probabilities: np.ndarray) -> float | None:
         probabilities: (K,).
 
     Returns:
-        In [0, 1]; None where a class is missing.
+        A number in [0, 1]; None if a class is missing.
     """
     labels = np.asarray(labels) == 1
     positive, negative = int(labels.sum()), int((~labels).sum())
@@ -298,5 +298,5 @@ def _steps_done(checkpoint: Path, hyper_parameters: dict[str, object]) -> int:
         return 0
     content = read_checkpoint(checkpoint)
     if content["hyper_parameters"] != hyper_parameters:
-        raise ValueError(f"{checkpoint} is of other settings or patches: choose another output folder")
+        raise ValueError(f"{checkpoint} has other settings or patches: choose another output folder")
     return content["global_step"]

@@ -21,36 +21,36 @@ def pseudo_labels(
     share: tuple[float, float] = (0.0025, 0.005),
     background_share: float = 0.005,
 ) -> np.ndarray:
-    """Label the pixels of a block that are surest by their colour; ignore the rest.
+    """Label the pixels of a block whose colour is most certain; ignore the rest.
 
-    For each class labelled high the pixels are ranked by how much nearer they are to its standard colour than to
-    any other stain's or the background's, min_m ||x - r_m|| - ||x - r_k||. The first share[0] of the block's
-    pixels are labelled, and those up to share[1] as long as this stain is their nearest colour. (Against the
-    smallest distance: on real Ki67 tiles more of the pixels so labelled lie in positive nuclei, 0.86 against 0.67
-    with the preset's colours and 0.79 against 0.68 with colours picked there.) Background are, by the same
-    measure, the pixels surest to be bare glass, and those surest to be each counterstain, `background_share` of
-    each as far as that is their nearest colour.
+    For each class labelled high, pixels are ranked by how much nearer they are to its standard colour than to any
+    other stain or the background: min_m ||x - r_m|| - ||x - r_k||. The first share[0] of the block's pixels are
+    labelled, and further pixels up to share[1] as long as this stain is their nearest colour. (Compared with a
+    ranking by the distance itself, more of the labelled pixels lie in positive nuclei on real Ki67 tiles: 0.86
+    against 0.67 with the preset's colours, and 0.79 against 0.68 with colours picked there.) By the same measure,
+    the background gets the pixels that are most certainly bare glass, and those that are most certainly each
+    counterstain: `background_share` of each, as long as that is their nearest colour.
 
-    A pixel has one label: in the order of the classes, and background last, they choose among those that are left.
-    Equally sure pixels are taken row by row.
+    A pixel has one label: the classes choose in their order, and the background last, among the pixels that are
+    left. Pixels of equal rank are taken row by row.
 
     Args:
         image: uint8 (H, W, 3), the block.
         labels: (C,) of `stains.classes`: 1 = high, 0 = low, -1 = unknown.
         stains: their standard colours.
-        share: least and greatest share of the block's pixels for a class labelled high, in [0, 1].
-        background_share: greatest share of the block's pixels for each colour that is no class.
+        share: smallest and largest share of the block's pixels for a class labelled high, in [0, 1].
+        background_share: largest share of the block's pixels for each colour that is no class.
 
     Returns:
         int64 (H, W): -1 = ignored, 0 = background, c = the c-th of `stains.classes`.
 
     Raises:
-        TypeError, ValueError: an image of another dtype or shape, other labels, or shares that are no shares.
+        TypeError, ValueError: an image of another dtype or shape, invalid labels, or shares outside [0, 1].
     """
     check_rgb(image)
     labels = _checked_labels(labels, (len(stains.classes),))
     if not 0 <= share[0] <= share[1] <= 1 or not 0 <= background_share <= 1:
-        raise ValueError(f"expected shares in [0, 1], the lesser first, got {share} and {background_share}")
+        raise ValueError(f"expected shares in [0, 1], the smaller first, got {share} and {background_share}")
     pixels = image.shape[0] * image.shape[1]
     least, most, most_background = (round(pixels * part) for part in (*share, background_share))
     distances = l2_distances(image, stains).reshape(pixels, -1)
@@ -74,19 +74,19 @@ def pseudo_label_map(
     share: tuple[float, float] = (0.0025, 0.005),
     background_share: float = 0.005,
 ) -> np.ndarray:
-    """The pseudo-labels of the blocks of one image; where blocks overlap, the first that labels a pixel counts.
+    """Make the pseudo-labels of the blocks of one image; where blocks overlap, the first label of a pixel counts.
 
     Args:
         image: uint8 (H, W, 3).
-        blocks: N of them, within it; their `image` is not looked at.
-        labels: (N, C), as for `pseudo_labels`.
-        stains, share, background_share: as there.
+        blocks: N blocks within the image; their `image` index is ignored.
+        labels: (N, C), as in `pseudo_labels`.
+        stains, share, background_share: as in `pseudo_labels`.
 
     Returns:
-        int64 (H, W), as there; pixels outside blocks are ignored.
+        int64 (H, W), as in `pseudo_labels`; pixels outside blocks are ignored (-1).
 
     Raises:
-        As `pseudo_labels`; ValueError: a block that reaches outside the image.
+        As in `pseudo_labels`; ValueError: a block reaches outside the image.
     """
     check_rgb(image)
     labels = _checked_labels(labels, (len(blocks), len(stains.classes)))
@@ -108,7 +108,7 @@ def _checked_labels(labels: Sequence[int] | np.ndarray, shape: tuple[int, ...]) 
 
 
 def _mark(marked: np.ndarray, class_id: int, lead: np.ndarray, least: int, most: int) -> None:
-    """Label the free pixels of the greatest lead: `least` of them, and up to `most` where the lead is above 0."""
+    """Label the free pixels with the largest lead: `least` of them, and up to `most` if the lead is above 0."""
     free = np.flatnonzero(marked == IGNORED)
     most = min(most, len(free))
     if not most:

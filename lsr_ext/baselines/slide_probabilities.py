@@ -23,24 +23,24 @@ from lsr_ext.wsi import Slide, SlideError, open_slide
 from lsr_ext.wsi.handles import in_threads
 
 _HEADER = ("slide", "x", "y", "probability")
-_VERSION = 1  # of what a part holds; another one is made anew
+_VERSION = 1  # version of the content of a part; a part of another version is made again
 _READ_AT_ONCE = 256  # patches, each input_px on a side
 _logger = logging.getLogger(__name__)
 
 
 def predict_slide(model: PatchClassifier, slide: Slide, patch_px: int) -> tuple[np.ndarray, np.ndarray]:
-    """The probability of every whole patch of a slide, read at the classifier's `input_px`.
+    """Compute the probability of every whole patch of a slide, read at the classifier's `input_px`.
 
     Args:
-        model: on the device that is to compute.
-        slide: of known resolution.
-        patch_px: the side of a patch in pixels at 40x: 2000 is 1000 of its own pixels on a 20x slide.
+        model: the classifier, on the device to compute on.
+        slide: a slide with a known resolution.
+        patch_px: the side of a patch in pixels at 40x: 2000 px are 1000 level-0 pixels of a 20x slide.
 
     Returns:
         int64 (P, 4) of x, y, width, height in level-0 pixels, row by row; float32 (P,) in [0, 1].
 
     Raises:
-        SlideError: it cannot be read, or its resolution is unknown.
+        SlideError: the slide cannot be read, or its resolution is unknown.
     """
     input_px = model.settings.input_px
     recipe = Recipe(patch_px, merge=1, size_px=input_px, edges=(0.5,))
@@ -63,18 +63,18 @@ def predict_slides(
 ) -> dict[str, str]:
     """Write the probabilities of all patches of slides: slide, x, y, probability; x and y are level-0 pixels.
 
-    Each slide's rows go to OUTPUT.parts/, and those of the same slide, weights and patches are used again, so a
-    run that was interrupted goes on. A slide that cannot be read is retried once on a fresh handle, then left out.
+    Each slide's rows are stored in OUTPUT.parts/. Rows of the same slide, weights and patches are used again, so
+    an interrupted run continues. A slide that cannot be read is tried again once with a new handle, then left out.
 
     Args:
-        model: on the device that is to compute.
+        model: the classifier, on the device to compute on.
         slides: see `list_slides`.
         output: the CSV.
-        patch_px: in pixels at 40x; None: the classifier's own.
-        limit: the largest share of the slides to leave out.
+        patch_px: side of a patch in pixels at 40x; None: that of the classifier.
+        limit: the largest share of slides that may be left out, in [0, 1].
 
     Returns:
-        The slides left out, with the reason.
+        The slides that were left out, with the reason.
 
     Raises:
         QuarantineLimitError: more were left out than `limit` allows.
@@ -126,16 +126,16 @@ def predict_images(
 def write_probabilities(
     output: str | Path, names: Sequence[str], probabilities: Sequence[np.ndarray], patch_px: int
 ) -> None:
-    """Write the probabilities of images, as `predict_probabilities` gives them, in the same form.
+    """Write the probabilities of images, from `predict_probabilities`, in the same form.
 
     Args:
         output: the CSV.
-        names: of the images; may not repeat.
-        probabilities: per image (rows, columns); NaN, unknown, has no row.
+        names: names of the images; they must differ.
+        probabilities: (rows, columns) for each image; NaN = unknown gets no row.
         patch_px: the side of a patch.
 
     Raises:
-        ValueError: names that repeat, or as many of them as there are not images.
+        ValueError: names that repeat, or a number of names that differs from the number of images.
     """
     if len(set(names)) != len(probabilities):
         raise ValueError(f"expected {len(probabilities)} distinct names, got {list(names)}")

@@ -1,4 +1,4 @@
-"""Stains: their names, their standard colours, and the optical-density vectors that follow from these."""
+"""Stains: their names, their standard colours, and the optical-density vectors computed from these."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from lsr_ext.files import write_atomically
 
 _WHITE = (255.0, 255.0, 255.0)
 _MAX_FILE_BYTES = 2**20
-# Least optical density (log10) that makes a colour a stain: a grey level or two off the background.
+# Smallest optical density (log10) of a stain: one or two grey levels away from the background.
 _LEAST_DENSITY = 5e-3
-_LEAST_LEVELS = 2.0  # the same of a colour that glows on a darker background
-# Darker than this 8 bits tell no colour.
+_LEAST_LEVELS = 2.0  # the same for a colour that is brighter than the background, in grey levels
+# Above this density, 8 bits no longer show a colour.
 _MOST_DENSITY = 2.0
 
 # Table 2 of the paper names the colours; the values are those of well-stained cells on white.
@@ -29,8 +29,8 @@ _MULTIPLEX = {
     "CD4": (50, 170, 190),  # cyan, helper T cells
     "CD8": (120, 50, 140),  # purple, cytotoxic T cells
 }
-# A counterstain is pale. At a density of 1 its standard colour would be nearer to dark positive nuclei than DAB's
-# is: on real Ki67 tiles L2 separation then had an F1 of 0.63 in place of 0.78.
+# A counterstain is pale. At a density of 1 its standard colour would be nearer to dark positive nuclei than that
+# of DAB: on real Ki67 tiles L2 separation then had an F1 of 0.63 instead of 0.78.
 _COUNTERSTAIN_DENSITY = 0.4
 _HAEMATOXYLIN = {"haematoxylin": (140, 134, 195)}  # scikit-image's vector at this density
 
@@ -40,14 +40,14 @@ class StainSet:
     """K stains on a background.
 
     Attributes:
-        names: of the stains, each once.
-        rgb: float64 (K, 3), the standard colour of each in [0, 255], that of L2 separation.
+        names: names of the stains, all different.
+        rgb: float64 (K, 3), the standard colour of each stain in [0, 255], used by L2 separation.
         background_rgb: float64 (3,), the colour of bare glass.
-        counterstains: those of `names` that are decomposed but are no classes: their pixels are background.
+        counterstains: the names of stains that are separated but are not classes: their pixels are background.
 
     Raises:
-        ValueError: no stain, a name twice or reserved, an unknown counterstain, another shape, a colour outside
-            [0, 255], or a stain of the background's colour.
+        ValueError: no stain, a repeated or reserved name, an unknown counterstain, another shape, a colour outside
+            [0, 255], or a stain with the colour of the background.
     """
 
     names: tuple[str, ...]
@@ -74,11 +74,11 @@ class StainSet:
         """float64 (K, 3): optical densities of red, green and blue, each row of length 1.
 
         The direction of -log(max(rgb, 1) / background_rgb), clipped at 0. As in scikit-image's `separate_stains`
-        the light is taken as it is (no +1 to avoid log 0), so that a pixel of a stain's standard colour, where
-        that is at least 1, decomposes into this stain alone.
+        the light is used as it is (no +1 to avoid log 0), so a pixel with a stain's standard colour, if that is
+        at least 1, decomposes into this stain alone.
 
         Raises:
-            ValueError: a stain that absorbs no light.
+            ValueError: a stain absorbs no light.
         """
         self._refuse(np.flatnonzero(~self._absorbing), "darker")
         densities = self._densities()
@@ -86,20 +86,20 @@ class StainSet:
 
     @property
     def classes(self) -> tuple[str, ...]:
-        """The stains that are classes, in order: class c of a map is the c-th of them, from 1."""
+        """The stains that are classes, in order: class c of a map is the c-th of them, counted from 1."""
         return tuple(name for name in self.names if name not in self.counterstains)
 
     @property
     def class_ids(self) -> np.ndarray:
-        """uint8 (K,): of each stain the class in maps, 0 for counterstains."""
+        """The class id of each stain in maps, uint8 (K,); 0 for counterstains."""
         ids = {name: index for index, name in enumerate(self.classes, 1)}
         return np.array([ids.get(name, 0) for name in self.names], dtype=np.uint8)
 
     def in_order(self, classes: Sequence[str]) -> StainSet:
-        """The same stains with their classes in this order, counterstains last.
+        """Return the same stains with the classes in this order and the counterstains last.
 
         Raises:
-            ValueError: other classes than these.
+            ValueError: the stains have other classes.
         """
         if sorted(classes) != sorted(self.classes):
             raise ValueError(f"expected stains of the classes {tuple(classes)}, got {self.classes}")
@@ -109,15 +109,15 @@ class StainSet:
 
     @classmethod
     def preset(cls, name: str) -> StainSet:
-        """Stains known by name.
+        """Return a set of stains by its name.
 
         "multiplex": the five of Table 2: CD16 (black), CD20 (red), CD3 (yellow), CD4 (cyan) and CD8 (purple).
-        "multiplex-haematoxylin": these and haematoxylin, a counterstain.
+        "multiplex-haematoxylin": the same and haematoxylin, a counterstain.
         "h-dab": haematoxylin, a counterstain, and DAB by scikit-image's `rgb_from_hdx`, at optical densities of
         0.4 and 1.
 
         Raises:
-            ValueError: another name.
+            ValueError: an unknown name.
         """
         if name not in PRESETS:
             raise ValueError(f"expected one of the presets {', '.join(PRESETS)}, got {name!r}")
@@ -136,14 +136,14 @@ class StainSet:
         background_rgb: Sequence[float] = _WHITE,
         counterstains: Sequence[str] = (),
     ) -> StainSet:
-        """Stains given by optical densities (log10); the standard colour is background_rgb * 10^-vector.
+        """Make stains from optical densities (log10); the standard colour is background_rgb * 10^-vector.
 
         Args:
             names: K names.
-            vectors: (K, 3) from 0 to 2; of length 1 a deeply stained cell's, where the strength is not known.
+            vectors: (K, 3), each from 0 to 2; use length 1, a deeply stained cell, if the strength is not known.
 
         Raises:
-            ValueError: as the class, or vectors that are no such densities.
+            ValueError: as for the class, or vectors out of range.
         """
         vectors = np.asarray(vectors, dtype=np.float64)
         if vectors.shape != (len(names), 3) or not ((vectors >= 0) & (vectors <= _MOST_DENSITY)).all():
@@ -175,17 +175,17 @@ class StainSet:
         radius_px: int = 0,
         counterstains: Sequence[str] = (),
     ) -> StainSet:
-        """Stains as seen in an image: per channel the median over the picked pixels and those around them.
+        """Make stains from an image: the median of each channel over the picked pixels and their surroundings.
 
         Args:
             image: uint8 (H, W, 3).
-            picks: stain -> pixels (x, y); those of the name "background" give the background.
-            radius_px: how far the square around each pixel reaches.
-            counterstains: names of those that are no classes.
+            picks: stain -> pixels (x, y); the name "background" gives the colour of the background.
+            radius_px: half the side of the square around each pixel.
+            counterstains: names of the stains that are not classes.
 
         Raises:
-            ValueError: a stain without pixels, a pixel outside the image, or as the class.
-            TypeError: an image that is not uint8.
+            ValueError: a stain without pixels, a pixel outside the image, or as for the class.
+            TypeError: the image is not uint8.
         """
         check_rgb(image)
         picks = {name: np.array(list(points), dtype=np.int64).reshape(-1, 2) for name, points in picks.items()}
@@ -195,14 +195,14 @@ class StainSet:
 
     @classmethod
     def load(cls, path: str | Path) -> StainSet:
-        """Read a YAML file.
+        """Read stains from a YAML file.
 
-        A line for each stain, `name: [r, g, b]` or `name: {vector: [r, g, b]}` with optical densities; and, if
-        wanted, `background: [r, g, b]` and `counterstains: [names]`.
+        A line for each stain, `name: [r, g, b]` or `name: {vector: [r, g, b]}` with optical densities, and
+        optionally `background: [r, g, b]` and `counterstains: [names]`.
 
         Raises:
             FileNotFoundError: there is no such file.
-            ValueError: it is no such YAML; the file is named.
+            ValueError: invalid content; the message names the file.
         """
         path = Path(path)
         if not path.is_file():
@@ -215,7 +215,7 @@ class StainSet:
             raise ValueError(f"{path}: {error}") from error
 
     def save(self, path: str | Path) -> None:
-        """Write what `load` reads, colours rather than vectors."""
+        """Write a file that `load` reads, with colours, not vectors."""
         content: dict[str, list] = {name: rgb.tolist() for name, rgb in zip(self.names, self.rgb, strict=True)}
         content |= {"background": self.background_rgb.tolist(), "counterstains": list(self.counterstains)}
         text = yaml.safe_dump(content, sort_keys=False, default_flow_style=None, allow_unicode=True)
@@ -223,10 +223,10 @@ class StainSet:
 
     @classmethod
     def from_mapping(cls, content: object) -> StainSet:
-        """From what stands in a file that `load` reads.
+        """Make stains from the content of a file that `load` reads.
 
         Raises:
-            ValueError, TypeError: it is no such mapping.
+            ValueError, TypeError: invalid content.
         """
         if not isinstance(content, dict) or not all(isinstance(name, str) for name in content):
             raise ValueError("expected lines of the kind name: [r, g, b]")
@@ -256,7 +256,7 @@ class StainSet:
 
 
 def check_rgb(image: Any) -> None:
-    """Raise unless an array is uint8 (H, W, 3); it is not read."""
+    """Raise a ValueError or TypeError unless an array is uint8 (H, W, 3); the pixels are not read."""
     if len(image.shape) != 3 or image.shape[2] != 3:
         raise ValueError(f"expected an RGB image (H, W, 3), got shape {tuple(image.shape)}")
     if image.dtype != np.uint8:
@@ -278,7 +278,7 @@ def _checked_colours(name: str, values: object, shape: tuple[int, ...]) -> np.nd
 
 def _check_names(names: tuple[str, ...], counterstains: tuple[str, ...]) -> None:
     if not names or len(set(names)) < len(names) or len(names) > 254:
-        raise ValueError(f"expected 1 to 254 stains, each with a name of its own, got {names}")
+        raise ValueError(f"expected 1 to 254 stains with different names, got {names}")
     reserved = {"background", "counterstains"} & set(names)
     if reserved:
         raise ValueError(f"{reserved.pop()!r} cannot be the name of a stain")

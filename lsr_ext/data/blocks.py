@@ -17,7 +17,7 @@ class Block:
     height: int
 
     def cut(self, array: np.ndarray) -> np.ndarray:
-        """The block's part, a view, of an (H, W, ...) array of its image.
+        """Return the block's pixels, a view of an (H, W, ...) array of its image.
 
         Raises:
             ValueError: the block reaches outside the array.

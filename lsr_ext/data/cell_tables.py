@@ -1,4 +1,4 @@
-"""Tables of cells: from a map of cell ids to a map of classes, by what a table says that each cell is."""
+"""Turn a map of cell ids into a map of classes, by a table that holds the class of each cell."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from skimage.util import map_array
 
 
 def read_cell_table(path: str | Path, id_column: str = "cell_id", class_column: str = "class") -> dict[int, str]:
-    """Read which class each cell is of, as cell segmentation software exports it.
+    """Read the class of each cell from a table, as cell segmentation software exports it.
 
     Args:
-        path: CSV with a header and a row for each cell; columns beside the two are passed over.
+        path: CSV with a header and a row for each cell; other columns are ignored.
         id_column: the cell's id in the mask, a whole number above 0.
         class_column: the name of its class.
 
@@ -23,8 +23,8 @@ def read_cell_table(path: str | Path, id_column: str = "cell_id", class_column: 
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: no such column, a row without them, an id that is no whole number above 0, or one that comes
-            twice; the message names file and line.
+        ValueError: a missing column, a row without these fields, an id that is not a whole number above 0, or an
+            id that occurs twice; the message names file and line.
     """
     path = Path(path)
     if not path.is_file():
@@ -44,7 +44,7 @@ def read_cell_table(path: str | Path, id_column: str = "cell_id", class_column: 
                         f"got {cell!r}, {name!r}"
                     )
                 if int(cell) in found:
-                    raise ValueError(f"{path}, line {reader.line_num}: cell {cell} comes twice")
+                    raise ValueError(f"{path}, line {reader.line_num}: cell {cell} occurs twice")
                 found[int(cell)] = name
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{path}: not a readable CSV table ({error})") from error
@@ -52,11 +52,11 @@ def read_cell_table(path: str | Path, id_column: str = "cell_id", class_column: 
 
 
 def classes_of_cells(cells: np.ndarray, table: Mapping[int, str], class_ids: Mapping[str, int]) -> np.ndarray:
-    """A map of classes from a map of cells.
+    """Make a map of classes from a map of cells.
 
     Args:
         cells: integer (H, W), 0 = none, else the id of a cell.
-        table: id -> class; cells that are not in it, or of a class without an id, become 0.
+        table: id -> class; cells that are not in it, or whose class has no id, become 0.
         class_ids: class -> its id.
 
     Returns:

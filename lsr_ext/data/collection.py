@@ -42,8 +42,8 @@ class BlockCollection:
         label_names: the names of the labels 0..Z-1.
 
     Raises:
-        ValueError: lengths that do not match, a label without a name, or a mask of another size than
-            its image.
+        ValueError: lengths that do not match, a label without a name, or a mask and an image of different
+            sizes.
     """
 
     images: list[np.ndarray]
@@ -72,13 +72,13 @@ class BlockCollection:
         return len(self.blocks)
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> BlockCollection:
-        """The blocks of these indices, in this order, over the same images."""
+        """Return the blocks of these indices, in this order, over the same images."""
         indices = np.asarray(indices, dtype=np.int64)
         return replace(self, blocks=[self.blocks[i] for i in indices], labels=self.labels[indices])
 
     @property
     def known(self) -> np.ndarray:
-        """Whether a block has any label, bool (N,)."""
+        """Whether each block has any label, bool (N,)."""
         return (self.labels.reshape(len(self), -1) >= 0).any(1)
 
     @property
@@ -107,13 +107,13 @@ class BlockCollection:
         return fractions / fractions.sum()
 
     def fractions(self) -> np.ndarray:
-        """Exact class fractions of every block from the masks: float64 (N, L).
+        """Return the exact class fractions of every block from the masks: float64 (N, L) in [0, 1].
 
         Raises:
             ValueError: the collection has no masks.
         """
         if self.masks is None:
-            raise ValueError("class fractions need masks, and this collection has none")
+            raise ValueError("class fractions need masks, but this collection has none")
         return block_fractions(self.masks, self.blocks, len(self.classes))
 
     @classmethod
@@ -125,20 +125,20 @@ class BlockCollection:
         block_size_px: int | None = None,
         label_names: Sequence[str] | None = None,
     ) -> BlockCollection:
-        """Labelled images without masks: see `read_label_table` for the CSV.
+        """Load labelled images without masks: see `read_label_table` for the CSV.
 
         Args:
-            folder: what the table's file names are relative to.
+            folder: the folder that the table's file names are relative to.
             csv: the table. Its class columns, if any, are names from `classes`; a class without a
                 column has label -1 throughout.
             classes: the names of the pixel classes.
             block_size_px: None: each image is one block, and all have one size. A number: images are
-                cut into blocks of that side, which take over their image's label.
+                cut into blocks of that side, which have the label of their image.
             label_names: names of the labels; None: "0", "1", ...
 
         Raises:
             FileNotFoundError: the table or an image it names is missing.
-            ValueError: a fault in the table or an image, or images of unequal sizes as single blocks.
+            ValueError: an invalid table or image, or single-block images of different sizes.
         """
         table = read_label_table(csv)
         labels = _labels_of_classes(table, list(classes), csv)
@@ -166,7 +166,7 @@ class BlockCollection:
         seed: int = 0,
         stride_px: int | None = None,
     ) -> BlockCollection:
-        """Blocks whose label is the quantised fraction of one class, as a mask gives it.
+        """Cut blocks and label each by the quantised fraction of one class, computed from its mask.
 
         Args:
             images: uint8 (H, W, 3).
@@ -177,12 +177,12 @@ class BlockCollection:
             edges: inner edges of the bins, (Z-1,); or
             bins: their number Z, with edges at the quantiles of the fractions.
             label_class: the index of the class whose fraction makes the label.
-            noise_std: std of the Gaussian noise added to that fraction first, as if it were guessed.
-            seed: of that noise.
+            noise_std: std of the Gaussian noise added to that fraction first, as if it were estimated by eye.
+            seed: random seed of that noise.
             stride_px: the distance between blocks; None: `block_size_px`.
 
         Raises:
-            ValueError: not exactly one of `edges` and `bins`, or a fault in what is given.
+            ValueError: not exactly one of `edges` and `bins`, or an invalid argument.
         """
         if (edges is None) == (bins is None):
             raise ValueError(f"expected either edges or bins, got edges={edges} and bins={bins}")
@@ -212,7 +212,7 @@ class BlockCollection:
         downscale: int = 1,
         **labelling: object,
     ) -> BlockCollection:
-        """`read_mask_pairs`, then `from_masks`, which takes the other keywords (`edges` or `bins`, ...)."""
+        """Call `read_mask_pairs`, then `from_masks` with the other keywords (`edges` or `bins`, ...)."""
         images, masks, names = read_mask_pairs(
             image_folder,
             mask_folder,
@@ -239,7 +239,7 @@ def _labels_of_classes(table: LabelTable, classes: list[str], csv: str | Path) -
         return table.labels
     unknown = [name for name in table.classes if name not in classes]
     if unknown:
-        raise ValueError(f"{csv}: column {unknown[0]!r} is none of the classes {', '.join(classes)}")
+        raise ValueError(f"{csv}: column {unknown[0]!r} is not one of the classes {', '.join(classes)}")
     labels = np.full((len(table.images), len(classes)), -1, dtype=np.int64)
     labels[:, [classes.index(name) for name in table.classes]] = table.labels
     return labels
@@ -249,7 +249,7 @@ def _whole_images(sizes: list[tuple[int, int]], names: list[str]) -> list[Block]
     for name, size in zip(names, sizes, strict=True):
         if size != sizes[0]:
             raise ValueError(
-                f"images that are one block each need one size: {names[0]} is {sizes[0]} px, "
+                f"images that are one block each must have one size: {names[0]} is {sizes[0]} px, "
                 f"{name} is {size} px; give block_size_px to cut them"
             )
     return [Block(image, 0, 0, width, height) for image, (height, width) in enumerate(sizes)]

@@ -1,20 +1,20 @@
-"""Random colours: slides are stained, and fields exposed, more or less."""
+"""Random colours, because staining and exposure differ between slides and fields."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-_OFFSET_SHARE = 0.2  # of an offset's standard deviation in a gain's
+_OFFSET_SHARE = 0.2  # standard deviation of the offsets over that of the gains
 
 
 def jitter_colours(images: Tensor, std: float, generator: torch.Generator | None = None) -> Tensor:
-    """Each channel of each image with a gain and an offset of its own; the images as they are at 0.
+    """Apply a random gain and a random offset to each channel of each image; `std` 0 changes nothing.
 
     Args:
         images: (N, C, H, W) floating point in [0, 1].
-        std: standard deviation of the logarithm of the gains; a fifth of it is that of the offsets.
-        generator: of the CPU; None: torch's global one.
+        std: standard deviation of the logarithm of the gains; that of the offsets is a fifth of it.
+        generator: CPU generator; None: torch's global generator.
     """
     if not std:
         return images

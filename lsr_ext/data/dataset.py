@@ -20,18 +20,18 @@ class BlockDataset(Dataset[dict[str, torch.Tensor | int]]):
 
     Args:
         collection: the blocks.
-        with_masks: give the pixel masks too.
+        with_masks: return the pixel masks too.
         augment: flip and turn by quarters at random (blocks that are not square: flips and half turns),
-            image and mask alike. Drawn from torch's global generator, which a `DataLoader` seeds anew in
-            each worker and epoch, so `torch.manual_seed` makes it repeatable.
+            image and mask alike. The random numbers come from torch's global generator, which a `DataLoader`
+            seeds in each worker and epoch, so `torch.manual_seed` makes it repeatable.
 
     Raises:
-        ValueError: `with_masks` and the collection has none.
+        ValueError: `with_masks`, but the collection has no masks.
     """
 
     def __init__(self, collection: BlockCollection, with_masks: bool = False, augment: bool = False) -> None:
         if with_masks and collection.masks is None:
-            raise ValueError("with_masks=True needs a collection with masks, and this one has none")
+            raise ValueError("with_masks=True needs a collection with masks, but this one has none")
         self.collection = collection
         self.with_masks = with_masks
         self.augment = augment
@@ -54,13 +54,13 @@ class BlockDataset(Dataset[dict[str, torch.Tensor | int]]):
 
 
 def draw_symmetry(is_square: bool) -> tuple[int, bool]:
-    """Quarter turns (half turns unless square) and whether to flip, from torch's global generator."""
+    """Draw the number of quarter turns (half turns unless square) and whether to flip, by torch's generator."""
     turns, flip = torch.randint(4, ()).item(), torch.randint(2, ()).item() == 1
     return (turns if is_square else turns // 2 * 2), flip
 
 
 def to_tensor(array: np.ndarray, turns: int, flip: bool) -> torch.Tensor:
-    """A copy of an (H, W, ...) array, turned by `turns` quarters, then flipped left to right."""
+    """Copy an (H, W, ...) array, turned by `turns` quarters, then flipped left to right."""
     turned = np.rot90(array, turns)
-    # A copy: torch takes no negative strides, and the collection's own array stays out of reach.
+    # A copy: torch accepts no negative strides, and the collection's array must not change.
     return torch.from_numpy((turned[:, ::-1] if flip else turned).copy())

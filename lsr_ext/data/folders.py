@@ -1,4 +1,4 @@
-"""Folders of images with their pixel masks, brought to one magnification."""
+"""Read folders of images with their pixel masks, and resize them to one magnification."""
 
 from collections.abc import Mapping, Sequence
 from functools import reduce
@@ -28,17 +28,17 @@ def read_mask_pairs(
     Args:
         image_folder: PNG, JPEG or TIFF images.
         mask_folder: masks of those formats or `.npy`; it may be the image folder itself.
-        image_suffix: what an image's file name has after the name, before the extension; images without it are
-            passed over.
-        mask_suffix: the same of a mask.
-        mask_page: which page of TIFF masks with several, from 0; of several pages, such as the nuclei and the
-            cytoplasm of the same cells, the first that is not 0. None: the masks have one page.
-        mask_colours: masks are painted: class id -> colour or colours, with `colour_tolerance`, as
+        image_suffix: the end of an image's file name, between name and extension; images without it are
+            ignored.
+        mask_suffix: the same for masks.
+        mask_page: the page to read from TIFF masks with several, counted from 0; if several pages are given, such
+            as the nuclei and the cytoplasm of the same cells, the first that is not 0 counts. None: one page.
+        mask_colours: masks hold colours: class id -> colour or colours, with `colour_tolerance`, as
             `read_colour_mask` takes them. None: masks hold ids.
-        instance_masks: masks hold instance ids, and every id above 0 becomes class 1; False: ids stay. Painted
-            masks hold classes either way.
+        instance_masks: masks hold instance ids, and every id above 0 becomes class 1; False: ids stay. Masks
+            with colours always hold classes.
         resize: image file name -> the factor that would enlarge it to the magnification of the
-            others; a file that is not named has factor 1.
+            others; a file that is not listed has factor 1.
         downscale: the factor by which images of factor 1 are reduced. An image of factor f is reduced
             by downscale / f: images by the mean over an area, masks by the nearest pixel.
 
@@ -48,8 +48,8 @@ def read_mask_pairs(
     Raises:
         FileNotFoundError: a folder is missing.
         ValueError: an image without a mask, a mask without an image, two files of one name, a pair
-            of unequal sizes, a `resize` name without an image, a reduction that is no whole number, a page and
-            colours together, or what `read_mask` and `read_colour_mask` refuse.
+            of unequal sizes, a `resize` name without an image, a reduction that is not a whole number, a page
+            and colours together, or an error of `read_mask` or `read_colour_mask`.
     """
     if mask_page is not None and mask_colours is not None:
         raise ValueError("expected either mask_page or mask_colours, got both")
@@ -57,7 +57,7 @@ def read_mask_pairs(
     resize = dict(resize or {})
     unknown = sorted(resize.keys() - {image.name for image, _ in pairs})
     if unknown:
-        raise ValueError(f"resize names {unknown[0]!r}, which is no image of {image_folder}")
+        raise ValueError(f"resize names {unknown[0]!r}, which is not an image of {image_folder}")
     images, masks = [], []
     for image_path, mask_path in pairs:
         image = read_image(image_path)
@@ -78,7 +78,7 @@ def read_resize_list(path: str | Path) -> dict[str, int]:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a line of another form; the message names file and line.
+        ValueError: a line has another form; the message names file and line.
     """
     factors = {}
     for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):
@@ -100,7 +100,7 @@ def reduce_image(image: np.ndarray, factor: int) -> np.ndarray:
 
 
 def reduce_mask(mask: np.ndarray, factor: int) -> np.ndarray:
-    """Reduce an (H, W) map of ids by a whole factor, each pixel the one nearest its cell's centre."""
+    """Reduce an (H, W) map of ids by a whole factor, by the pixel nearest to the centre of each square."""
     return _whole_cells(mask, factor)[factor // 2 :: factor, factor // 2 :: factor]
 
 
@@ -115,7 +115,7 @@ def _find_pairs(
 ) -> list[tuple[Path, Path]]:
     same_folder = image_folder.resolve() == mask_folder.resolve()
     if same_folder and not mask_suffix:
-        raise ValueError(f"{image_folder}: images and masks in one folder need a mask suffix to tell them apart")
+        raise ValueError(f"{image_folder}: images and masks in one folder need a mask suffix")
     if not mask_folder.is_dir():
         raise FileNotFoundError(f"expected a folder of masks, found none at {mask_folder}")
     images = [path for path in list_images(image_folder) if path.stem.endswith(image_suffix)]

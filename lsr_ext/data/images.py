@@ -1,4 +1,4 @@
-"""Read images and masks into arrays, and say which file is at fault when that fails."""
+"""Read images and masks into arrays; errors name the file."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -45,7 +45,7 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS, *, page: int | Non
     Args:
         path: the file.
         max_pixels: the largest height x width to decode, checked in the file's header.
-        page: which page of a TIFF, from 0; None: the file's only one.
+        page: the page of a TIFF, counted from 0; None: the file has one page.
 
     Returns:
         int64 (H, W).
@@ -77,13 +77,13 @@ def read_colour_mask(
     tolerance: int = 0,
     max_pixels: int = MAX_PIXELS,
 ) -> np.ndarray:
-    """Read a mask whose classes are painted in colours.
+    """Read a mask that shows classes as colours.
 
     Args:
         path: PNG, JPEG or TIFF.
-        colours: class id -> its colour (R, G, B), or several that all mean this class.
-        tolerance: how far a pixel may be from the nearest of the colours, in the channel that differs most;
-            above 0 for masks with compressed or smoothed edges.
+        colours: class id -> its colour (R, G, B), or several colours of this class.
+        tolerance: the largest difference of a pixel from the nearest colour, in the channel that differs most, in
+            grey levels; use a value above 0 for masks with compressed or smoothed edges.
         max_pixels: the largest height x width to decode, checked in the file's header.
 
     Returns:
@@ -91,8 +91,8 @@ def read_colour_mask(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: an unreadable file, colours that are none or come twice, or a pixel of another colour, which
-            is named.
+        ValueError: an unreadable file, invalid or repeated colours, or a pixel of another colour; the message
+            names that colour.
     """
     ids, table = _colour_table(colours)
     pixels = read_image(path, max_pixels)
@@ -106,14 +106,14 @@ def read_colour_mask(
     if unknown.any():
         row, column = np.argwhere(unknown)[0].tolist()
         raise ValueError(
-            f"{path}: {unknown.sum()} pixels are of none of the colours {table.tolist()} (tolerance {tolerance}), "
+            f"{path}: {unknown.sum()} pixels have none of the colours {table.tolist()} (tolerance {tolerance}), "
             f"the first {pixels[row, column].tolist()} in row {row}, column {column}"
         )
     return mask
 
 
 def list_images(folder: str | Path) -> list[Path]:
-    """The PNG, JPEG and TIFF files of a folder (not of its subfolders), sorted by name.
+    """List the PNG, JPEG and TIFF files of a folder (not of its subfolders), sorted by name.
 
     Raises:
         FileNotFoundError: there is no such folder.
@@ -151,7 +151,7 @@ def _opened(path: Path, max_pixels: int, page: int | None = None) -> Iterator[Im
 def _decoding(path: Path, what: str) -> Iterator[None]:
     try:
         yield
-    except Exception as error:  # decoders raise all kinds of errors on damaged bytes
+    except Exception as error:  # decoders raise many kinds of errors on damaged bytes
         raise ValueError(f"{path}: not a readable {what} ({error})") from error
 
 
@@ -163,7 +163,7 @@ def _check_page(path: Path, page: int | None, pages: int) -> None:
 
 
 def _colour_table(colours: Mapping[int, Colour | Sequence[Colour]]) -> tuple[np.ndarray, np.ndarray]:
-    """Class ids (C,) and their colours (C, 3), a row for each colour."""
+    """Return class ids (C,) and their colours (C, 3), a row for each colour."""
     ids, rows = [], []
     for class_id, given in colours.items():
         own = np.atleast_2d(np.asarray(given))
@@ -183,7 +183,7 @@ def _check_size(path: Path, size: tuple[int, ...], max_pixels: int) -> None:
 
 
 def _bits_per_channel(image: Image.Image) -> int:
-    # Pillow reduces 16-bit colour to 8 bits without a word, so the file's own header is asked.
+    # Pillow silently reduces 16-bit colour to 8 bits, so read the bit depth from the file's header.
     if image.format == "TIFF":
         return int(np.max(image.tag_v2.get(_BITS_PER_SAMPLE, 1)))
     if image.format == "PNG":
@@ -204,7 +204,7 @@ def _read_npy_mask(path: Path, max_pixels: int) -> np.ndarray:
     if not path.is_file():
         raise FileNotFoundError(f"expected a mask file, found none at {path}")
     with _decoding(path, ".npy array of numbers"):
-        # A memory map reads the header alone.
+        # A memory map reads only the header.
         ids = np.load(path, mmap_mode="r", allow_pickle=False)
     if not isinstance(ids, np.ndarray) or ids.ndim != 2 or ids.dtype.kind not in "iub":
         found = f"{ids.dtype} {ids.shape}" if isinstance(ids, np.ndarray) else "an .npz archive"

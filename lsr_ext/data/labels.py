@@ -18,7 +18,7 @@ class LabelTable:
 
 
 def quantile_edges(fractions: np.ndarray, bins: int) -> np.ndarray:
-    """Inner edges that part the fractions of one class into bins of about equal count.
+    """Compute inner edges that divide the fractions of one class into bins of about equal count.
 
     Args:
         fractions: (N,) in [0, 1].
@@ -28,7 +28,7 @@ def quantile_edges(fractions: np.ndarray, bins: int) -> np.ndarray:
         float64 (Z-1,), strictly increasing, for `quantise_fractions`.
 
     Raises:
-        ValueError: `bins` below 2, or so few or so many equal fractions that a bin stays empty.
+        ValueError: `bins` below 2, or too few distinct fractions, so that a bin stays empty.
     """
     fractions = checked_fractions(fractions)
     if fractions.ndim != 1:
@@ -45,7 +45,7 @@ def quantile_edges(fractions: np.ndarray, bins: int) -> np.ndarray:
 
 
 def quantise_fractions(fractions: np.ndarray, edges: np.ndarray | Sequence[Sequence[float]]) -> np.ndarray:
-    """The label of a fraction is the number of edges at or below it.
+    """Turn fractions into labels: the label is the number of edges at or below the fraction.
 
     Args:
         fractions: (N,), or (N, L) for one label per class; in [0, 1].
@@ -88,7 +88,7 @@ def expected_fractions(labels: np.ndarray, mean: np.ndarray) -> np.ndarray:
 
 
 def add_label_noise(fractions: np.ndarray, std: float, generator: np.random.Generator) -> np.ndarray:
-    """Fractions as an uncertain annotator sees them: Gaussian noise of `std`, clipped to [0, 1].
+    """Add the error of an annotator to fractions: Gaussian noise of `std`, clipped to [0, 1].
 
     Raises:
         ValueError: `std` is negative, or a fraction is outside [0, 1].
@@ -103,11 +103,11 @@ def read_label_table(path: str | Path) -> LabelTable:
     """Read a CSV of labels per image.
 
     The header is `image,label` for one label per image, or `image,<class>,<class>,...` for one per
-    class. Labels are integers from 0; -1 is unknown. Blank lines are passed over.
+    class. Labels are integers from 0; -1 is unknown. Blank lines are ignored.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a column is missing or named twice, a field is missing or no label, an image comes
+        ValueError: a column is missing or repeated, a field is missing or not a label, an image occurs
             twice, or there are no rows; the message names file and row (the header is row 1).
     """
     path = Path(path)
@@ -127,7 +127,7 @@ def read_label_table(path: str | Path) -> LabelTable:
         if not image:
             raise ValueError(f"{where}: the image is empty")
         if image in labels:
-            raise ValueError(f"{where}: image {image!r} comes a second time")
+            raise ValueError(f"{where}: image {image!r} occurs a second time")
         labels[image] = [_parse_label(field, where) for field in fields]
     if not labels:
         raise ValueError(f"{path}: expected at least one row of labels, got none")
@@ -155,14 +155,14 @@ def _parse_label(field: str, where: str) -> int:
     except ValueError:
         raise ValueError(f"{where}: expected an integer label, got {field!r}") from None
     if label < -1:
-        raise ValueError(f"{where}: expected a label from 0, or -1 for unknown, got {label}")
+        raise ValueError(f"{where}: expected a label of at least 0, or -1 for unknown, got {label}")
     return label
 
 
 def checked_fractions(fractions: np.ndarray) -> np.ndarray:
-    """The fractions in float64; raises ValueError unless all are in [0, 1]."""
+    """Convert fractions to float64; raise ValueError unless all are in [0, 1]."""
     fractions = np.asarray(fractions, dtype=np.float64)
-    # Written so that NaN fails too.
+    # This form rejects NaN too.
     if not np.all((fractions >= 0) & (fractions <= 1)):
         raise ValueError(f"expected fractions in [0, 1], got {fractions.min()} to {fractions.max()}")
     return fractions

@@ -1,8 +1,8 @@
-"""Land cover, label super-resolution's home: aerial images, 30 m NLCD labels, 1 m classes, the published table.
+"""Land cover, the first use of label super-resolution: aerial images, 30 m NLCD labels, 1 m classes, their table.
 
-The files are of https://github.com/calebrob6/land-cover (Robinson et al., CVPR 2019; the statistics are those
-of Malkin et al., ICLR 2019). A block is all the pixels of one NLCD class within one crop, so blocks have any shape
-and the loss takes them by `block_ids`.
+The files come from https://github.com/calebrob6/land-cover (Robinson et al., CVPR 2019; the statistics are those
+of Malkin et al., ICLR 2019). A block is the set of all pixels of one NLCD class within one crop, so blocks have
+any shape, and the loss gets them by `block_ids`.
 """
 
 import zipfile
@@ -21,8 +21,8 @@ from lsr_ext.distributions import CountDistribution
 CLASSES = ("water", "forest", "field", "impervious")
 _KEY, _CHANNELS = "arr_0", 29
 _NAIP, _TRUTH, _NLCD = slice(0, 4), 8, 9  # channels: RGB and near infrared, 1 m classes, NLCD codes
-_UNRESOLVED_STD = 0.005  # the table has two decimals: its 0.00 is anything below this
-_UNIFORM_STD = 12**-0.5  # of a fraction of which nothing is known
+_UNRESOLVED_STD = 0.005  # the table has two decimals, so 0.00 means any value below this
+_UNIFORM_STD = 12**-0.5  # std of a fraction that is uniform over [0, 1]
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def read_land_cover_patch(path: str | Path, tables: str | Path | None = None) ->
 
     Args:
         path: `.npz` of one array "arr_0" (1, 29, H, W): channels 0-3 NAIP (RGB and near infrared, 0-255), 8 the
-            1 m class and 9 the NLCD code; the others are passed over.
+            1 m class and 9 the NLCD code; the others are ignored.
         tables: the folder of nlcd_to_lr_labels.txt and cheaseapeake_to_hr_labels.txt; None: `tables`, beside the
             patch's folder.
 
@@ -65,7 +65,7 @@ def read_land_cover_patch(path: str | Path, tables: str | Path | None = None) ->
 
     Raises:
         FileNotFoundError: the patch or a table is missing.
-        ValueError: another shape, codes that the tables do not know, or values that are no 8-bit pixels.
+        ValueError: another shape, codes that are not in the tables, or values that are not 8-bit pixels.
     """
     path = Path(path)
     tables = path.parent.parent / "tables" if tables is None else Path(tables)
@@ -86,15 +86,15 @@ def read_land_cover_tables(folder: str | Path) -> CountDistribution:
     """The published p(c_l | z): fractions of `CLASSES` in blocks of each NLCD class.
 
     Rows are numbered as in nlcd_to_lr_labels.txt and named by NLCD code and name, "41 Deciduous forest". The
-    tables have two decimals, so a standard deviation of 0.00 becomes 0.005, the most it may stand for. Rows of
-    zeros (no data) are no distributions: they become the flat one, mean 1/4 and std 12^-1/2, and
+    tables have two decimals, so a standard deviation of 0.00 becomes 0.005, the largest value that rounds to it.
+    Rows of zeros (no data) are not distributions: they become uniform, mean 1/4 and std 12^-1/2, and
     `read_land_cover_patch` gives no pixel their label.
 
     Args:
-        folder: of nlcd_mu.txt, nlcd_sigma.txt, nlcd_to_lr_labels.txt and nlcd_color.txt.
+        folder: the folder of nlcd_mu.txt, nlcd_sigma.txt, nlcd_to_lr_labels.txt and nlcd_color.txt.
 
     Raises:
-        FileNotFoundError: one of them is missing.
+        FileNotFoundError: one of these files is missing.
         ValueError: tables of other shapes, or rows that neither sum to 1 nor are zero.
     """
     folder = Path(folder)
@@ -112,7 +112,7 @@ def read_land_cover_tables(folder: str | Path) -> CountDistribution:
 
 
 def low_resolution_map(labels: np.ndarray, distribution: CountDistribution) -> np.ndarray:
-    """The low-resolution model: each pixel has the likeliest class of its label.
+    """Apply the low-resolution model: each pixel gets the likeliest class of its label.
 
     Args:
         labels: integer (H, W) rows of the distribution; -1 = unknown.
@@ -139,8 +139,8 @@ class LandCoverDataset(Dataset[dict[str, torch.Tensor]]):
     Args:
         patches: each at least `crop_px` on a side.
         crop_px: the side of a crop. A patch gives as many items as it holds crops side by side.
-        augment: take crops anywhere in their patch, flipped and turned by quarters, drawn from torch's global
-            generator. Otherwise they lie side by side from the top left; the remainder is left out.
+        augment: take crops at random positions, flipped and turned by quarters at random, with torch's global
+            generator. Otherwise crops lie side by side from the top left, and the remainder is left out.
 
     Raises:
         ValueError: `crop_px` below 1, or a patch smaller than a crop.
@@ -181,7 +181,7 @@ class LandCoverDataset(Dataset[dict[str, torch.Tensor]]):
 
 
 def collate_blocks(items: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
-    """A batch of N items whose K blocks are numbered throughout, as `LabelSuperResolutionLoss` takes them.
+    """Make a batch of N items and number its K blocks, as `LabelSuperResolutionLoss` expects.
 
     Returns:
         `image` (N, 4, h, w) float32, `block_ids` (N, h, w) int32 in [-1, K), `label` (K,) int64 and
@@ -197,14 +197,14 @@ def collate_blocks(items: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.
 
 
 def _number_blocks(rows: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """The known labels of a crop (B,), and which of them each pixel has, int32 (h, w)."""
+    """Return the known labels of a crop (B,), and the index of its label for each pixel, int32 (h, w)."""
     label, ids = rows.long().unique(return_inverse=True)  # sorted, so that -1 comes first
     unknown = int((label < 0).sum())
     return label[unknown:], (ids - unknown).int()
 
 
 def _read_channels(path: Path) -> np.ndarray:
-    """(29, H, W), its size known to be sane before it is read."""
+    """Read (29, H, W), after a check of its size."""
     if not path.is_file():
         raise FileNotFoundError(f"expected a land-cover patch, found none at {path}")
     try:
@@ -244,7 +244,7 @@ def _read_codes(path: Path) -> dict[int, int]:
         pairs = np.loadtxt(_file(path), dtype=np.int64, ndmin=2)
         return dict(pairs.tolist())
     except (TypeError, ValueError) as error:
-        raise ValueError(f"{path}: expected two whole numbers a line ({error})") from error
+        raise ValueError(f"{path}: expected two whole numbers in each line ({error})") from error
 
 
 def _recode(values: np.ndarray, codes: dict[int, int], what: str) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Batches made of groups of blocks that share a label, as the inter-instance losses need them."""
+"""Batches of groups of blocks that share a label, as the inter-instance losses need them."""
 
 import itertools
 import warnings
@@ -11,36 +11,36 @@ from torch.utils.data import Sampler
 
 
 class GroupedBatchSampler(Sampler[list[int]]):
-    """Yields batches of `groups_per_batch` groups, each of `group_size` blocks with one label.
+    """Yield batches of `groups_per_batch` groups, each of `group_size` blocks with one label.
 
-    The paper trains on 2 groups of 10, or of 15. Use it as a `DataLoader`'s `batch_sampler`. Groups lie one
-    after the other in a batch, so with labels (N,) the loss's `group` is
-    `torch.arange(len(batch)) // group_size`; or leave it None, and groups of one label in a batch are
+    The paper trains on 2 groups of 10, or of 15. Use it as a `DataLoader`'s `batch_sampler`. Groups follow
+    one another in a batch, so with labels (N,) the loss's `group` is
+    `torch.arange(len(batch)) // group_size`. If it is None, groups with the same label in a batch are
     merged (a batch holds different labels as far as the numbers of blocks allow). With labels (N, L) a
     group shares the label of one class only: leave `group` None.
 
-    A pass cuts the shuffled blocks of each label into groups, so every known block comes once, but for
-    the blocks that fill up a label's last group and the groups that fill up the last batch. With labels
-    (N, L) the same is done for every (class, label), so a block comes once per class it has a label for.
+    A pass divides the shuffled blocks of each label into groups. So every block with a label occurs once,
+    except for blocks that fill up a label's last group and groups that fill up the last batch. With labels
+    (N, L) this is done for every (class, label), so a block occurs once for each class it has a label for.
 
-    The order depends on (`seed`, epoch) alone; of every step's groups each rank takes its own share. Once an
-    iterator has run to its end, the next one goes on to the next epoch; `set_epoch` chooses one. Use one
-    iterator at a time: the position is kept in the sampler.
+    The order depends only on (`seed`, epoch). Each rank takes its own share of the groups of every step. When an
+    iterator has ended, the next one starts the next epoch; `set_epoch` selects an epoch. Use one iterator at a
+    time, because the sampler stores the position.
 
     Args:
         labels: integers, (N,) or (N, L); -1 = unknown, never drawn. Array or tensor.
         group_size: blocks per group.
         groups_per_batch: groups per batch and rank.
-        seed: of the shuffling.
-        rank, world_size: this process and their number, for distributed training.
-        batches: batches per epoch, over as many passes as it takes; None: one pass.
+        seed: random seed of the shuffling.
+        rank, world_size: index of this process and number of processes, for distributed training.
+        batches: batches per epoch, over as many passes as needed; None: one pass.
 
     Raises:
         TypeError: labels that are not integers.
-        ValueError: labels of another rank, or none known; sizes below 1; `rank` not in [0, world_size).
+        ValueError: labels of another shape, or no known label; sizes below 1; `rank` not in [0, world_size).
 
     Warns:
-        UserWarning: a label has fewer than `group_size` blocks, which are then repeated within a group.
+        UserWarning: a label has fewer than `group_size` blocks; they are then repeated within a group.
     """
 
     def __init__(
@@ -75,7 +75,7 @@ class GroupedBatchSampler(Sampler[list[int]]):
             self._warn_of_small_labels()
 
     def __len__(self) -> int:
-        """Batches per epoch, on each rank."""
+        """Number of batches per epoch, on each rank."""
         return self._batches
 
     def __iter__(self) -> Iterator[list[int]]:
@@ -95,35 +95,35 @@ class GroupedBatchSampler(Sampler[list[int]]):
         self._epoch, self._position = epoch, self._resume_at
 
     def state_dict(self, batches_done: int | None = None) -> dict[str, int]:
-        """Where the epoch stands.
+        """Return the position in the epoch.
 
         Args:
-            batches_done: batches of this epoch that were used. None: those that were yielded, which is
-                more when a `DataLoader` with workers reads ahead.
+            batches_done: number of batches of this epoch that were used. None: the number that was yielded,
+                which is larger if a `DataLoader` with workers reads ahead.
         """
         batch = self._position if batches_done is None else batches_done
         return self._settings | {"epoch": self._epoch, "batch": batch}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Make the next iterator go on exactly where `state_dict` stood.
+        """Make the next iterator continue exactly at the position of `state_dict`.
 
         Raises:
-            ValueError: a state from the middle of an epoch of a sampler with other settings.
+            ValueError: the state is from the middle of an epoch of a sampler with other settings.
         """
         epoch, batch = state["epoch"], state["batch"]
         if batch >= self._batches:
             epoch, batch = epoch + 1, 0
         for name, value in self._settings.items():
             if batch and state[name] != value:
-                raise ValueError(f"cannot go on within an epoch: {name} was {state[name]}, now it is {value}")
+                raise ValueError(f"cannot continue within an epoch: {name} was {state[name]}, now it is {value}")
         self._epoch, self._position, self._resume_at = epoch, batch, batch
 
     def _shares(self) -> Iterator[list[int]]:
-        """The epoch's batches of all ranks: step 0 of ranks 0, 1, ..., then step 1, without end."""
+        """Yield the epoch's batches of all ranks: step 0 of ranks 0, 1, ..., then step 1, and so on forever."""
         for pass_number in itertools.count():
             rng = np.random.default_rng((self.seed, self._epoch, pass_number))
             groups = self._cut_groups(rng)
-            # Whole steps only, so that all ranks make the same number.
+            # Whole steps only, so that all ranks do the same number.
             missing = -len(groups) % (self.groups_per_batch * self.world_size)
             while missing:
                 spare = self._cut_groups(rng)
@@ -171,7 +171,7 @@ def _members_by_label(labels: np.ndarray | torch.Tensor) -> dict[str, np.ndarray
 
 def _cut_label(order: np.ndarray, group_size: int, rng: np.random.Generator) -> list[list[int]]:
     missing = -len(order) % group_size
-    # The last group is filled up with blocks it does not hold yet, where the label has any.
+    # Fill up the last group with blocks that it does not hold yet, if the label has such blocks.
     others = order[: len(order) // group_size * group_size]
     filling = rng.choice(others, missing, replace=False) if len(others) else rng.choice(order, missing)
     return np.concatenate([order, filling]).reshape(-1, group_size).tolist()
@@ -180,7 +180,7 @@ def _cut_label(order: np.ndarray, group_size: int, rng: np.random.Generator) -> 
 def _spread(
     groups: list[tuple[str, list[int]]], groups_per_batch: int, rng: np.random.Generator
 ) -> list[list[int]]:
-    """Deal groups out into batches, different labels in a batch as far as the counts allow."""
+    """Distribute groups over batches, with different labels in a batch as far as the counts allow."""
     waiting = defaultdict(list)
     for label, group in groups:
         waiting[label].append(group)
@@ -190,7 +190,7 @@ def _spread(
         while len(batch) < groups_per_batch:
             labels = [label for label in waiting if waiting[label]]
             rng.shuffle(labels)
-            # The fullest label first: were it left for later, its groups would end up side by side.
+            # The label with most groups first: otherwise its groups would end up in the same batches.
             labels.sort(key=lambda label: -len(waiting[label]))
             batch += [waiting[label].pop() for label in labels[: groups_per_batch - len(batch)]]
         rng.shuffle(batch)

@@ -1,4 +1,4 @@
-"""Hold out blocks for testing so that no pixel, image or patient is on both sides."""
+"""Hold out blocks for testing so that no pixel, image or patient is in both splits."""
 
 from collections.abc import Hashable, Sequence
 
@@ -15,14 +15,14 @@ def split_by_image(
     Args:
         blocks: N blocks.
         test_fraction: the share of images (of groups) to hold out, rounded to a whole number.
-        seed: of the draw.
-        groups: the group of every image, indexed by `Block.image`; None: each image is its own.
+        seed: random seed of the draw.
+        groups: the group of every image, indexed by `Block.image`; None: each image is a group.
 
     Returns:
         Indices of the training and the test blocks, int64, each in increasing order.
 
     Raises:
-        ValueError: `test_fraction` is not between 0 and 1, `groups` is too short, or a side is empty.
+        ValueError: `test_fraction` is not between 0 and 1, `groups` is too short, or a split is empty.
     """
     _check_fraction(test_fraction)
     num_images = 1 + max((block.image for block in blocks), default=-1)
@@ -39,7 +39,7 @@ def split_by_image(
 def split_by_position(
     blocks: Sequence[Block], image_size: tuple[int, int], test_fraction: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Hold out the right-hand part of a single image; blocks across the cut are on neither side.
+    """Hold out the right-hand side of a single image; blocks across the cut are in neither split.
 
     Args:
         blocks: N blocks of one image.
@@ -50,7 +50,7 @@ def split_by_position(
         Indices of the training and the test blocks, int64, each in increasing order.
 
     Raises:
-        ValueError: blocks of several images, `test_fraction` not between 0 and 1, or an empty side.
+        ValueError: blocks of several images, `test_fraction` not between 0 and 1, or an empty split.
     """
     _check_fraction(test_fraction)
     if len({block.image for block in blocks}) > 1:

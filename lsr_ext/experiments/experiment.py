@@ -1,4 +1,4 @@
-"""A whole experiment: plan a table's runs, do what is not done yet, keep the tables up to date meanwhile."""
+"""Carry out an experiment: plan a table's runs, do those that are missing, and update the tables meanwhile."""
 
 from __future__ import annotations
 
@@ -32,33 +32,33 @@ def run_experiment(
     workers: int = 2,
     execute: Execute = execute_run,
 ) -> Results:
-    """Fill a table; the same call again does what is missing.
+    """Fill a table; call it again to do what is missing.
 
     Runs lie in `<output>/runs/<method and changes>/seed<k>/`, with their configuration, log, checkpoint, scores
-    and record. `<output>/<table>.md`, `.json` and `.png` are written anew after each. A run that fails is reported
-    in them; the others go on.
+    and record. `<output>/<table>.md`, `.json` and `.png` are written again after each run. A run that fails is
+    reported there; the others continue.
 
     Args:
         table: one of `TABLES`, or rows selected from it.
-        config: a run's configuration; `methods` in it is not looked at.
-        overrides: dotted keys and values in place of its own, such as {"training.steps": 100}.
-        seeds: runs per row; seeds count up from the configuration's.
-        workers: runs at a time, each a process with its share of the processors.
-        execute: from a run to its scores.
+        config: a run's configuration; its `methods` are ignored.
+        overrides: dotted keys and values that replace its own, such as {"training.steps": 100}.
+        seeds: number of runs per row; seeds count up from that of the configuration.
+        workers: number of runs at a time; each is a process with its share of the processors.
+        execute: function from a run to its scores.
 
     Raises:
-        FileNotFoundError, ValueError: a faulty configuration; another experiment is at work in this output
-            folder; or the data have none of the table's scores, which is reported after the first run.
+        FileNotFoundError, ValueError: an invalid configuration; another experiment is running in this output
+            folder; or the data give none of the table's scores (raised after the first run).
     """
     plan = plan_runs(table, Path(config), overrides or {}, seeds)
     output = plan.config.output
     output.mkdir(parents=True, exist_ok=True)
     try:
-        # Rows of different tables share runs, which two experiments must not both write.
+        # Rows of different tables share runs; two experiments must not write the same run.
         with FileLock(output / ".experiment.lock", timeout=0):
             return _carry_out(plan, workers, execute)
     except Timeout as error:
-        raise ValueError(f"another experiment is at work in {output}") from error
+        raise ValueError(f"another experiment is running in {output}") from error
 
 
 def _carry_out(plan: Plan, workers: int, execute: Execute) -> Results:
@@ -83,7 +83,7 @@ def _check_scores(results: Results) -> None:
     if results.records and not results.scores:
         wanted = ", ".join(results.plan.table.scores)
         raise ValueError(
-            f"{results.plan.table.name} scores {wanted}, and the data give none of these: are there masks or dots?"
+            f"{results.plan.table.name} scores {wanted}, but the data give none of these: are there masks or dots?"
         )
 
 

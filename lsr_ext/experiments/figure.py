@@ -1,4 +1,4 @@
-"""The figure of a table: a dot for each seed, their mean, and a line at the lowest and the full supervision."""
+"""Draw a table: a dot for each seed, their mean, and lines at the low-resolution model and full supervision."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _PANELS_ACROSS = 3
 
 
 def draw_results(results: Results) -> Figure:
-    """A panel for each of the table's scores, or in tables of families a panel of the first score for each."""
+    """Draw a panel for each score of the table, or, if rows form families, a panel of the first score for each."""
     families = list(dict.fromkeys(row.family for row in results.plan.table.rows if row.family))
     if families:
         return _draw_families(results, families)
@@ -27,7 +27,7 @@ def draw_results(results: Results) -> Figure:
 
 def _draw_rows(results: Results) -> Figure:
     table = results.plan.table
-    # DICE ranks as IoU does, so it would be the same picture again.
+    # DICE gives the same order as IoU, so it would show nothing new.
     keys = [key for key in results.scores if key in table.scores and not key.endswith("dice")]
     rows = [row for row in table.rows if row.name not in results.left_out]
     figure = Figure(figsize=(4.2 + 4.2 * len(keys), 1.4 + 0.42 * len(rows)), layout="constrained")
@@ -79,7 +79,7 @@ def _draw_families(results: Results, families: Sequence[str]) -> Figure:
 
 
 def _draw_seeds(ax: Axes, x: Sequence[float], y: Sequence[float], colour: str, across: bool) -> None:
-    """A dot for each seed and a bar at their mean."""
+    """Draw a dot for each seed and a bar at their mean."""
     if not x:
         return
     ax.scatter(x, y, s=20, color=colour, alpha=0.55, linewidths=0, zorder=3)
@@ -97,7 +97,7 @@ def _draw_yardsticks(ax: Axes, results: Results, key: str, across: bool) -> None
 
 
 def _yardsticks(results: Results) -> list[Row]:
-    """The rows between which the others are expected, as far as the table has them."""
+    """Return the low-resolution model and full supervision, if the table has these rows."""
     found = (results.row(name) for name in (results.plan.table.low, results.plan.table.full))
     return [row for row in found if row is not None]
 

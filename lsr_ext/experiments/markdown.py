@@ -1,4 +1,4 @@
-"""The results of a table as Markdown: ours beside the paper's, differences with intervals, what is missing."""
+"""Write the results of a table as Markdown: scores beside the paper's, differences, intervals, missing runs."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ _NONE = "–"
 
 
 def write_markdown(results: Results) -> str:
-    """The whole page: tables of scores, of differences and of gaps, then rows left out, failed and pending."""
+    """Write the page: tables of scores, of differences and of gaps, then rows left out, failed and pending."""
     table = results.plan.table
     seeds = len(results.plan.seeds)
     lines = [
         f"# {table.title}",
         "",
-        f"Mean ± standard deviation over {seeds} seed{'s' * (seeds != 1)}; n is how many are done. "
-        "Columns (paper) are the published figures, of other data and another network.",
+        f"Mean ± standard deviation over {seeds} seed{'s' * (seeds != 1)}; n is the number of finished runs. "
+        "Columns (paper) are the published scores, on other data and with another network.",
     ]
     if results.plan.config.evaluation.split != "test":
-        lines[-1] += f" Scores are of the {results.plan.config.evaluation.split} split."
+        lines[-1] += f" Scores are on the {results.plan.config.evaluation.split} split."
     whole = [key for key in results.scores if key in table.scores]
     parts = [key for key in results.scores if key not in table.scores]
     for keys in (whole, parts):
@@ -38,12 +38,12 @@ def write_markdown(results: Results) -> str:
         if items:
             lines += ["", f"## {title}", "", *(f"- {name}: {_line(reason)}" for name, reason in items.items())]
     if results.pending:
-        lines += ["", f"{len(results.pending)} of {len(results.plan.runs)} runs are still to be done."]
+        lines += ["", f"{len(results.pending)} of {len(results.plan.runs)} runs are not finished yet."]
     return "\n".join(lines) + "\n"
 
 
 def score_title(key: str) -> str:
-    """A score's name for people."""
+    """Return the readable name of a score."""
     *place, score = key.split("/")
     title = SCORE_TITLES.get(score, score)
     return f"{title} {place[1]}" if place else title

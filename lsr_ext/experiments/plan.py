@@ -1,4 +1,4 @@
-"""From a table and a configuration to the runs that fill it: one for each row and seed, equal ones once."""
+"""Plan the runs that fill a table: one for each row and seed; equal runs are done once."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from lsr_ext.experiments.tables import Row, Table
 
 @dataclass(frozen=True)
 class Run:
-    """One training: its configuration, of a single method, whose output is the run's own folder.
+    """One training: a configuration with a single method, whose output is the run's own folder.
 
-    `has_own_data` tells that the row changes the data or their distribution, so that what is scored beside the
-    method is not what the configuration as given would show.
+    `has_own_data`: the row changes the data or their distribution, so the baselines that are scored with it are
+    not those of the original configuration.
     """
 
     config: RunConfig
@@ -25,12 +25,12 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        """Where all that comes of it lies."""
+        """The folder of all its results."""
         return self.config.output
 
     @property
     def name(self) -> str:
-        """What it is, and its seed."""
+        """Method, changes and seed."""
         return "/".join(self.folder.parts[-2:])
 
 
@@ -39,9 +39,9 @@ class Plan:
     """The runs of a table.
 
     Attributes:
-        table: its rows are those that this data can give.
-        config: as given, without the changes of the rows.
-        seeds: in order.
+        table: the table with the rows that this data can give.
+        config: the configuration, without the changes of the rows.
+        seeds: the seeds, in order.
         left_out: row -> why the data cannot give it.
     """
 
@@ -53,11 +53,11 @@ class Plan:
 
     @property
     def runs(self) -> list[Run]:
-        """Every run once, seed by seed, so that a table cut short has all of its rows."""
+        """Every run once, seed by seed, so that an interrupted table has all of its rows."""
         return list({run.folder: run for run in self.by_row.values()}.values())
 
     def sources(self, row: Row, seed: int) -> list[Run]:
-        """The runs, of which any may be done, that hold this row's scores for a seed."""
+        """Return the runs that contain this row's scores for a seed; any finished one of them will do."""
         if not row.is_baseline:
             return [self.by_row[row.name, seed]]
         return [run for run in self.runs if run.config.seed == seed and not run.has_own_data]
@@ -70,13 +70,13 @@ def plan_runs(table: Table, path: Path, overrides: Mapping[str, Any], seeds: int
 
     Args:
         table: the rows.
-        path: of the configuration; its methods are not looked at. Scores of the validation split have a folder of
-            their own in its output.
-        overrides: dotted keys and values for all runs, as of the command line.
-        seeds: how many; the first is the configuration's own.
+        path: path of the configuration; its methods are ignored. Scores on the validation split go to a separate
+            folder in its output.
+        overrides: dotted keys and values for all runs, as on the command line.
+        seeds: number of seeds; the first is that of the configuration.
 
     Raises:
-        FileNotFoundError, ValueError: a faulty configuration, or one that gives no row to train.
+        FileNotFoundError, ValueError: an invalid configuration, or one that gives no row to train.
     """
     config = load_config(path, overrides)
     shared = config.shared or config.output / "shared"
@@ -89,7 +89,7 @@ def plan_runs(table: Table, path: Path, overrides: Mapping[str, Any], seeds: int
         for row in table.rows:
             if row.is_baseline or row.name in left_out:
                 continue
-            # Only what differs from the configuration names a run, so that rows and tables share equal runs.
+            # A run is named only by what differs from the configuration, so that rows and tables share equal runs.
             changes = {key: value for key, value in row.overrides.items() if _get(plain, key) != value}
             folder = config.output / "runs" / _folder_name(row.method, changes) / f"seed{seed}"
             own = {"methods": [row.method], "seed": seed, "output": folder, "shared": shared / f"seed{seed}"}

@@ -1,4 +1,4 @@
-"""One run: carry it out and keep its record; what has a record is done."""
+"""Carry out a run and write its record; a run with a record is finished."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def execute_run(run: Run) -> Scores:
 
 
 def do_run(run: Run, execute: Execute) -> None:
-    """Carry out a run and write its record, the last of its files."""
+    """Carry out a run and write its record as its last file."""
     began = time.monotonic()
     scores = execute(run)
     record = {
@@ -44,13 +44,13 @@ def do_run(run: Run, execute: Execute) -> None:
 
 
 def load_record(run: Run) -> dict[str, Any] | None:
-    """What is kept of a finished run, or None where it is to be done: no record, or of another configuration.
+    """Read the record of a finished run; None if it has no record, or one of another configuration.
 
     Returns:
         {"config", "scores": method -> scores, "environment", "seconds"}.
 
     Raises:
-        ValueError: a file that is no record.
+        ValueError: the file is not a record.
     """
     path = run.folder / _RECORD_NAME
     if not path.is_file():
@@ -59,18 +59,18 @@ def load_record(run: Run) -> dict[str, Any] | None:
         record = orjson.loads(path.read_bytes())
         keys = record.keys() & {"config", "scores", "environment", "seconds"}
     except (orjson.JSONDecodeError, AttributeError) as error:
-        raise ValueError(f"{path}: not the record of a run ({error}); remove it to have it done again") from error
+        raise ValueError(f"{path}: not the record of a run ({error}); remove it to repeat the run") from error
     return record if len(keys) == 4 and record["config"] == _identity(run) else None
 
 
 def _identity(run: Run) -> dict[str, Any]:
-    """What the scores depend on: runs and data may be moved."""
+    """Return the settings that the scores depend on, without paths, because runs and data may be moved."""
     content = run.config.model_dump(mode="json", exclude={"output", "shared"})
     return orjson.loads(orjson.dumps(content))
 
 
 def _describe_environment() -> dict[str, str]:
-    """The machine and the versions that a run is made with."""
+    """Describe the machine and the versions of a run."""
     packages = {name: version(name) for name in ("lightning", "monai", "numpy")}
     machine = {
         "platform": platform.platform(),

@@ -1,4 +1,4 @@
-"""What a few seeds say: mean and spread, paired differences with an interval, the share of a gap closed."""
+"""Statistics of a few seeds: mean and spread, paired differences with an interval, the share of a gap closed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ CONFIDENCE = 0.95
 
 @dataclass(frozen=True)
 class Summary:
-    """Mean and sample standard deviation (divisor n - 1) of n values; None where there are too few."""
+    """Mean and sample standard deviation (divisor n - 1) of n values; None if there are too few."""
 
     n: int
     mean: float | None
@@ -23,7 +23,7 @@ class Summary:
 
 @dataclass(frozen=True)
 class PairedDifference:
-    """The mean of n differences by seed, and limits of its t interval; None where there are too few seeds."""
+    """The mean of n differences by seed, and limits of its t interval; None if there are too few seeds."""
 
     n: int
     mean: float | None
@@ -32,7 +32,7 @@ class PairedDifference:
 
 
 def summarise(values: Sequence[float]) -> Summary:
-    """Mean and spread of the scores of the seeds."""
+    """Compute mean and spread of the scores of the seeds."""
     if not values:
         return Summary(0, None, None)
     return Summary(len(values), float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None)
@@ -41,15 +41,15 @@ def summarise(values: Sequence[float]) -> Summary:
 def paired_difference(
     first: Mapping[int, float], second: Mapping[int, float], confidence: float = CONFIDENCE
 ) -> PairedDifference:
-    """First minus second over the seeds that both have, with Student's t interval over seeds.
+    """Compute first minus second over the seeds that both have, with Student's t interval over seeds.
 
-    A seed sets the initial weights, the order and the noise of labels and, unless `data.split_seed` holds it, the
-    split of the images; both rows share it, so what makes a seed hard or easy cancels. With equal differences the
+    A seed determines the initial weights, the order, the label noise and, unless `data.split_seed` fixes it, the
+    split of the images. Both rows share it, so the difficulty of a seed cancels. If all differences are equal, the
     interval has no width.
 
     Args:
         first, second: seed -> score.
-        confidence: the probability that the interval is to cover, in (0, 1).
+        confidence: the coverage of the interval, in (0, 1).
     """
     if not 0 < confidence < 1:
         raise ValueError(f"expected a confidence in (0, 1), got {confidence}")
@@ -65,10 +65,11 @@ def paired_difference(
 
 
 def gap_closed(values: Mapping[int, float], low: Mapping[int, float], full: Mapping[int, float]) -> float | None:
-    """(mean of values - mean of low) / (mean of full - mean of low), over the seeds that all three have.
+    """Compute (mean(values) - mean(low)) / (mean(full) - mean(low)) over the seeds that all three have.
 
-    1 is full supervision, 0 the low-resolution model, and less is worse than that. A ratio of means, for that of
-    one seed with a narrow gap says little. None without a common seed or where full is not above low.
+    1 is full supervision, 0 the low-resolution model; negative values are worse than that. It is a ratio of means,
+    because the ratio of a single seed with a narrow gap is unreliable. None without a common seed, or if full is
+    not above low.
     """
     seeds = sorted(values.keys() & low.keys() & full.keys())
     if not seeds:

@@ -1,4 +1,4 @@
-"""What the finished runs of a table come to: scores by row and seed, and what follows from them."""
+"""Collect the finished runs of a table: scores by row and seed, and statistics of them."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ BySeed = dict[int, float]
 
 @dataclass(frozen=True)
 class Results:
-    """The scores of a plan as far as its runs are done.
+    """The scores of the finished runs of a plan.
 
     Attributes:
-        plan: what was to be done.
+        plan: the plan of the runs.
         records: folder's name ("method/seed0") -> the record of the finished run.
-        failures: the same -> why the run has no scores.
+        failures: the same names -> why the run has no scores.
     """
 
     plan: Plan
@@ -53,7 +53,7 @@ class Results:
         return [key for key in keys if any(self.values(row, key) for row in table.rows)]
 
     def values(self, row: Row, key: str) -> BySeed:
-        """Seed -> score of the row, for the seeds that have it."""
+        """Return seed -> score of the row, for the seeds that have it."""
         values = {}
         for seed in self.plan.seeds:
             done = [run.name for run in self.plan.sources(row, seed) if run.name in self.records]
@@ -63,25 +63,25 @@ class Results:
         return values
 
     def summary(self, row: Row, key: str) -> Summary:
-        """Mean and spread over seeds."""
+        """Compute mean and spread over seeds."""
         return summarise(list(self.values(row, key).values()))
 
     def difference(self, row: Row, key: str) -> PairedDifference | None:
-        """The table's reference row minus this one; None for itself and where the table lacks it."""
+        """Compute the reference row minus this row; None for the reference itself or if the table has none."""
         reference = self.row(self.plan.table.reference)
         if reference is None or row == reference:
             return None
         return paired_difference(self.values(reference, key), self.values(row, key))
 
     def gap_closed(self, row: Row, key: str) -> float | None:
-        """The share of the way from the low-resolution model to full supervision."""
+        """Compute the share of the gap from the low-resolution model to full supervision that is closed."""
         low, full = self.row(self.plan.table.low), self.row(self.plan.table.full)
         if low is None or full is None or row in (low, full):
             return None
         return gap_closed(*(self.values(one, key) for one in (row, low, full)))
 
     def row(self, name: str | None) -> Row | None:
-        """The row of this name, if the table has it."""
+        """Return the row of this name, or None."""
         return next((row for row in self.plan.table.rows if row.name == name), None)
 
     @property
@@ -100,7 +100,7 @@ class Results:
         return [run.name for run in self.plan.runs if run.name not in self.records | self.failures.keys()]
 
     def as_json(self) -> dict[str, Any]:
-        """All of it, for a file: what was seen for each seed, what follows, and how it was made."""
+        """Return everything for a file: scores of each seed, statistics, and how the runs were made."""
         table = self.plan.table
         return {
             "table": table.name,
@@ -143,7 +143,7 @@ class Results:
 
 
 def collect_results(plan: Plan, failures: Mapping[str, str] | None = None) -> Results:
-    """Read the records of the plan's runs that are done."""
+    """Read the records of the plan's finished runs."""
     found = {run.name: load_record(run) for run in plan.runs}
     return Results(plan, {name: record for name, record in found.items() if record}, dict(failures or {}))
 

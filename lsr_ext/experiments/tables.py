@@ -1,4 +1,4 @@
-"""The tables: which rows each has, how a row is trained, what it is scored by, and what the paper found."""
+"""The tables: their rows, how each row is trained, the scores, and the results of the paper."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-# Rows that are scored beside every trained method and need no training, and what data gives them.
+# Rows that need no training and are scored together with every trained method, and the data that they need.
 BASELINES = {
     "low_resolution": "block labels",
     "deconvolution": "stains that absorb light",
@@ -17,10 +17,10 @@ BASELINES = {
 
 @dataclass(frozen=True)
 class Row:
-    """One line of a table: a method, and what it changes in the configuration.
+    """One line of a table: a method, and its changes to the configuration.
 
-    `overrides` are dotted keys as `lsr_ext.config.load_config` takes them; `paper` holds the published scores by
-    the key of the score. In an ablation the row gives one `value` of what its `family` varies.
+    `overrides` are dotted keys for `lsr_ext.config.load_config`; `paper` holds the published scores by the key of
+    the score. In an ablation the row has one `value` of the setting that its `family` varies.
     """
 
     name: str
@@ -32,16 +32,17 @@ class Row:
 
     @property
     def is_baseline(self) -> bool:
-        """Whether it needs no training."""
+        """Whether the row needs no training."""
         return self.method in BASELINES
 
 
 @dataclass(frozen=True)
 class Table:
-    """Rows in order, and the scores that are its columns: the first is the one that figures show first.
+    """Rows in order, and the scores of the columns; figures show the first score first.
 
-    `reference` names the row whose paired differences from every other are given; `low` and `full` the rows
-    between which the share of the gap closed is measured. `per_class` is the score that is given per class too.
+    `reference` is the name of the row whose paired differences from every other row are reported; `low` and `full`
+    are the rows between which the share of the closed gap is measured. `per_class` is a score that is also
+    reported per class.
     """
 
     name: str
@@ -54,17 +55,17 @@ class Table:
     per_class: str | None = None
 
     def select(self, names: Sequence[str]) -> Table:
-        """The table with only the rows, or families of rows, that have these names (in any case).
+        """Return the table with only the rows, or families of rows, of these names (upper or lower case).
 
         Raises:
-            ValueError: a name that no row or family has.
+            ValueError: no row or family has this name.
         """
         wanted = {name.casefold() for name in names}
         known = {name.casefold() for row in self.rows for name in (row.name, row.family) if name}
         if wanted - known:
             unknown = [name for name in names if name.casefold() not in known]
             rows = "; ".join(row.name for row in self.rows)
-            raise ValueError(f"{self.name} has no row {', '.join(map(repr, unknown))}, expected of: {rows}")
+            raise ValueError(f"{self.name} has no row {', '.join(map(repr, unknown))}, expected one of: {rows}")
         kept = [row for row in self.rows if wanted & {row.name.casefold(), (row.family or row.name).casefold()}]
         return replace(self, rows=tuple(kept))
 
@@ -75,7 +76,7 @@ _PROPOSED = "Intra+inter-instance"
 _REGION_SCORES = ("masked_iou", "masked_dice", "iou", "dice")
 
 # Tables 6 and 7 differ by 3.6 points, root mean square over labels, in means of 17 blocks each: 10 to 15 points a
-# block, if those who guessed erred independently.
+# block, if the errors of the annotators are independent.
 _GUESS_STD = 0.1
 
 
@@ -185,7 +186,7 @@ _TABLE_9 = Table(
 def _vary(
     family: str, values: Sequence[float | str], key: str, shared: Mapping[str, Any] | None = None
 ) -> list[Row]:
-    """A row for each value of one key, under overrides that all of the family share."""
+    """Make a row for each value of one key, with overrides that the whole family shares."""
     return [
         Row(f"{family}: {value}", "intra+inter", {**(shared or {}), key: value}, family=family, value=value)
         for value in values
@@ -193,7 +194,7 @@ def _vary(
 
 
 def _vary_group_size(sizes: Sequence[int], blocks_per_batch: int) -> list[Row]:
-    """Groups of these sizes in batches of as many blocks as near as can be, so that the grouping alone differs."""
+    """Make rows with groups of these sizes in batches of about equal size, so that only the grouping differs."""
     return [
         Row(
             f"group size: {size}",

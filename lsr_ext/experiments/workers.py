@@ -1,4 +1,4 @@
-"""Processes that carry out runs: one that dies takes its run with it and no other."""
+"""Carry out runs in separate processes: if one dies, only its own run is lost."""
 
 from __future__ import annotations
 
@@ -22,15 +22,15 @@ LOG_NAME = "run.log"
 
 
 def carry_out(runs: Sequence[Run], workers: int, execute: Execute) -> Iterator[tuple[Run, str | None]]:
-    """Do the runs, `workers` at a time; tell of each as it ends, and why if it failed.
+    """Do the runs, `workers` at a time; yield each run when it ends, with the reason if it failed.
 
-    A process does one run after another, and is replaced when one failed. All end with the process that started
-    them, however that ends. What a run prints is added to `run.log` in its folder.
+    A process does one run after another, and is replaced after a failed run. All processes end with the process
+    that started them, however that ends. The output of a run is appended to `run.log` in its folder.
 
     Args:
-        runs: to do.
-        workers: processes at a time, among which the processors are shared out.
-        execute: from a run to its scores; a function of a module, for processes are started afresh.
+        runs: the runs to do.
+        workers: number of processes; the processors are divided among them.
+        execute: function from a run to its scores; defined in a module, because new processes import it.
     """
     if workers < 1:
         raise ValueError(f"expected at least 1 worker, got {workers}")
@@ -59,10 +59,10 @@ def carry_out(runs: Sequence[Run], workers: int, execute: Execute) -> Iterator[t
 
 
 class _Worker:
-    """This side's hold on a process."""
+    """The parent's side of a worker process."""
 
     def __init__(self, threads: int, execute: Execute) -> None:
-        # A fork of a process that has used threads or CUDA is not safe.
+        # Forking a process that has used threads or CUDA is not safe.
         context = multiprocessing.get_context("spawn")
         self.connection, theirs = context.Pipe()
         self.process = context.Process(target=_serve, args=(theirs, threads, execute))
@@ -75,7 +75,7 @@ class _Worker:
         self.connection.send(run)
 
     def end(self) -> str | None:
-        """Why the run failed, or None."""
+        """Return why the run failed, or None."""
         try:
             return self.connection.recv()
         except (EOFError, ConnectionResetError):
@@ -89,10 +89,10 @@ class _Worker:
 
 
 def _serve(connection: Connection, threads: int, execute: Execute) -> None:
-    """In the process: do runs until it is stopped."""
+    """Run inside the process: do runs until it is stopped."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     torch.set_num_threads(threads)
-    # Numba's parallel loops would otherwise give all of the process's OpenMP, torch included, every processor.
+    # Otherwise Numba's parallel loops would let OpenMP in this process, torch included, use every processor.
     os.environ["NUMBA_NUM_THREADS"] = str(threads)
     logging.basicConfig(format="%(asctime)s %(message)s", stream=sys.stdout)
     logging.getLogger("lsr_ext").setLevel(logging.INFO)
@@ -109,7 +109,7 @@ def _serve(connection: Connection, threads: int, execute: Execute) -> None:
 
 
 def _end_with_parent() -> None:
-    """End even if the parent was killed, so that no orphan writes where the next call resumes."""
+    """End the process even if the parent was killed, so that no orphan writes where the next call resumes."""
     multiprocessing.parent_process().join()
     os._exit(1)
 

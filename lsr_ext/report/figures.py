@@ -26,7 +26,7 @@ def draw_overlays(
     grid_px: int,
     title: str = "held-out image",
 ) -> Figure:
-    """One held-out image as in the paper's Figures 3 and 4: its truth, then each method's contours.
+    """Draw one held-out image as in the paper's Figures 3 and 4: its truth, then each method's contours.
 
     Args:
         image: uint8 (H, W, 3).
@@ -35,11 +35,11 @@ def draw_overlays(
         classes: the classes whose contours are drawn; one: prediction yellow and truth cyan.
         scores: method -> IoU on this image, for the titles of the panels.
         grid_px: the side of a block.
-        title: which data this is.
+        title: title of the figure; it should name the data.
     """
     height, width = image.shape[:2]
     panels = len(maps) + 1
-    # Tall regions stand side by side in one row, others in rows of three.
+    # Tall images are shown side by side in one row, others in rows of three.
     figure, axes = make_panels(panels, panels if height > 1.5 * width else 3, height / width, 0.7)
     for ax in axes:
         ax.set_axis_off()
@@ -63,7 +63,7 @@ def draw_overlays(
 
 
 def draw_curves(curves: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
-    """The loss of every method on its own scale, and the fraction error of all on one.
+    """Draw the loss of each method on its own scale, and the fraction errors of all methods on one scale.
 
     Args:
         curves: method -> name -> (K, 2) steps and values, as `read_curves` gives them.
@@ -74,7 +74,7 @@ def draw_curves(curves: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
         ax.plot(steps, loss, color=METHOD_COLOURS[method], alpha=0.3, linewidth=1)
         ax.plot(steps, _smooth(loss), color=METHOD_COLOURS[method], linewidth=1.8)
         if method != "supervised":
-            # Early losses are orders of magnitude above the rest, which end below zero.
+            # Early losses are orders of magnitude larger than later ones, which become negative.
             ax.set_yscale("symlog", linthresh=1)
         _finish(ax, f"loss, {METHOD_TITLES[method]}", "step", None)
     shared = axes[-1]
@@ -96,7 +96,7 @@ def draw_calibration(
     std: np.ndarray,
     classes: Mapping[int, str],
 ) -> Figure:
-    """Per label, the fraction predicted in held-out blocks against the one its label stands for.
+    """Draw for each label the predicted fraction in held-out blocks against the expected fraction of the label.
 
     Args:
         fractions: method -> (N, L) predicted.
@@ -130,7 +130,7 @@ def draw_calibration(
 
 
 def make_panels(count: int, columns: int, aspect: float, title_in: float) -> tuple[Figure, list[Axes]]:
-    """A figure of the page's width with `count` panels of height / width = `aspect`, row by row."""
+    """Make a figure of the page's width with `count` panels of height / width = `aspect`, row by row."""
     rows = -(-count // columns)
     height_in = rows * (_PAGE_WIDTH_IN / columns * aspect + title_in) + 0.3
     figure = Figure(figsize=(_PAGE_WIDTH_IN, height_in), layout="constrained")
@@ -172,7 +172,7 @@ def _overlay_legend(with_truth: bool) -> list[Line2D | Patch]:
 
 
 def _mean_fraction_error(scalars: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Mean over the labels seen at each logged step."""
+    """Average over the labels that occur at each logged step."""
     curves = [curve for name, curve in scalars.items() if name.startswith("fraction_error/")]
     steps, errors = np.concatenate(curves).T
     distinct, position = np.unique(steps, return_inverse=True)
@@ -180,7 +180,7 @@ def _mean_fraction_error(scalars: Mapping[str, np.ndarray]) -> tuple[np.ndarray,
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:
-    """The mean over a window of a tenth of the curve, narrower at the ends."""
+    """Average over a window of a tenth of the curve, narrower at the ends."""
     window = np.ones(max(1, len(values) // 10))
     return np.convolve(values, window, "same") / np.convolve(np.ones(len(values)), window, "same")
 

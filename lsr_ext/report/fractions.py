@@ -1,4 +1,4 @@
-"""What the loss matches, drawn: predicted class fractions of blocks against their labels' distributions."""
+"""Draw what the loss matches: predicted class fractions of blocks against their labels' distributions."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ _EXPECTED = "#c9ced4"
 
 
 def draw_fraction_histograms(calibrations: Mapping[str, FractionCalibration], class_index: int) -> Figure:
-    """A panel for each label that has blocks: the histogram of mu_k by method over that of N(eta, rho^2).
+    """Draw a panel for each label that has blocks: histograms of mu_k by method over that of N(eta, rho^2).
 
     Args:
-        calibrations: method -> what `fraction_calibration` found, for the same blocks.
+        calibrations: method -> result of `fraction_calibration`, for the same blocks.
         class_index: the class whose fractions are drawn.
     """
     some = next(iter(calibrations.values()))

@@ -1,4 +1,4 @@
-"""The report of a run: one HTML file with all in it."""
+"""The report of a run: one self-contained HTML file."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ _MAX_REGIONS = 4
 
 
 def write_report(config: RunConfig) -> Path:
-    """Write `<output>/report.html` from what `train` and `evaluate` left in the output folder.
+    """Write `<output>/report.html` from the results of `train` and `evaluate` in the output folder.
 
     Returns:
-        Its path.
+        The path of the report.
 
     Raises:
         FileNotFoundError: the run has not been evaluated.
@@ -83,7 +83,7 @@ def _drawn_classes(data: TrainingData) -> list[int]:
 
 
 def _draw_histograms(data: TrainingData, fractions: dict[str, np.ndarray]) -> list[Figure]:
-    """The fractions of each drawn class."""
+    """Draw the fractions of each class that is shown."""
     found = {
         method: fraction_calibration(predicted, data.test.labels, data.distribution)
         for method, predicted in fractions.items()
@@ -92,7 +92,7 @@ def _draw_histograms(data: TrainingData, fractions: dict[str, np.ndarray]) -> li
 
 
 def _draw_regions(data: TrainingData, maps: dict[str, np.ndarray], title: str) -> list[Figure]:
-    """An overlay for each of a few held-out images, evenly spaced in the order of the folder."""
+    """Draw an overlay for each of a few held-out images, evenly spaced in the order of the folder."""
     blocks = data.test.blocks
     images = stitch(blocks, cut_blocks_of(data.test, data.test.images)[..., :3])
     truths = {} if data.test.masks is None else stitch(blocks, cut_blocks_of(data.test, data.test.masks))
@@ -130,7 +130,7 @@ def _region_scores(
 
 
 def _best_scores(metrics: dict[str, dict]) -> dict[str, float]:
-    """The highest value of each score among the methods that saw no true pixel."""
+    """Return the highest value of each score among the methods that were trained without masks."""
     best = {}
     for name in score_names(metrics):
         values = [

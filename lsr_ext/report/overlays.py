@@ -1,4 +1,4 @@
-"""Scores as pictures: detections, dots and boundaries on the image, as in the paper's Figures 3 and 5 to 8."""
+"""Draw scores on the image: detections, dots and boundaries, as in the paper's Figures 3 and 5 to 8."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from scipy import ndimage
 from lsr_ext.metrics import DotSet, boundary_band
 from lsr_ext.report.figures import make_panels
 
-# The paper's: yellow detections, red and green dots; red true and blue predicted boundaries, a green band.
+# The paper's colours: yellow detections, red and green dots; red true and blue predicted boundaries, a green band.
 DETECTED, HIT, MISSED = "#ffe119", "#e6194b", "#2ee64b"
 TRUE, PREDICTED, BAND = "#e6194b", "#2f6bff", "#2ee64b"
 _MAX_SIDE_PX = 2000
@@ -32,14 +32,14 @@ def draw_cells(
     min_area_px: int = 1,
     pixel_size: float = 1.0,
 ) -> Figure:
-    """A panel for each class: contours of its regions, its dots that were hit and those missed.
+    """Draw a panel for each class: contours of its regions, and its dots that were hit and missed.
 
     Args:
-        image: uint8 (H, W, 3); larger ones than 2,000 px a side are thinned out.
+        image: uint8 (H, W, 3); images larger than 2,000 px a side are subsampled.
         label_map: integer (H, W).
         classes: name -> id in the map.
         dots, min_area_px, pixel_size: as for `match_regions`.
-        is_hit: (D,), as it found.
+        is_hit: bool (D,), from `match_regions`.
 
     Raises:
         ValueError: image and map differ in size.
@@ -47,7 +47,7 @@ def draw_cells(
     figure, axes, step = _on_image(image, label_map.shape, len(classes))
     ids = np.asarray(label_map[::step, ::step])
     for ax, (name, class_id) in zip(axes, classes.items(), strict=True):
-        # A rim of background closes the contours of what touches the border.
+        # A rim of background closes the contours of regions that touch the border.
         shown = np.pad(_large_enough(ids == class_id, min_area_px / step**2), 1)
         _draw_contour(ax, shown, step, -0.5 * step, 1.1, DETECTED)
         member = dots.classes == name
@@ -63,10 +63,10 @@ def draw_cells(
 
 
 def draw_map(image: np.ndarray, label_map: Any, classes: Mapping[str, int]) -> Figure:
-    """A panel for each class: contours of its regions, and the share of the pixels they cover.
+    """Draw a panel for each class: contours of its regions, and the share of the pixels that they cover.
 
     Args:
-        image: uint8 (H, W, 3); larger ones than 2,000 px a side are thinned out.
+        image: uint8 (H, W, 3); images larger than 2,000 px a side are subsampled.
         label_map: integer (H, W).
         classes: name -> id in the map.
 
@@ -76,7 +76,7 @@ def draw_map(image: np.ndarray, label_map: Any, classes: Mapping[str, int]) -> F
     figure, axes, step = _on_image(image, label_map.shape, len(classes))
     ids = np.asarray(label_map[::step, ::step])
     for ax, (name, class_id) in zip(axes, classes.items(), strict=True):
-        # A rim of background closes the contours of what touches the border.
+        # A rim of background closes the contours of regions that touch the border.
         _draw_contour(ax, np.pad(ids == class_id, 1), step, -0.5 * step, 1.1, DETECTED)
         ax.set_title(f"{name}: {100 * np.mean(ids == class_id):.2f} % of the pixels", fontsize=10)
     figure.legend(handles=[_line(DETECTED, "region")], loc="outside lower center", frameon=False)
@@ -92,14 +92,14 @@ def draw_dots(
     radius_px: float,
     pixel_size: float = 1.0,
 ) -> Figure:
-    """A panel for each class: a circle of the matching radius around each detection, and the true dots.
+    """Draw a panel for each class: a circle of the matching radius around each detection, and the true dots.
 
     Args:
         image: uint8 (H, W, 3).
-        detections, truth: dots, in a unit of which a pixel has `pixel_size`.
-        is_hit: (D,) of the true dots.
-        classes: which to draw.
-        radius_px: of the circles, in pixels.
+        detections, truth: dots, in a unit in which the side of a pixel is `pixel_size`.
+        is_hit: bool (D,), for the true dots.
+        classes: the classes to draw.
+        radius_px: radius of the circles, in pixels.
     """
     figure, axes, _ = _on_image(image, image.shape[:2], len(classes))
     for ax, name in zip(axes, classes, strict=True):
@@ -128,16 +128,16 @@ def draw_dots(
 def draw_boundaries(
     image: np.ndarray, pred: Any, truth: Any, classes: Mapping[str, int], distance_px: float
 ) -> Figure:
-    """A panel for each class: its true and its predicted boundary, and the band that masked scores look at.
+    """Draw a panel for each class: its true and its predicted boundary, and the band of the masked scores.
 
     Args:
         image: uint8 (H, W, 3).
         pred, truth: integer (H, W).
-        classes: name -> id of those to draw; of two classes one says it all.
-        distance_px: of the band.
+        classes: name -> id of the classes to draw; for two classes, one is enough.
+        distance_px: half-width of the band, in pixels.
 
     Raises:
-        ValueError: sizes that differ.
+        ValueError: the sizes differ.
     """
     figure, axes, step = _on_image(image, truth.shape, len(classes))
     predicted, true = (np.asarray(ids[::step, ::step]) for ids in (pred, truth))
@@ -155,7 +155,7 @@ def draw_boundaries(
 
 
 def _on_image(image: np.ndarray, shape: tuple[int, ...], count: int) -> tuple[Figure, list[Axes], int]:
-    """Panels that show the image, in its pixels from the top left corner, and every how manyth pixel they show."""
+    """Make panels of the image, in its pixels from the top left corner; also return the subsampling step."""
     if image.shape[:2] != tuple(shape):
         raise ValueError(
             f"expected an image of the map's size, {shape[0]} x {shape[1]} px, "
@@ -181,7 +181,7 @@ def _large_enough(mask: np.ndarray, min_area: float) -> np.ndarray:
 
 
 def _draw_contour(ax: Axes, mask: np.ndarray, step: int, first: float, width: float, colour: str) -> None:
-    """The outline of a mask whose pixels are `step` apart, the first at `first`."""
+    """Draw the outline of a mask whose pixels are `step` apart, with the first at `first`."""
     if mask.all() or not mask.any():
         return
     x, y = (first + step * np.arange(length) for length in mask.shape[::-1])

@@ -1,4 +1,4 @@
-"""Scores of a set of images as a table: rows by image and class, to a terminal, to CSV and to JSON."""
+"""Write the scores of a set of images as a table, by image and class: to the terminal, CSV and JSON."""
 
 from __future__ import annotations
 
@@ -41,18 +41,18 @@ def score_rows(
     seed: int,
     counts: Sequence[str] = (),
 ) -> list[Row]:
-    """A row for each image and class; of the set one for each class, their mean ("macro") and sum ("pooled").
+    """Make a row for each image and class, and for the set: each class, their mean ("macro") and sum ("pooled").
 
     Args:
-        images: name -> scores: of one kind and of the same classes.
-        statistics: name -> from scores to (..., L).
+        images: name -> scores, all of one kind and of the same classes.
+        statistics: name -> function from scores to (..., L).
         classes: names (L,).
-        resamples, seed: of the bootstrap over images, whose 95 % limits the set's rows have as "<name>_low" and
-            "<name>_high".
-        counts: attributes of the scores (L,) that the rows show too, summed for "pooled".
+        resamples, seed: number of resamples and random seed of the bootstrap over images; rows of the set have its
+            95 % limits as "<name>_low" and "<name>_high".
+        counts: attributes of the scores (L,) that the rows also contain, summed for "pooled".
 
     Returns:
-        Rows: {"image", "class", and of each statistic its value, NaN where it has none}.
+        Rows: {"image", "class", and the value of each statistic, NaN if undefined}.
     """
     names = [*classes, "macro", "pooled"]
     total = reduce(add, images.values())
@@ -74,12 +74,12 @@ def score_rows(
 
 
 def merge_rows(*tables: Sequence[Row]) -> list[Row]:
-    """Tables of the same images and classes side by side."""
+    """Join tables of the same images and classes side by side."""
     return [reduce(lambda one, other: one | other, rows) for rows in zip(*tables, strict=True)]
 
 
 def scores_table(rows: Sequence[Row], title: str) -> Table:
-    """The rows of the whole set as columns, one for each class, with intervals under the values that have them."""
+    """Show the rows of the whole set as columns, one for each class, with intervals below the values."""
     shown = [row for row in rows if row["image"] == ALL_IMAGES]
     has_intervals = any(
         name.endswith("_low") and not _is_nan(value) for row in shown for name, value in row.items()
@@ -96,7 +96,7 @@ def scores_table(rows: Sequence[Row], title: str) -> Table:
 
 
 def write_scores(folder: Path, rows: Sequence[Row], settings: Mapping[str, Any]) -> None:
-    """Write `scores.csv` and `scores.json`; a value that there is not is an empty field and null.
+    """Write `scores.csv` and `scores.json`; a missing value is an empty field and null.
 
     The JSON is {"settings": ..., "scores": rows}.
     """
@@ -112,7 +112,7 @@ def write_scores(folder: Path, rows: Sequence[Row], settings: Mapping[str, Any])
 
 
 def _with_means(statistic: Callable[[Any], np.ndarray]) -> Callable[[Any], np.ndarray]:
-    """The statistic of every class, then its mean over classes, then that of all classes together."""
+    """Extend a statistic: of every class, then the mean over classes, then of all classes together."""
 
     def values(scores: Any) -> np.ndarray:
         by_class = statistic(scores)

@@ -1,10 +1,10 @@
-"""How figures and tables name things: a colour and a title for each method, a name for the data."""
+"""Names and colours in figures and tables: a colour and a title for each method, a title for the data."""
 
 from __future__ import annotations
 
 from lsr_ext.config.data import Data
 
-# Warm colours learn within blocks, greens across blocks, blues both; darker ones train themselves further.
+# Oranges: intra, greens: inter, blues: both. Self-training is darker, pseudo-labels are lighter.
 METHOD_COLOURS = {
     "low_resolution": "#8a8f98",
     "deconvolution": "#7a5c3e",
@@ -45,5 +45,5 @@ _SOURCES_WITHOUT_FOLDER = {"skimage_ihc": "scikit-image's IHC image", "simulated
 
 
 def data_title(data: Data) -> str:
-    """The name of the data in a figure's title: of the image or the simulation, or of the data's folder."""
+    """Return the name of the data for a figure's title: the image, the simulation, or the folder of the data."""
     return _SOURCES_WITHOUT_FOLDER.get(data.source) or data.root.resolve().name or data.source

@@ -1,4 +1,4 @@
-"""A rectangle of a level averaged down to another resolution."""
+"""Read a rectangle of a level, averaged down to another resolution."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from lsr_ext.wsi.resample import Placement, add_area, coverage, round_to_bytes
 from lsr_ext.wsi.tiles import place
 
 _FLOAT_BYTES = 4
-_STRIP_BYTES = 2**22  # of tiles that are averaged at once, at most, if it is more than one
+_STRIP_BYTES = 2**22  # largest size of tiles that are averaged at once, if more than one
 
 
 def read_average(
     source: Source, x: float, y: float, step: tuple[float, float], size: tuple[int, int], with_mask: bool
 ) -> Region:
-    """The area average of a rectangle of a level.
+    """Compute the area average of a rectangle of a level.
 
     Args:
         source: the level.
         x, y: the top left corner in the level's pixels.
         step: the level's pixels per output pixel, (x, y).
         size: the output's (height, width).
-        with_mask: give `inside` too: the pixels of which at least half lies on the slide.
+        with_mask: also return `inside`: the pixels of which at least half lies on the slide.
     """
     return _Average(source, x, y, step, size, with_mask).run()
 
 
 class _Average:
-    """One averaged read: some rows of tiles at a time add to a band of output rows, which are then done."""
+    """One averaged read: a few rows of tiles at a time are added to a band of output rows, then finished."""
 
     def __init__(
         self, source: Source, x: float, y: float, step: tuple[float, float], size: tuple[int, int], with_mask: bool
@@ -61,7 +61,7 @@ class _Average:
         self.inside = np.zeros(size, bool) if with_mask else None
         self.done = 0  # output rows that are finished; the band starts there
         self.band = np.zeros((0, size[1], 3), np.float32)
-        self.weight = np.zeros((0, size[1], 1), np.float32)  # how much of an output pixel is covered
+        self.weight = np.zeros((0, size[1], 1), np.float32)  # the covered share of each output pixel
 
     @staticmethod
     def _span(start: float, end: float, level_px: int, tile_px: int) -> range:
@@ -83,7 +83,7 @@ class _Average:
         return Region(self.pixels, self.inside)
 
     def _strips(self, row: int, end: int) -> Iterator[tuple[tuple[int, int, int, int], int]]:
-        """Rectangles (top, bottom, left, right) that make up rows of tiles, and how they may be reduced."""
+        """Yield the rectangles (top, bottom, left, right) of rows of tiles, and the reduction that each allows."""
         down = self._sides(row, end, self.level.tile_height, self.level.height)
         for column in range(self.columns.start, self.columns.stop, self.tiles_across):
             stop = min(column + self.tiles_across, self.columns.stop)
@@ -92,9 +92,9 @@ class _Average:
                 yield (top, bottom, left, right), 1 if low or narrow else self.reduction
 
     def _sides(self, first: int, end: int, tile_px: int, level_px: int) -> list[tuple[int, int, bool]]:
-        """Start and end in pixels of some tiles, those apart that must not be reduced.
+        """Return start and end in pixels of some tiles; tiles that must not be reduced are listed separately.
 
-        A reduced pixel across the level's edge would mix in what lies beyond it.
+        A reduced pixel across the level's edge would mix in pixels from outside the level.
         """
         start, stop = first * tile_px, min(end * tile_px, level_px)
         if (stop - start) % self.reduction == 0:
@@ -137,7 +137,7 @@ class _Average:
         handles.in_threads(add, list(pairwise(edges)))
 
     def _placement(self, top: int, left: int, reduction: int) -> Placement:
-        """Of the reduced pixels from (top, left) on."""
+        """Return the placement of the reduced pixels from (top, left) on."""
         return Placement(
             (top * reduction - self.y) / self.step_y,
             (left * reduction - self.x) / self.step_x,
@@ -146,7 +146,7 @@ class _Average:
         )
 
     def _extend(self, end: int) -> None:
-        """Have the band reach to an output row."""
+        """Extend the band to an output row."""
         rows = min(end, self.size[0]) - self.done
         kept = len(self.band)
         if rows <= kept:
@@ -158,7 +158,7 @@ class _Average:
             self.weight[:kept] = weight
 
     def _finish(self, end: int) -> None:
-        """Write the band's rows before `end`, to which no more tiles will add."""
+        """Write the rows of the band before `end`; no more tiles will be added to them."""
         count = min(end, self.size[0]) - self.done
         colours, self.band = self.band[:count], self.band[count:]
         if self.weighs:

@@ -1,4 +1,4 @@
-"""What a backend gives: levels made of tiles. Everything above it is the same for all formats."""
+"""The interface of a backend: levels made of tiles. All code above it is the same for all formats."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class FileKey(NamedTuple):
-    """A file as it was when it was opened: another file under the same name has another key."""
+    """The identity of a file when it was opened: another file with the same name has another key."""
 
     path: str
     device: int
@@ -33,9 +33,10 @@ class Tile(NamedTuple):
     """A decoded tile.
 
     Attributes:
-        pixels: uint8 (H, W, 3), C-contiguous. What lies beyond the level's edge means nothing.
+        pixels: uint8 (H, W, 3), C-contiguous. Pixels beyond the level's edge are undefined.
         inside: bool (H, W), where the slide holds pixels; None: everywhere.
-        address: of the first pixel; None: not asked for yet, which takes as long as placing a small part.
+        address: address of the first pixel; None: not determined yet, because it takes as long as placing a small
+            part.
     """
 
     pixels: np.ndarray
@@ -48,20 +49,20 @@ class Tile(NamedTuple):
 
 
 class Region(NamedTuple):
-    """Pixels, uint8 (H, W, 3), and where the slide holds them, bool (H, W), or None where nobody asks."""
+    """Pixels, uint8 (H, W, 3), and where the slide holds pixels, bool (H, W), or None if not needed."""
 
     pixels: np.ndarray
     inside: np.ndarray | None
 
 
 class Part(NamedTuple):
-    """A window of a tile, and where in a region its pixels go.
+    """A window of a tile, and the place of its pixels in a region.
 
     Attributes:
-        column, row: of the tile.
+        column, row: position of the tile.
         top, left: the window's corner in the tile, which may be a reduced one.
         y, x: the window's corner in the region.
-        height, width: of the window.
+        height, width: size of the window.
     """
 
     column: int
@@ -75,7 +76,7 @@ class Part(NamedTuple):
 
 
 class Job(NamedTuple):
-    """A part to be placed: from its tile, where that is given, else by decoding; `keep`: give the whole tile."""
+    """A part to be placed: from its tile if that is given, else by decoding; `keep`: return the whole tile."""
 
     part: Part
     tile: Tile | None
@@ -83,14 +84,14 @@ class Job(NamedTuple):
 
 
 class Facts(NamedTuple):
-    """What is known of a slide once it was open: small, and kept when the handle is not.
+    """The facts about a slide that were read when it was opened; small, and kept after the handle is closed.
 
     Attributes:
-        backend: its name.
-        vendor: as OpenSlide names it, or "ome-tiff".
-        mpp: microns per level-0 pixel, (x, y), as the file says; None: it does not.
-        background: the colour of what the slide does not cover.
-        has_holes: some pixels inside a level may belong to no tile.
+        backend: name of the backend.
+        vendor: the name that OpenSlide uses, or "ome-tiff".
+        mpp: microns per level-0 pixel, (x, y), from the file; None: the file has none.
+        background: the colour of areas that the slide does not cover.
+        has_holes: whether pixels inside a level may belong to no tile.
         associated: names of the associated images (label, macro, ...).
     """
 
@@ -105,35 +106,35 @@ class Facts(NamedTuple):
 
 
 class Backend(Protocol):
-    """An open slide file; safe under threads."""
+    """An open slide file; thread-safe."""
 
     facts: Facts
 
     def decode_tile(self, level: int, column: int, row: int, reduction: int) -> Tile | None:
-        """The tile, 1/reduction of its size; None: the file holds none there.
+        """Decode a tile at 1/reduction of its size; None: the file has no tile there.
 
         Raises:
             CorruptSlideError: the tile is damaged.
         """
 
     def reductions(self, level: int) -> Sequence[int]:
-        """The reductions that decoding can do on the way, ascending, 1 first."""
+        """The reductions that the decoder supports, ascending, 1 first."""
 
     def decodes_windows(self, level: int) -> bool:
-        """Whether `place` makes a part of a tile for less than the whole tile."""
+        """Whether `place` can decode a part of a tile faster than the whole tile."""
 
     def place(self, level: int, reduction: int, jobs: Sequence[Job], region: Region) -> list[Tile | None]:
-        """Do all jobs, in one thread; what no tile covers is left as it is.
+        """Do all jobs, in one thread; pixels that no tile covers are left unchanged.
 
         Returns:
-            The tiles of those that keep theirs, anything for the others.
+            The tiles of the jobs with `keep`; undefined for the others.
 
         Raises:
             CorruptSlideError: a tile is damaged.
         """
 
     def associated_image(self, name: str) -> np.ndarray:
-        """uint8 (H, W, 3)."""
+        """Read an associated image: uint8 (H, W, 3)."""
 
 
 class Source(NamedTuple):
@@ -146,7 +147,7 @@ class Source(NamedTuple):
 
 
 def copy_window(tile: Tile | None, part: Part, region: Region) -> None:
-    """Fill a part's place from its tile."""
+    """Copy a part from its tile to its place."""
     if tile is None:
         return
     _, _, top, left, y, x, height, width = part
@@ -159,7 +160,7 @@ def copy_window(tile: Tile | None, part: Part, region: Region) -> None:
 def place_each(
     backend: Backend, level: int, reduction: int, jobs: Sequence[Job], region: Region
 ) -> list[Tile | None]:
-    """`Backend.place` by its `decode_tile`, one job after the other."""
+    """Implement `Backend.place` with `decode_tile`, one job after the other."""
     tiles = []
     for part, held, _ in jobs:
         tile = backend.decode_tile(level, part.column, part.row, reduction) if held is None else held

@@ -1,4 +1,4 @@
-"""A bounded cache that makes each thing once: decoded tiles by their bytes, open slides by their number."""
+"""A bounded cache that makes each value once: decoded tiles, limited by bytes; open slides, limited by number."""
 
 from __future__ import annotations
 
@@ -10,31 +10,31 @@ from enum import Enum, auto
 from typing import Any, NamedTuple
 from weakref import WeakSet
 
-_MEMORY = 16  # values over which the share that is asked for again is averaged
-_WORTH_KEEPING = 0.4  # of that share: about what a part of a tile costs less than the whole
+_MEMORY = 16  # number of values over which the share of reused values is averaged
+_WORTH_KEEPING = 0.4  # smallest such share: about the saving of a part of a tile over the whole
 _caches: WeakSet[Cache] = WeakSet()
 
 
 class Keep(Enum):
-    """Which values a claim keeps, once they are made."""
+    """Which values a claim keeps after they are made."""
 
     ALWAYS = auto()
-    IF_IT_PAYS = auto()  # at once, while most of what was kept so was asked for again; else as below
+    IF_IT_PAYS = auto()  # at once, while most values kept this way were reused; otherwise as below
     FROM_SECOND_TIME = auto()
 
 
 class AbandonedError(Exception):
-    """Who was making the value has given up, for a reason that may be his own."""
+    """The thread that was making the value gave up, perhaps for a reason unrelated to this value."""
 
 
 class Claim(NamedTuple):
-    """What `Cache.claim` found.
+    """The result of `Cache.claim`.
 
     Attributes:
-        held: the values that are there.
-        mine: to be made by the caller, who must then `settle` or `abandon` them.
-        awaited: being made by others: `wait` gives them. Settle one's own first.
-        passing: to be made by the caller for itself alone.
+        held: the values that are in the cache.
+        mine: values that the caller must make, and then `settle` or `abandon`.
+        awaited: values that other threads are making: `wait` returns them. Settle your own first.
+        passing: values that the caller makes only for itself.
     """
 
     held: dict[Hashable, Any]
@@ -46,12 +46,12 @@ class Claim(NamedTuple):
 class Cache:
     """Least recently used values, up to a budget.
 
-    Safe under threads: when several ask for a value that is not there, one makes it and the others wait. A
-    forked child starts empty: another thread may have been changing a value at the moment of the fork.
+    Thread-safe: if several threads need a value that is not in the cache, one makes it and the others wait. A
+    forked child starts with an empty cache, because another thread may have been changing a value during the fork.
 
     Args:
-        budget: the largest sum of sizes to hold; a value above it is made and handed out, not kept.
-        size: of a value, in the unit of the budget.
+        budget: the largest sum of sizes to hold; a larger value is made and returned, but not kept.
+        size: function that gives the size of a value, in the unit of the budget.
     """
 
     def __init__(self, budget: int, size: Callable[[Any], int]) -> None:
@@ -67,7 +67,7 @@ class Cache:
         _caches.add(self)
 
     def get(self, key: Hashable, make: Callable[[], Any]) -> Any:
-        """The value of `key`, made now if it is not held; what `make` raises is raised for all who wait."""
+        """Return the value of `key`, made now if it is not held; errors of `make` reach all waiting threads."""
         with self._lock:
             held = self._values.get(key)
             if held is not None:
@@ -82,18 +82,19 @@ class Cache:
             value = make()
         except BaseException as error:
             self._fail(claim.mine, error)
-            # The error knows this frame: without a name for its holder there is no cycle to keep handles open.
+            # The error refers to this frame: deleting the name avoids a reference cycle that would keep handles
+            # open.
             del claim
             raise
         self.settle(claim.mine, {key: value})
         return value
 
     def claim(self, keys: Mapping[Hashable, Keep], size: int = 1) -> Claim:
-        """Share out many values at once: who makes which.
+        """Divide many values between threads at once: which thread makes which value.
 
         Args:
-            keys: and whether to keep their values.
-            size: of each, about: no more keys are remembered than values of that size could be held.
+            keys: keys, and whether to keep their values.
+            size: approximate size of each value: only as many keys are remembered as values of this size fit.
         """
         claim = Claim({}, {}, {}, set())
         with self._lock:
@@ -114,11 +115,11 @@ class Cache:
         return claim
 
     def settle(self, mine: Mapping[Hashable, Making], values: Mapping[Hashable, Any]) -> None:
-        """Keep and hand out what was made of a claim's `mine`."""
+        """Store the values that were made for a claim's `mine`, and give them to the waiting threads."""
         with self._lock:
             for key, making in mine.items():
                 making.value = value = values[key]
-                # A fork or a discard may have come between: then the key is someone else's by now.
+                # After a fork or a discard in the meantime, another thread may own the key.
                 if self._being_made.get(key) is not making:
                     continue
                 del self._being_made[key]
@@ -130,7 +131,7 @@ class Cache:
         _announce(mine)
 
     def abandon(self, mine: Mapping[Hashable, Making]) -> None:
-        """Give up a claim's `mine`: who waits for one gets an `AbandonedError`."""
+        """Give up a claim's `mine`: threads that wait for one get an `AbandonedError`."""
         self._fail(mine, AbandonedError())
 
     def _fail(self, mine: Mapping[Hashable, Making], error: BaseException) -> None:
@@ -164,21 +165,21 @@ class Cache:
         return False
 
     def _note(self, reused: bool) -> None:
-        """Of what was kept, or might have been, how much is asked for again: a running mean."""
+        """Update the running mean of the share of values that were, or could have been, reused."""
         self._reuse += (reused - self._reuse) / _MEMORY
 
     def __contains__(self, key: Hashable) -> bool:
         return key in self._values
 
     def discard(self, matches: Callable[[Hashable], bool]) -> None:
-        """Forget the values whose key matches."""
+        """Remove the values whose key matches."""
         with self._lock:
             for key in [key for key in self._values if matches(key)]:
                 self._held -= self._values.pop(key).size
             for key in [key for key in self._seen if matches(key)]:
                 del self._seen[key]
             for key in [key for key in self._being_made if matches(key)]:
-                del self._being_made[key]  # handed out when made, and not kept
+                del self._being_made[key]  # returned when made, but not kept
 
     @property
     def budget(self) -> int:
@@ -197,7 +198,7 @@ class Cache:
             self._evict()
 
     def stats(self) -> dict[str, int]:
-        """What is held now (`values`, `size`), and `hits` and `misses` so far."""
+        """Return what is held now (`values`, `size`), and `hits` and `misses` so far."""
         with self._lock:
             return {
                 "values": len(self._values),
@@ -220,7 +221,7 @@ class Cache:
 
 
 class _Held:
-    """A value, and whether it was asked for after it was made."""
+    """A value, and whether it was used again after it was made."""
 
     __slots__ = ("size", "used", "value")
 
@@ -229,7 +230,7 @@ class _Held:
 
 
 class Making:
-    """A value on its way; `done` is there once somebody waits for it."""
+    """A value that is being made; `done` exists as soon as a thread waits for it."""
 
     __slots__ = ("done", "error", "value")
 
@@ -239,16 +240,16 @@ class Making:
         self.error: BaseException | None = None
 
     def expect(self) -> None:
-        """Say that somebody will wait; under the cache's lock."""
+        """Register a waiting thread; call it under the cache's lock."""
         if self.done is None:
             self.done = threading.Event()
 
     def wait(self) -> Any:
-        """The value, once it is there.
+        """Wait for the value and return it.
 
         Raises:
-            AbandonedError: its maker gave up.
-            BaseException: what the making raised, under `Cache.get`.
+            AbandonedError: the thread that was making it gave up.
+            BaseException: an error of `make` in `Cache.get`.
         """
         self.done.wait()
         error, value = self.error, self.value

@@ -1,4 +1,4 @@
-"""Decode one tile of a TIFF file; whatever is not exactly a tile is an error, never a guess."""
+"""Decode one tile of a TIFF file; data that is not exactly a tile is always an error."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import imagecodecs
 import numpy as np
 import simplejpeg
 
-# Says that the three components are red, green and blue: where neither JFIF nor Adobe speaks, libjpeg takes YCbCr.
+# Declares that the components are red, green and blue: without a JFIF or Adobe marker, libjpeg assumes YCbCr.
 _ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"
 _JPEG_RGB, _JPEG_YCBCR = _ADOBE + b"\x00", _ADOBE + b"\x01"
 _START, _END = b"\xff\xd8", b"\xff\xd9"
@@ -22,7 +22,7 @@ APERIO_J2K_YCBCR, APERIO_J2K_RGB, JPEG2000 = 33003, 33005, 34712
 
 
 class Coding(NamedTuple):
-    """How a level's tiles are coded: TIFF's numbers, and the JPEG tables that its tiles share."""
+    """How the tiles of a level are coded: TIFF's numbers, and the JPEG tables that all tiles share."""
 
     compression: int
     photometric: int
@@ -37,18 +37,18 @@ class Coding(NamedTuple):
 
 
 def decode(data: bytes, coding: Coding, reduction: int) -> np.ndarray:
-    """The pixels of a tile.
+    """Decode the pixels of a tile.
 
     Args:
         data: the tile's bytes.
-        coding: of its level.
+        coding: the coding of its level.
         reduction: 1, 2, 4 or 8 for JPEG, 1 for the others; the tile's size must be a multiple of it.
 
     Returns:
         uint8 (height / reduction, width / reduction, 3), C-contiguous.
 
     Raises:
-        ValueError: the bytes are no tile of that coding and size.
+        ValueError: the bytes are not a tile of that coding and size.
     """
     pixels = DECODERS[coding.compression](data, coding, reduction)
     expected = coding.height // reduction, coding.width // reduction, 3
@@ -58,7 +58,7 @@ def decode(data: bytes, coding: Coding, reduction: int) -> np.ndarray:
 
 
 def jpeg_prefix(coding: Coding) -> bytes:
-    """What a JPEG stream begins with, in place of a tile's own start of image: colours, and the shared tables."""
+    """Return the start of a JPEG stream, in place of the tile's start of image: colours and shared tables."""
     return b"".join((_START, _JPEG_RGB if coding.photometric == RGB else _JPEG_YCBCR, coding.jpeg_tables[2:-2]))
 
 
@@ -67,7 +67,7 @@ def _jpeg(data: bytes, coding: Coding, reduction: int) -> np.ndarray:
         raise ValueError(f"expected a JPEG stream, got bytes {data[:4].hex()}")
     stream = jpeg_prefix(coding) + data[2:]
     shape = coding.height // reduction, coding.width // reduction, 3
-    # Room for a tile and no more: whatever size the stream names, it is not taken at its word.
+    # Space for exactly one tile: the size that the stream declares is not trusted.
     room = np.empty(shape, np.uint8)
     if reduction == 1:
         return simplejpeg.decode_jpeg(stream, buffer=room)
@@ -81,7 +81,7 @@ def _jpeg2000(data: bytes, coding: Coding, reduction: int) -> np.ndarray:
     if start < 0 or len(data) < start + 4 + _J2K_SIZE.size:
         raise ValueError(f"expected a JPEG 2000 codestream, got bytes {data[:4].hex()}")
     _, _, right, bottom, left, top, *_, components = _J2K_SIZE.unpack_from(data, start + 4)
-    # Asked of the header, because the decoder takes memory for whatever size it names.
+    # Read from the header, because the decoder allocates memory for the size that the header declares.
     if (right - left, bottom - top, components) != (coding.width, coding.height, 3):
         raise ValueError(
             f"expected JPEG 2000 of {coding.width} x {coding.height} px in 3 components, "
@@ -92,7 +92,7 @@ def _jpeg2000(data: bytes, coding: Coding, reduction: int) -> np.ndarray:
 
 
 def _rgb_from_ycbcr(pixels: np.ndarray) -> np.ndarray:
-    """Full-range BT.601, as JFIF has it."""
+    """Convert full-range BT.601, as in JFIF."""
     y, cb, cr = np.moveaxis(pixels.astype(np.float32), -1, 0)
     cb, cr = cb - 128, cr - 128
     rgb = np.stack([y + 1.402 * cr, y - 0.344136 * cb - 0.714136 * cr, y + 1.772 * cb], axis=-1)
@@ -100,7 +100,7 @@ def _rgb_from_ycbcr(pixels: np.ndarray) -> np.ndarray:
 
 
 def _flat(unpack: Callable[[bytes, int], bytes]) -> Callable[[bytes, Coding, int], np.ndarray]:
-    """A decoder for what unpacks to the tile's samples, perhaps as differences along the row."""
+    """Make a decoder for data that unpacks to the tile's samples, or to their differences along the row."""
 
     def decode_flat(data: bytes, coding: Coding, reduction: int) -> np.ndarray:
         height, width, channels = coding.shape
@@ -109,13 +109,13 @@ def _flat(unpack: Callable[[bytes, int], bytes]) -> Callable[[bytes, Coding, int
         if len(samples) != size:
             raise ValueError(f"expected {size} bytes of samples, got {len(samples)}")
         pixels = np.frombuffer(samples, np.uint8).reshape(coding.shape)
-        # A copy that frees the file's own bytes; sums wrap around at 256, as the format says.
+        # A copy, so that the file's bytes can be freed; sums wrap around at 256, as the format requires.
         return pixels.copy() if coding.predictor == 1 else np.cumsum(pixels, axis=1, dtype=np.uint8)
 
     return decode_flat
 
 
-# One byte more than is due, so that too much shows too.
+# One byte more than expected, to detect surplus data too.
 _deflate = _flat(lambda data, size: imagecodecs.zlib_decode(data, out=size + 1))
 DECODERS = {
     NONE: _flat(lambda data, size: data),

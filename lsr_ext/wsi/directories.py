@@ -1,7 +1,7 @@
-"""Whether a TIFF is whole: all its directories and their values lie inside the file.
+"""Check that a TIFF is complete: all its directories and their values lie inside the file.
 
-tifffile passes over what lies outside with a line in the log, so a file that was cut short would open with fewer
-levels, or without the tags that say how its pixels are coded.
+tifffile only logs what lies outside, so a truncated file would open with fewer levels, or without the tags that
+describe the coding of its pixels.
 """
 
 from __future__ import annotations
@@ -16,18 +16,18 @@ _BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12
 
 
 class _Layout(NamedTuple):
-    """How a TIFF, or a BigTIFF, lays out a directory."""
+    """The layout of a directory in a TIFF or a BigTIFF."""
 
-    number: struct.Struct  # of entries
+    number: struct.Struct  # number of entries
     entry: struct.Struct  # tag, type, count, value or its offset
     offset: struct.Struct
 
 
 def check_directories(descriptor: int) -> None:
-    """Follow a TIFF's directories, sub-directories too.
+    """Check a TIFF's directories and sub-directories.
 
     Raises:
-        ValueError: one lies outside the file, or a value of one does, or there are too many to be true.
+        ValueError: a directory or one of its values lies outside the file, or there are implausibly many.
     """
     size = os.fstat(descriptor).st_size
     layout, first = _header(descriptor)
@@ -53,7 +53,7 @@ def _header(descriptor: int) -> tuple[_Layout, int]:
 
 
 def _follow(descriptor: int, place: int, layout: _Layout, size: int) -> list[int]:
-    """Check the directory at `place`; the offsets of those that it names."""
+    """Check the directory at `place`; return the offsets of the directories that it refers to."""
     (number,) = layout.number.unpack(_read(descriptor, place, layout.number.size, size))
     length = number * layout.entry.size
     content = _read(descriptor, place + layout.number.size, length + layout.offset.size, size)

@@ -1,20 +1,20 @@
-"""What can go wrong with a slide. The messages carry the path, what was expected and what came."""
+"""Errors of slides. The messages contain the path, what was expected and what was found."""
 
 
 class SlideError(ValueError):
-    """Anything wrong with a slide file or with what was asked of it."""
+    """An invalid slide file, or an invalid request to a slide."""
 
 
 class UnsupportedSlideError(SlideError):
-    """The file is no slide, or one of a kind that no backend reads."""
+    """The file is not a slide, or is of a kind that no backend reads."""
 
 
 class CorruptSlideError(SlideError):
-    """The file is damaged: it does not open, is cut short, or a tile does not decode."""
+    """The file is damaged: it does not open, is truncated, or a tile cannot be decoded."""
 
 
 class MissingResolutionError(SlideError):
-    """A resolution was asked for, and the slide does not say its own."""
+    """A read at an mpp was requested, but the resolution of the slide is unknown."""
 
 
 class ReadTooLargeError(SlideError):

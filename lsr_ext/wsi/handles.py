@@ -1,4 +1,4 @@
-"""What a process shares between all its slides: open handles, decoded tiles, the decoding threads."""
+"""The resources that all slides of a process share: open handles, decoded tiles and decoding threads."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lsr_ext.wsi.backend import Backend, FileKey
 from lsr_ext.wsi.cache import Cache
 from lsr_ext.wsi.errors import CorruptSlideError, UnsupportedSlideError
 
-DEFAULT_CACHE_BYTES = 32 * 2**20  # about what a processor caches itself: more made reads slower, not faster
+DEFAULT_CACHE_BYTES = 32 * 2**20  # about the size of a processor's cache: larger values made reads slower
 DEFAULT_HANDLES = 64
 DEFAULT_MAX_READ_BYTES = 2**30
 
@@ -27,15 +27,15 @@ max_read_bytes = DEFAULT_MAX_READ_BYTES
 def configure(
     *, cache_bytes: int | None = None, open_handles: int | None = None, read_limit_bytes: int | None = None
 ) -> None:
-    """Set this process's limits; None leaves one as it is.
+    """Set the limits of this process; None leaves a limit unchanged.
 
     Args:
-        cache_bytes: of decoded tiles, over all slides; 32 MiB by default. A scan in rows over a wide slide wants
-            room for a row of tiles.
-        open_handles: slides held open at once, 64 by default; one in use beyond that is closed after its use.
-        read_limit_bytes: what one read may take, 1 GiB by default: `Slide.read` raises `ReadTooLargeError` above.
+        cache_bytes: memory for decoded tiles of all slides; 32 MiB by default. To scan a wide slide row by row,
+            give enough for a row of tiles.
+        open_handles: number of slides that are kept open, 64 by default; further slides are closed after use.
+        read_limit_bytes: memory of one read, 1 GiB by default; above it `Slide.read` raises `ReadTooLargeError`.
 
-    A process that is forked later has the same limits; one that is spawned has the defaults.
+    A process that is forked later has the same limits; a spawned process has the defaults.
 
     Raises:
         ValueError: a limit below 0.
@@ -52,7 +52,7 @@ def configure(
 
 
 def file_key(path: Path, backend: str) -> FileKey:
-    """The key of the file as it lies there now.
+    """Return the key of the file in its present state.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -64,27 +64,27 @@ def file_key(path: Path, backend: str) -> FileKey:
 
 
 def handle(key: FileKey) -> Backend:
-    """The open file of a key."""
+    """Return the open file of a key."""
     return handles.get(key, lambda: open_backend(Path(key.path), key.backend))
 
 
 def forget(key: FileKey) -> None:
-    """Close a file and drop its tiles, so that the next read starts afresh."""
+    """Close a file and drop its tiles, so that the next read opens it again."""
     handles.discard(lambda held: held == key)
     tiles.discard(lambda held: held[0] == key)
 
 
 def open_backend(path: Path, backend: str) -> Backend:
-    """Open a file with "tiff", "openslide", or by what the file is ("auto").
+    """Open a file with the backend "tiff" or "openslide", or choose one by the file ("auto").
 
-    Formats whose tiles must be stitched or that need more than a TIFF says go to OpenSlide; plain tiled
-    TIFF and SVS, and what OpenSlide does not know, to the `tiff` backend.
+    OpenSlide reads formats whose tiles must be stitched or that need more than the TIFF tags. The `tiff` backend
+    reads plain tiled TIFF and SVS, and files that OpenSlide does not know.
 
     Raises:
         UnsupportedSlideError: no backend reads it.
-        CorruptSlideError: it is damaged.
+        CorruptSlideError: the file is damaged.
     """
-    # Imported here: each backend needs packages that the other does without.
+    # Imported here: each backend needs packages that the other one does not need.
     from lsr_ext.wsi.openslide import OpenSlideBackend
     from lsr_ext.wsi.tiff import TiffBackend
 
@@ -104,10 +104,10 @@ def open_backend(path: Path, backend: str) -> Backend:
 
 
 def in_threads(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-    """`map` over torch.get_num_threads() threads, this one among them; results in order.
+    """Do `map` with torch.get_num_threads() threads, including this one; results are in order.
 
-    Each thread has its share from the start. Called from one of these threads it stays there: waiting for the
-    others could be waiting for itself.
+    Each thread gets its share at the start. If it is called from one of these threads, it runs in that thread
+    alone, because waiting for the others could be a deadlock.
     """
     threads = min(torch.get_num_threads(), len(items))
     if threads < 2 or getattr(_thread, "is_ours", False):
@@ -126,7 +126,7 @@ def in_threads(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any
     try:
         results[::threads] = work(items[::threads])
         for i, other in enumerate(others, start=1):
-            # What has not begun is done here: the pool's threads may be waiting for just this.
+            # Do here what has not begun: the pool's threads may be waiting for exactly this.
             if other.cancel():
                 results[i::threads] = work(items[i::threads])
     finally:
@@ -166,7 +166,7 @@ def _pool(threads: int) -> ThreadPoolExecutor:
 def _after_fork_in_child() -> None:
     global _pools_lock
     _pools_lock = threading.Lock()
-    _pools.clear()  # their threads stayed with the parent
+    _pools.clear()  # their threads exist only in the parent
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,4 +1,4 @@
-"""JPEG tiles read, decoded and placed by one call into C++, without Python between them."""
+"""Read, decode and place JPEG tiles with one call into C++, without Python in between."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import numpy as np
 
 _LIBRARY = Path(__file__).parents[1] / "_slides.so"
 _MESSAGE_BYTES = 256
-# Their wheels bring libjpeg-turbo as a library of its own.
+# Their wheels contain libjpeg-turbo as a separate library.
 _HOLDERS = ("PIL._imaging", "imagecodecs._jpeg8")
 
 
 class Parts:
-    """Windows of tiles and where they go, in the layout of `Part` in csrc/slides/tiles.h."""
+    """Windows of tiles and their places, in the layout of `Part` in csrc/slides/tiles.h."""
 
     FIELDS = 9
 
@@ -39,11 +39,11 @@ class Parts:
         left: int,
         right: int,
     ) -> None:
-        """Add one.
+        """Add a part.
 
         Args:
-            offset, size: the tile's bytes in the file; size 0: `tile` holds its pixels.
-            tile: address of the whole tile, or of room for it; 0: only the window is decoded.
+            offset, size: position of the tile's bytes in the file; size 0: `tile` holds its pixels.
+            tile: address of the whole tile, or of space for it; 0: only the window is decoded.
             out, out_stride: address of the window's first pixel, and bytes from row to row.
             top, bottom, left, right: the window, in the reduced tile's pixels.
         """
@@ -51,7 +51,7 @@ class Parts:
 
 
 class NativeCoding(ctypes.Structure):
-    """How a level's JPEG tiles are coded: `prefix` is a stream's beginning, up to what a tile adds to it."""
+    """How the JPEG tiles of a level are coded: `prefix` is the start of the stream, before the tile's own data."""
 
     _fields_ = (
         ("width", ctypes.c_int64),
@@ -63,7 +63,7 @@ class NativeCoding(ctypes.Structure):
 
 
 def address(pixels: np.ndarray) -> int:
-    """Of an array's first element."""
+    """Return the address of an array's first element."""
     return pixels.ctypes.data
 
 
@@ -73,10 +73,10 @@ def is_available() -> bool:
 
 
 def place(descriptor: int, coding: NativeCoding, parts: Parts) -> tuple[int, str]:
-    """Place parts in their order; windows must lie inside their tiles, and addresses must be good.
+    """Place parts in their order; windows must lie inside their tiles, and addresses must be valid.
 
     Returns:
-        How many were placed before one failed, and the reason of that.
+        How many were placed before one failed, and the reason of the failure.
     """
     message = ctypes.create_string_buffer(_MESSAGE_BYTES)
     numbers, _ = parts.numbers.buffer_info()

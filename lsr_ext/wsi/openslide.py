@@ -1,4 +1,4 @@
-"""Every format that OpenSlide reads, cut into tiles of ours."""
+"""Read every format that OpenSlide reads, in tiles of our own size."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ _CACHE_BYTES = 32 * 2**20
 class OpenSlideBackend:
     """A slide as OpenSlide shows it.
 
-    Its tiles are whole numbers of OpenSlide's own, so that those are decoded once. Where a level's downsample
-    is no whole number, OpenSlide shifts pixels by fractions of one and interpolates.
+    Each tile consists of whole OpenSlide tiles, so that these are decoded once. If the downsample of a level is
+    not a whole number, OpenSlide shifts pixels by fractions of a pixel and interpolates.
 
     Raises:
         UnsupportedSlideError: OpenSlide does not know the format.
-        CorruptSlideError: it does, and the file is damaged.
+        CorruptSlideError: OpenSlide knows the format, but the file is damaged.
     """
 
     def __init__(self, path: Path) -> None:
@@ -100,5 +100,5 @@ def _tile_px(native: int) -> int:
 
 _open: WeakSet[OpenSlideBackend] = WeakSet()
 _kept: list[OpenSlideBackend] = []
-# A forked child never closes its parent's: another thread may have held their locks at the moment of the fork.
+# A forked child never closes its parent's handles: another thread may have held their locks during the fork.
 os.register_at_fork(before=lambda: _kept.extend(_open), after_in_parent=_kept.clear)

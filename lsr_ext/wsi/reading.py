@@ -1,4 +1,4 @@
-"""A rectangle of a level as it is."""
+"""Read a rectangle of a level without resampling."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lsr_ext.wsi.tiles import place
 
 
 def read_level(source: Source, x: int, y: int, width: int, height: int, with_mask: bool) -> Region:
-    """A rectangle in the level's own pixels; background where the slide has none."""
+    """Read a rectangle in the pixels of the level; background where the slide has no pixels."""
     level = source.level
     check_bytes(source, width * height * (4 if with_mask else 3), (height, width))
     window = max(y, 0), min(y + height, level.height), max(x, 0), min(x + width, level.width)
@@ -27,13 +27,13 @@ def read_level(source: Source, x: int, y: int, width: int, height: int, with_mas
 def parts_of(
     level: Level, window: tuple[int, int, int, int], origin: tuple[int, int], reduction: int = 1
 ) -> list[Part]:
-    """The parts of tiles that make up a window.
+    """Return the parts of tiles that make up a window.
 
     Args:
-        level: of the tiles.
+        level: level of the tiles.
         window: first row, end row, first column, end column, in the level's reduced pixels.
         origin: row and column of the region's first pixel.
-        reduction: of the tiles.
+        reduction: reduction of the tiles.
     """
     top, bottom, left, right = window
     tile_height, tile_width = level.tile_height // reduction, level.tile_width // reduction
@@ -52,7 +52,7 @@ def parts_of(
 
 
 def check_bytes(source: Source, needed: int, size: tuple[int, int]) -> None:
-    """Refuse a read of (height, width) pixels above the limit before any memory is taken.
+    """Refuse a read of (height, width) pixels above the limit before any memory is allocated.
 
     Raises:
         ReadTooLargeError: `needed` is above the limit of `configure`.

@@ -2,8 +2,8 @@
 
     out[j, i] = sum over source pixels (r, c) of |[j, j+1) x [i, i+1)  n  pixel (r, c)| * source[r, c]
 
-with both pixels as rectangles in the output's coordinates. It is computed tile by tile: each tile gives its
-part of the sum, so a tile is needed once and no more than a row of tiles is held.
+with both pixels as rectangles in the output's coordinates. It is computed tile by tile: each tile adds its part of
+the sum, so each tile is needed once, and at most one row of tiles is in memory.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ class Placement(NamedTuple):
     step_x: float
 
     def window(self, height: int, width: int, size: tuple[int, int]) -> tuple[int, int, int, int]:
-        """The rows and columns of an array (height, width) that an output of `size` touches."""
+        """Return the rows and columns of an array (height, width) that an output of `size` touches."""
         rows = _touched(self.top, self.step_y, height, size[0])
         return rows + _touched(self.left, self.step_x, width, size[1])
 
 
 def add_area(out: np.ndarray, first_row: int, pixels: np.ndarray, placement: Placement) -> None:
-    """Add what some source pixels give to rows of the output; weights are areas in output pixels.
+    """Add source pixels to rows of the output; weights are areas in output pixels.
 
     Args:
         out: float32 (R, W, C), C-contiguous: all columns of the output, and its rows from `first_row` on.
-        first_row: of the output.
+        first_row: row of the output.
         pixels: uint8 (H, W, C) with C 1 or 3, C-contiguous.
-        placement: where pixel (0, 0) lies, and how large the pixels are. What falls outside `out` is left out.
+        placement: where pixel (0, 0) lies, and how large the pixels are. Parts outside `out` are ignored.
     """
     height, width, channels = pixels.shape
     top, left, step_y, step_x = placement
@@ -49,7 +49,7 @@ def add_area(out: np.ndarray, first_row: int, pixels: np.ndarray, placement: Pla
 
 
 def coverage(start: float, length: float, first: int, count: int) -> np.ndarray:
-    """How much of each of `count` unit intervals from `first` on lies in a longer one: float32 (count,)."""
+    """Return the share of each of `count` unit intervals from `first` that lies in [start, start + length]."""
     end = start + length
     edges = np.arange(first, first + count, dtype=np.float64)
     return np.clip(np.minimum(edges + 1, end) - np.maximum(edges, start), 0, 1).astype(np.float32)
@@ -67,17 +67,17 @@ def _covered(start: float, end: float, count: int) -> tuple[int, int]:
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
 def round_to_bytes(values: np.ndarray, out: np.ndarray) -> None:
-    """Float32 (N,) to the nearest of uint8, halves up, into `out`."""
+    """Round float32 (N,) to the nearest uint8, halves up, into `out`."""
     for i in range(values.size):
         out[i] = np.uint8(np.int32(min(max(values[i] + np.float32(0.5), np.float32(0)), np.float32(255))))
 
 
 @numba.njit(nogil=True, cache=True)
 def _taps(columns: tuple[int, int], left: float, step: float, width: int) -> tuple[np.ndarray, np.ndarray]:
-    """Of each output column: its first source column, uint64 (N,), and K weights from there on, float32 (N, K)."""
+    """Return for each output column its first source column, uint64 (N,), and K weights, float32 (N, K)."""
     begin, stop = columns
     firsts = np.zeros(stop - begin, np.uint64)
-    # One more than fits, for a source column at either end; those without a weight cost less than a branch.
+    # One more than fits, for a source column at either end; columns of weight 0 cost less than a branch.
     weights = np.zeros((stop - begin, int(np.ceil(1 / step)) + 1), np.float32)
     for i in range(begin, stop):
         start = max(0, int(np.floor((i - left) / step)))
@@ -89,13 +89,13 @@ def _taps(columns: tuple[int, int], left: float, step: float, width: int) -> tup
     return firsts, weights
 
 
-# Unsigned indices: signed ones are looked at for a minus sign each time, which takes as long as the sums.
+# Unsigned indices: each signed index is tested for a minus sign, which takes as long as the sums.
 _0, _1, _2, _3 = np.uint64(0), np.uint64(1), np.uint64(2), np.uint64(3)
 
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
 def _across_1(out: np.ndarray, line: np.ndarray, firsts: np.ndarray, weights: np.ndarray) -> None:
-    """One output row, (columns, 1), from a line of sums down."""
+    """Compute one output row, (columns, 1), from a line of column sums."""
     for i in range(np.uint64(out.shape[0])):
         total = np.float32(0)
         place = firsts[i]
@@ -107,7 +107,7 @@ def _across_1(out: np.ndarray, line: np.ndarray, firsts: np.ndarray, weights: np
 
 @numba.njit(nogil=True, cache=True, fastmath=True)
 def _across_3(out: np.ndarray, line: np.ndarray, firsts: np.ndarray, weights: np.ndarray) -> None:
-    """One output row, (columns, 3), from a line of sums down."""
+    """Compute one output row, (columns, 3), from a line of column sums."""
     for i in range(np.uint64(out.shape[0])):
         red = green = blue = np.float32(0)
         place = _3 * firsts[i]
@@ -123,7 +123,7 @@ def _across_3(out: np.ndarray, line: np.ndarray, firsts: np.ndarray, weights: np
 
 
 def _kernel(channels: int, across: Callable[..., None]) -> Callable[..., None]:
-    """The kernel for a number of channels."""
+    """Compile the kernel for a number of channels."""
 
     @numba.njit(nogil=True, cache=True, fastmath=True)
     def accumulate(
@@ -138,13 +138,13 @@ def _kernel(channels: int, across: Callable[..., None]) -> Callable[..., None]:
     ) -> None:
         height, bytes_across = pixels.shape
         firsts, weights = _taps(columns, left, step_x, bytes_across // channels)
-        # Room for the taps without a weight beyond its end.
+        # Space for the weights of 0 beyond its end.
         line = np.zeros(bytes_across + channels * weights.shape[1], np.float32)
         for j in range(rows[0], rows[1]):
             start = max(0, int(np.floor((j - top) / step_y)))
             end = min(height, int(np.ceil((j + 1 - top) / step_y)))
             line[:] = 0
-            # Down first: whole lines of bytes, which the compiler turns into vectors.
+            # Vertical sums first: whole lines of bytes, which the compiler vectorises.
             for r in range(start, end):
                 overlap = min(j + 1.0, top + (r + 1) * step_y) - max(float(j), top + r * step_y)
                 weight = np.float32(max(overlap, 0.0))

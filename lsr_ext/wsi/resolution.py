@@ -1,4 +1,4 @@
-"""Microns per pixel from what files say. Nothing is guessed: not from the magnification, nor from a default."""
+"""Read microns per pixel from files. Nothing is estimated from the magnification or from a default."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from xml.etree import ElementTree
 
 import tifffile
 
-# 72 or 96 dots per inch, which image editors write for want of knowledge, are 353 and 265 microns.
+# 72 or 96 dots per inch, which image editors write if the value is unknown, are 353 and 265 microns.
 PLAUSIBLE_MPP = (0.01, 100.0)
 _MICRONS_PER_UNIT = {2: 25_400.0, 3: 10_000.0}  # TIFF's inch and centimetre
 _MICRONS_PER_OME_UNIT = {"m": 1e6, "cm": 1e4, "mm": 1e3, "µm": 1.0, "μm": 1.0, "nm": 1e-3, "in": 25_400.0}
 
 
 def aperio_mpp(description: str) -> tuple[float, float] | None:
-    """From "MPP = 0.4990" in an Aperio image description."""
+    """Read it from "MPP = 0.4990" in an Aperio image description."""
     found = re.search(r"\|\s*MPP\s*=\s*([0-9.eE+-]+)", description)
     return None if found is None else plausible(found[1], found[1])
 
 
 def ome_mpp(xml: str) -> tuple[float, float] | None:
-    """From the physical size of the first image's pixels in OME-XML."""
+    """Read it from the physical size of the first image's pixels in OME-XML."""
     try:
         pixels = ElementTree.fromstring(xml).find("{*}Image/{*}Pixels")
     except ElementTree.ParseError:
@@ -41,8 +41,8 @@ def ome_mpp(xml: str) -> tuple[float, float] | None:
 
 
 def tiff_mpp(page: tifffile.TiffPage) -> tuple[float, float] | None:
-    """From the resolution tags, where they give a length."""
-    unit = page.tags.valueof("ResolutionUnit", 2)  # inches where the tag is missing, says TIFF
+    """Read it from the resolution tags, if they give a length."""
+    unit = page.tags.valueof("ResolutionUnit", 2)  # TIFF: inches if the tag is missing
     microns = _MICRONS_PER_UNIT.get(int(unit))
     x, y = (page.tags.valueof(name) for name in ("XResolution", "YResolution"))
     if microns is None or x is None or y is None or not (x[0] and y[0]):
@@ -51,7 +51,7 @@ def tiff_mpp(page: tifffile.TiffPage) -> tuple[float, float] | None:
 
 
 def openslide_mpp(properties: Mapping[str, str]) -> tuple[float, float] | None:
-    """From OpenSlide's properties, which hold the vendor's or the resolution tags."""
+    """Read it from OpenSlide's properties, which come from the vendor's data or the resolution tags."""
     x, y = (properties.get(f"openslide.mpp-{axis}") for axis in "xy")
     return None if x is None or y is None else plausible(x, y)
 
@@ -59,7 +59,7 @@ def openslide_mpp(properties: Mapping[str, str]) -> tuple[float, float] | None:
 def plausible(
     x: float | str, y: float | str, x_microns: float = 1.0, y_microns: float = 1.0
 ) -> tuple[float, float] | None:
-    """The two in microns per pixel, or None where they are no numbers or out of a microscope's reach."""
+    """Return both in microns per pixel, or None if they are not numbers or impossible for a microscope."""
     try:
         mpp = float(x) * x_microns, float(y) * y_microns
     except ValueError:

@@ -14,7 +14,7 @@ from lsr_ext.wsi.backend import Level, Region, Source
 from lsr_ext.wsi.errors import CorruptSlideError, MissingResolutionError, SlideError
 from lsr_ext.wsi.reading import read_level
 
-_SAME_MPP = 1.01  # a level up to 1 % too coarse is the one that was meant: downsamples are rounded
+_SAME_MPP = 1.01  # a level may be up to 1 % too coarse, because downsamples are rounded
 
 
 def open_slide(
@@ -23,15 +23,15 @@ def open_slide(
     """Open a whole-slide image.
 
     Args:
-        path: tiled TIFF, SVS, OME-TIFF, or whatever OpenSlide reads.
-        mpp: microns per level-0 pixel, one number or (x, y); None: what the file says.
-        backend: "auto" chooses by what the file is; "tiff" or "openslide" insists.
+        path: tiled TIFF, SVS, OME-TIFF, or any format that OpenSlide reads.
+        mpp: microns per level-0 pixel, one number or (x, y); None: the value in the file.
+        backend: "auto" chooses by the file; "tiff" and "openslide" force a backend.
 
     Raises:
         FileNotFoundError: there is no such file.
-        UnsupportedSlideError: it is none of these formats.
+        UnsupportedSlideError: the file has none of these formats.
         CorruptSlideError: it is damaged.
-        ValueError: another backend, or an mpp that is not above 0.
+        ValueError: an unknown backend, or an mpp that is not above 0.
     """
     if backend not in ("auto", "tiff", "openslide"):
         raise ValueError(f'expected backend "auto", "tiff" or "openslide", got {backend!r}')
@@ -42,18 +42,18 @@ def open_slide(
 
 
 class Slide:
-    """A slide that was found readable; make one with `open_slide`.
+    """A readable slide; make one with `open_slide`.
 
-    It holds no file: handles and decoded tiles are the process's (see `configure`), opened when needed. So
-    it is small, may be used by any number of threads, pickled, and used after a fork.
+    It holds no open file: handles and decoded tiles belong to the process (see `configure`) and are opened when
+    needed. So it is small, can be used by any number of threads, can be pickled, and works after a fork.
 
     Attributes:
-        path: of the file.
+        path: path of the file.
         size: (width, height) of level 0, in pixels.
         levels: size, downsample and tile size of each; level 0 is the finest.
-        mpp: microns per level-0 pixel, (x, y), as given or as the file says; None: unknown.
-        vendor, backend: of the format, and which backend reads it.
-        properties: what else the file says.
+        mpp: microns per level-0 pixel, (x, y), as given or from the file; None: unknown.
+        vendor, backend: vendor of the format, and the backend that reads it.
+        properties: the other metadata of the file.
         associated_images: names of the label, macro, ...; see `associated_image`.
     """
 
@@ -85,25 +85,27 @@ class Slide:
     ) -> np.ndarray | Region:
         """Read a rectangle at a resolution.
 
-        With `level`, the level's pixels as they are, from the one nearest to (x, y) on. With `mpp`, exact area
-        averages over squares of that side, taken from the coarsest level that is not coarser (by more than
-        1 %); JPEG tiles are decoded at a half, quarter or eighth where that level is at least twice as fine
-        still, which changes values by a grey level or two. Finer than level 0, pixels are magnified.
+        With `level`, it returns the unchanged pixels of the level, starting at the pixel nearest to (x, y). With
+        `mpp`, it returns exact area averages over squares of that side, from the coarsest level that is not
+        coarser (by more than 1 %). If that level is still at least twice as fine, JPEG tiles are decoded at a
+        half, quarter or eighth of their size, which changes values by one or two grey levels. If `mpp` is finer
+        than level 0, pixels are magnified.
 
         Args:
-            x, y: top left corner in level-0 pixels; may lie outside.
-            width, height: of the result, in its pixels.
-            mpp, level: one of the two.
-            with_mask: also say where the slide holds pixels: at least half of the output pixel.
+            x, y: top left corner in level-0 pixels; may lie outside the slide.
+            width, height: size of the result, in its own pixels.
+            mpp, level: give exactly one: microns per pixel of the result, or the index of a level.
+            with_mask: also return where the slide covers at least half of the output pixel.
 
         Returns:
-            uint8 (height, width, 3), background outside the slide and in its holes; `with_mask`, a
-            `Region` of these pixels and of `inside`, bool (height, width).
+            uint8 (height, width, 3), background outside the slide and in its holes; if `with_mask`, a `Region` of
+            these pixels and of `inside`, bool (height, width).
 
         Raises:
-            MissingResolutionError: `mpp` was asked of a slide whose own is unknown.
-            CorruptSlideError: what it needs of a tile is damaged. The handle is given up; the next opens anew.
-            ReadTooLargeError: it would take more memory than `configure` allows.
+            MissingResolutionError: `mpp` was given, but the slide's resolution is unknown.
+            CorruptSlideError: a tile that is needed is damaged. The handle is closed; the next read opens a new
+                one.
+            ReadTooLargeError: the read would take more memory than `configure` allows.
             ValueError: a size below 1, no such level, not exactly one of `mpp` and `level`.
         """
         if (mpp is None) == (level is None):
@@ -127,14 +129,14 @@ class Slide:
 
         Args:
             x, y, width, height: the rectangle, in level-0 pixels.
-            size: (height, width) of the result, in its pixels.
+            size: (height, width) of the result, in its own pixels.
             with_mask: as in `read`.
 
         Returns:
-            As `read`.
+            As for `read`.
 
         Raises:
-            As `read`.
+            As for `read`.
         """
         self._check(x, y, size[1], size[0])
         if not (width > 0 and height > 0):
@@ -143,28 +145,28 @@ class Slide:
         return region if with_mask else region.pixels
 
     def thumbnail(self, largest_px: int, *, with_mask: bool = False) -> np.ndarray | Region:
-        """The whole slide, its longer side `largest_px` or the slide's own, whichever is less."""
+        """Read the whole slide; its longer side becomes `largest_px`, or stays as it is if it is smaller."""
         width, height = self.size
         scale = min(largest_px / max(width, height), 1.0)
         size = max(round(height * scale), 1), max(round(width * scale), 1)
         return self.read_resized(0, 0, width, height, size, with_mask=with_mask)
 
     def associated_image(self, name: str) -> np.ndarray:
-        """The label, macro or thumbnail: uint8 (H, W, 3).
+        """Read the label, macro or thumbnail image: uint8 (H, W, 3).
 
         Raises:
-            KeyError: the slide has none of that name.
-            CorruptSlideError: it is damaged.
+            KeyError: the slide has no image of that name.
+            CorruptSlideError: the image is damaged.
         """
         if name not in self.associated_images:
             raise KeyError(f"{self.path}: expected one of {self.associated_images}, got {name!r}")
         return handles.handle(self._key).associated_image(name)
 
     def known_mpp(self) -> tuple[float, float]:
-        """Microns per level-0 pixel.
+        """Return microns per level-0 pixel, (x, y).
 
         Raises:
-            MissingResolutionError: neither file nor caller said.
+            MissingResolutionError: neither the file nor the caller gave it.
         """
         if self.mpp is None:
             raise MissingResolutionError(
@@ -173,11 +175,11 @@ class Slide:
         return self.mpp
 
     def forget(self) -> None:
-        """Give up the handle and the decoded tiles; the next read opens the file afresh."""
+        """Drop the handle and the decoded tiles; the next read opens the file again."""
         handles.forget(self._key)
 
     def tile_order(self, x: float, y: float, step: float) -> tuple[int, int, int]:
-        """A key that sorts reads so that neighbours follow each other: level, tile row, tile column.
+        """Return a key that sorts reads so that neighbours follow each other: level, tile row, tile column.
 
         `step` is the read's resolution in level-0 pixels per pixel.
         """
@@ -216,7 +218,7 @@ class Slide:
 
 
 class _Giving:
-    """Gives a handle up when a read on it fails: it may be the handle that is damaged, not the file."""
+    """Closes a handle when a read with it fails: perhaps the handle is damaged, not the file."""
 
     __slots__ = ("key",)
 

@@ -1,4 +1,4 @@
-"""Tiled TIFF, SVS and OME-TIFF: tiles found once with tifffile, then read with pread and decoded one by one."""
+"""Read tiled TIFF, SVS and OME-TIFF: find tiles once with tifffile, then read them with pread and decode them."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ WHITE = (255, 255, 255)
 MAX_TILE_PIXELS = 2**24
 MAX_ASSOCIATED_PIXELS = 2**26
 _MOST_OVERHEAD_BYTES = 2**16  # a tile's headers and tables
-_REDUCTIONS = (1, 2, 4, 8)  # what libjpeg does for nearly nothing
+_REDUCTIONS = (1, 2, 4, 8)  # reductions that cost libjpeg almost nothing
 _ASPECT_TOLERANCE = 0.01
 
 
 class _TileTable(NamedTuple):
-    """Where a level's tiles lie in the file: int64 arrays in row order; 0 bytes: no tile there."""
+    """Positions of a level's tiles in the file: int64 arrays in row order; 0 bytes: no tile there."""
 
     offsets: np.ndarray
     sizes: np.ndarray
@@ -37,11 +37,11 @@ class _TileTable(NamedTuple):
 
 
 class _File:
-    """A descriptor that is closed with its last user."""
+    """A file descriptor that is closed with its last user."""
 
     def __init__(self, path: Path) -> None:
         self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        # Bound here: at the interpreter's end the module's names are gone before the last handles are.
+        # Bound here: when the interpreter exits, module names disappear before the last handles.
         self._close = os.close
 
     def __del__(self) -> None:
@@ -52,8 +52,8 @@ class _File:
 class TiffBackend:
     """A tiled TIFF file of 8-bit RGB.
 
-    Coded with JPEG, JPEG 2000, deflate or LZW, or not at all. The levels are the tiled pages, and the
-    sub-pages of the first, that show the first page smaller. A tile of zero bytes is a hole: background.
+    Tiles are coded with JPEG, JPEG 2000, deflate, LZW, or not compressed. The levels are the tiled pages, and the
+    sub-pages of the first page, that show the first page at a smaller size. A tile of zero bytes is a hole.
 
     Raises:
         UnsupportedSlideError: another kind of TIFF.
@@ -69,7 +69,7 @@ class TiffBackend:
                 self.facts, self._tables, self._associated = self._parse(tiff)
         except (SlideError, OSError):
             raise
-        except Exception as error:  # tifffile raises all kinds of errors on damaged files
+        except Exception as error:  # tifffile raises many kinds of errors on damaged files
             raise CorruptSlideError(f"{path}: not a readable TIFF ({error!r})") from error
 
     def _parse(self, tiff: tifffile.TiffFile) -> tuple[Facts, list[_TileTable], dict[str, int]]:
@@ -110,10 +110,10 @@ class TiffBackend:
                 f"{self._path}, page {page.index}: expected {columns * rows} tiles, got {len(offsets)} offsets "
                 f"and {len(sizes)} sizes"
             )
-        # A damaged size must not decide how much memory is taken: no coding doubles what it codes.
+        # A damaged size must not decide how much memory is allocated: no coding doubles its data.
         most = _MOST_OVERHEAD_BYTES + 2 * 3 * page.tilewidth * page.tilelength
         outside = (offsets < 0) | (sizes < 0) | (sizes > most) | (offsets + sizes > file_bytes)
-        sizes[outside] = -1  # told when such a tile is asked for: the others may be whole
+        sizes[outside] = -1  # an error only when such a tile is read: the others may be intact
         sizes[offsets == 0] = 0
         return _TileTable(offsets, sizes, columns, coding)
 
@@ -177,7 +177,7 @@ class TiffBackend:
         return f"{self._path}, level {level}, tile ({column}, {row})"
 
     def _bytes_of(self, level: int, column: int, row: int) -> tuple[int, int]:
-        """A tile's offset in the file and its size, 0 if there is none."""
+        """Return a tile's offset in the file and its size, 0 if there is no tile."""
         table = self._tables[level]
         index = row * table.columns + column
         offset, size = int(table.offsets[index]), int(table.sizes[index])
@@ -199,7 +199,7 @@ class TiffBackend:
             raise CorruptSlideError(f"{where}: expected {size} bytes at {offset}, got {len(data)}")
         try:
             return Tile(decode(data, self._tables[level].coding, reduction), None)
-        except Exception as error:  # decoders raise all kinds of errors on damaged bytes
+        except Exception as error:  # decoders raise many kinds of errors on damaged bytes
             raise CorruptSlideError(f"{where}: {error}") from error
 
     def associated_image(self, name: str) -> np.ndarray:
@@ -226,25 +226,25 @@ def _native_coding(coding: Coding, reduction: int) -> native.NativeCoding:
 
 @contextmanager
 def _parsed(path: Path) -> Iterator[tifffile.TiffFile]:
-    # Under a neutral name: tifffile takes whatever is called .ndpi for that format.
+    # With a neutral name: tifffile treats every file named .ndpi as that format.
     with path.open("rb") as file, tifffile.TiffFile(file, name="slide.tif") as tiff:
         yield tiff
 
 
 def _shows(first: tifffile.TiffPage, page: tifffile.TiffPage) -> bool:
-    """Whether the page is the first one, or shows the same smaller."""
+    """Whether the page is the first page, or shows the same at a smaller size."""
     if page is first:
         return True
     if not page.is_tiled or page.imagewidth >= first.imagewidth or page.imagelength >= first.imagelength:
         return False
-    # A pixel of rounding, up or down, in each of the sizes.
+    # Allow a rounding of one pixel, up or down, in each of the sizes.
     across, down = first.imagewidth / page.imagewidth, first.imagelength / page.imagelength
     tolerance = _ASPECT_TOLERANCE + 1 / min(page.imagewidth, page.imagelength)
     return abs(across / down - 1) <= tolerance
 
 
 def _level(page: tifffile.TiffPage, first: tifffile.TiffPage) -> Level:
-    # The mean over both axes is how OpenSlide has it.
+    # The mean over both axes, as in OpenSlide.
     downsample = (first.imagewidth / page.imagewidth + first.imagelength / page.imagelength) / 2
     return Level(page.imagewidth, page.imagelength, downsample, page.tilewidth, page.tilelength)
 

@@ -1,4 +1,4 @@
-"""Where a slide has tissue, from a thumbnail: coloured against clear glass."""
+"""Find the tissue of a slide on a thumbnail: coloured pixels on clear glass."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from skimage.morphology import disk, remove_small_holes, remove_small_objects
 from lsr_ext.wsi.slide import Slide
 
 THUMBNAIL_PX, THUMBNAIL_MPP = 2048, 4.0
-_SMALLEST_PART = 2e-4  # of the thumbnail's area; less is dust
-_LEAST_SATURATION = 0.03  # below, Otsu would part noise from noise: a slide of glass alone
-_GREATEST_SATURATION = 0.2  # above, it would part tissue from tissue: a slide that is covered all over
+_SMALLEST_PART = 2e-4  # share of the thumbnail's area; smaller parts are dust
+_LEAST_SATURATION = 0.03  # below it, Otsu would separate noise from noise: a slide without tissue
+_GREATEST_SATURATION = 0.2  # above it, Otsu would separate tissue from tissue: a slide that is fully covered
 _INK_VALUE = 0.25  # pen ink and the scanner's black frame are this dark, and larger than the darkest nuclei
 _INK_RADIUS_PX = 4
 
@@ -33,16 +33,16 @@ class TissueMask:
     size: tuple[int, int]
 
     def fractions(self, rectangles: Sequence[tuple[float, float, float, float]] | np.ndarray) -> np.ndarray:
-        """How much of each rectangle is tissue; what lies outside the slide is none.
+        """Return the share of tissue in each rectangle; areas outside the slide are not tissue.
 
         Args:
             rectangles: (N, 4) of x, y, width, height in level-0 pixels.
 
         Returns:
-            float64 (N,) in [0, 1], exact for the mask: its pixels count by the area that is covered.
+            float64 (N,) in [0, 1], exact for the mask: its pixels count by their area inside the rectangle.
 
         Raises:
-            ValueError: a rectangle without an area.
+            ValueError: a rectangle has no area.
         """
         rectangles = np.asarray(rectangles, dtype=np.float64).reshape(-1, 4)
         x, y, width, height = rectangles.T
@@ -50,7 +50,7 @@ class TissueMask:
             raise ValueError(f"expected rectangles with an area, got {rectangles.tolist()}")
         rows, columns = self.mask.shape
         to_x, to_y = columns / self.size[0], rows / self.size[1]
-        # Sums over everything up to a corner; between the pixels' corners they are bilinear.
+        # Sums over all pixels up to a corner; between the pixels' corners they are bilinear.
         sums = np.zeros((rows + 1, columns + 1))
         sums[1:, 1:] = self.mask.cumsum(axis=0, dtype=np.float64).cumsum(axis=1)
         left, right = x * to_x, (x + width) * to_x
@@ -65,14 +65,14 @@ class TissueMask:
 
 
 def tissue_mask(slide: Slide) -> TissueMask:
-    """Find tissue on a thumbnail: Otsu's threshold on the saturation, within [0.03, 0.2], then cleaned.
+    """Find tissue on a thumbnail: Otsu's threshold on the saturation, limited to [0.03, 0.2], then cleaned.
 
-    Stains of every hue are more saturated than glass. The thumbnail is 2048 px on its longer side, or less where
+    Stains of every hue are more saturated than glass. The thumbnail is 2048 px on its longer side, or smaller if
     that would be finer than 4 microns per pixel, which shows cells rather than tissue. Ink and frames (areas
-    darker than a quarter of white) and dust are left out, pinholes filled.
+    darker than a quarter of white) and dust are removed, and small holes are filled.
 
     Args:
-        slide: any; of a fluorescence slide, where black is background, nothing sensible comes out.
+        slide: a bright-field slide. The result is meaningless for fluorescence, where the background is black.
     """
     pixels, inside = slide.thumbnail(_thumbnail_px(slide), with_mask=True)
     value = pixels.max(axis=2)
@@ -86,7 +86,7 @@ def tissue_mask(slide: Slide) -> TissueMask:
 
 
 def tissue_fraction(slide: Slide, rectangles: Sequence[tuple[float, float, float, float]]) -> np.ndarray:
-    """The share of tissue in each rectangle (x, y, width, height) of level-0 pixels: float64 (N,)."""
+    """Return the share of tissue in each rectangle (x, y, width, height) of level-0 pixels: float64 (N,)."""
     return tissue_mask(slide).fractions(rectangles)
 
 
@@ -111,7 +111,7 @@ def _cleaned(mask: np.ndarray) -> np.ndarray:
 
 
 def _between(sums: np.ndarray, y: np.ndarray, x: np.ndarray) -> np.ndarray:
-    """Bilinear in a table of sums, clamped to its border."""
+    """Interpolate bilinearly in a table of sums, clamped to its border."""
     y, x = np.clip(y, 0, sums.shape[0] - 1), np.clip(x, 0, sums.shape[1] - 1)
     row, column = (np.minimum(np.floor(v).astype(int), n - 2) for v, n in ((y, sums.shape[0]), (x, sums.shape[1])))
     down, across = y - row, x - column

@@ -124,9 +124,9 @@ def test_a_run_that_is_cut_ends_with_the_weights_of_one_that_is_not(tmp_path, pa
         train(_Cut(patches, 20), "cut")  # an epoch draws 12
     assert whole.digest() == train(patches, "cut").digest()
     assert whole.digest() == train(_Cut(patches, 0), "cut").digest()  # it is finished, and read no item
-    with pytest.raises(ValueError, match="of other settings or patches: choose another"):
+    with pytest.raises(ValueError, match="other settings or patches: choose another"):
         train(patches, "whole", replace(TINY, seed=1))
-    with pytest.raises(ValueError, match="of other settings or patches: choose another"):
+    with pytest.raises(ValueError, match="other settings or patches: choose another"):
         train_patch_classifier(patches, 1 - patches.labels, tmp_path / "whole", TINY, accelerator="cpu")
 
 

@@ -98,7 +98,7 @@ def test_what_is_refused(block):
         pseudo_labels(image, [1, 1, 1], STAINS)
     with pytest.raises(ValueError, match="1 .high., 0 .low. or -1"):
         pseudo_labels(image, [1, 2], STAINS)
-    with pytest.raises(ValueError, match="the lesser first"):
+    with pytest.raises(ValueError, match="the smaller first"):
         pseudo_labels(image, [1, 1], STAINS, (0.005, 0.0025))
     with pytest.raises(ValueError, match="shares in"):
         pseudo_labels(image, [1, 1], STAINS, background_share=1.5)

@@ -43,7 +43,7 @@ def test_what_is_refused(slide, tmp_path):
     for wrong in (0, -1.0, float("nan")):
         with pytest.raises(ValueError, match="an mpp above 0"):
             SlideRows(opened, wrong)
-    with pytest.raises(ValueError, match="leaves a pixel"):
+    with pytest.raises(ValueError, match="leaves at least one pixel"):
         SlideRows(opened, 1000)
     with pytest.raises(ValueError, match="neighbouring rows"):
         SlideRows(opened, 1.0)[::2]

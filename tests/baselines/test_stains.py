@@ -122,7 +122,7 @@ def test_a_missing_file(tmp_path):
 
 
 def test_names():
-    with pytest.raises(ValueError, match="a name of its own"):
+    with pytest.raises(ValueError, match="with different names"):
         StainSet(("a", "a"), [[1, 2, 3]] * 2)
     with pytest.raises(ValueError, match="cannot be the name"):
         StainSet(("background",), [[1, 2, 3]])

@@ -126,7 +126,7 @@ def test_an_unknown_table_row_or_number_of_seeds(output, monkeypatch, capsys):
         assert stop.value.code == 2
         assert message in " ".join(capsys.readouterr().err.replace("│", " ").split())
     monkeypatch.setattr(sys, "argv", ["lsr", "experiment", "table4", str(config), "--row", "Best"])
-    with pytest.raises(SystemExit, match="table4 has no row 'Best', expected of: Low resolution model; "):
+    with pytest.raises(SystemExit, match="table4 has no row 'Best', expected one of: Low resolution model; "):
         cli.main()
 
 

@@ -20,7 +20,7 @@ def test_two_columns_are_read_by_their_names(tmp_path):
     [
         ("", "expected a column 'cell_id', got"),
         ("cell_id,kind\n1,a\n", r"expected a column 'class', got \['cell_id', 'kind'\]"),
-        ("cell_id,class\n1,a\n1,b\n", "line 3: cell 1 comes twice"),
+        ("cell_id,class\n1,a\n1,b\n", "line 3: cell 1 occurs twice"),
         ("cell_id,class\n0,a\n", "line 2: expected an id above 0 and a class, got '0', 'a'"),
         ("cell_id,class\n1.5,a\n", "got '1.5', 'a'"),
         ("cell_id,class\n4\n", "got '4', None"),

@@ -121,7 +121,7 @@ def test_fields_are_checked():
 
 
 def test_fractions_need_masks():
-    with pytest.raises(ValueError, match="class fractions need masks, and this collection has none"):
+    with pytest.raises(ValueError, match="class fractions need masks, but this collection has none"):
         direct().fractions()
 
 
@@ -158,7 +158,9 @@ def test_table_per_class_is_put_in_the_order_of_the_classes(folder):
 
 def test_table_names_an_unknown_class(folder):
     csv = write_table(folder, "image,CD8\na.png,0\n")
-    with pytest.raises(ValueError, match=r"labels\.csv: column 'CD8' is none of the classes background, nucleus"):
+    with pytest.raises(
+        ValueError, match=r"labels\.csv: column 'CD8' is not one of the classes background, nucleus"
+    ):
         BlockCollection.from_label_table(folder, csv, CLASSES)
 
 

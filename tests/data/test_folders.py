@@ -130,7 +130,7 @@ def test_missing_mask_folder(folder):
 
 
 def test_resize_of_an_unknown_image(folder):
-    with pytest.raises(ValueError, match=r"resize names 'c\.png', which is no image of"):
+    with pytest.raises(ValueError, match=r"resize names 'c\.png', which is not an image of"):
         read_mask_pairs(folder, folder, resize={"c.png": 2})
 
 
@@ -202,5 +202,5 @@ def test_real_painted_nuclei():
     masks = read_mask_pairs(folder / "images", folder / "masks", **pairs, colour_tolerance=50)[1]
     assert [np.bincount(mask.ravel()).tolist()[2] for mask in masks] == [68253, 57826, 12338, 28631]
     # Some red edges are smoothed.
-    with pytest.raises(ValueError, match=r"34_3\.png: 18 pixels are of none of the colours"):
+    with pytest.raises(ValueError, match=r"34_3\.png: 18 pixels have none of the colours"):
         read_mask_pairs(folder / "images", folder / "masks", **pairs)

@@ -121,9 +121,9 @@ def test_one_label_per_class(tmp_path):
         ("image,label\na.png,1,2\n", "row 2: expected 2 fields, got 3"),
         ("image,label\na.png,0.5\n", r"row 2: expected an integer label, got '0\.5'"),
         ("image,label\na.png,\n", "row 2: expected an integer label, got ''"),
-        ("image,label\na.png,-2\n", "row 2: expected a label from 0, or -1 for unknown, got -2"),
+        ("image,label\na.png,-2\n", "row 2: expected a label of at least 0, or -1 for unknown, got -2"),
         ("image,label\n,1\n", "row 2: the image is empty"),
-        ("image,label\na.png,1\n\na.png,1\n", r"row 4: image 'a\.png' comes a second time"),
+        ("image,label\na.png,1\n\na.png,1\n", r"row 4: image 'a\.png' occurs a second time"),
         (b"image,label\n\xff\xfe,1\n", r"labels\.csv, row \d: not a readable CSV"),
     ],
 )

@@ -59,7 +59,7 @@ def test_a_pass_draws_every_block_in_groups_of_one_label(counts, group_size, gro
         for group in groups:
             label = labels[group[0]]
             assert (labels[group] == label).all()
-            # No block comes twice in a group if its label has enough of them.
+            # No block occurs twice in a group if its label has enough of them.
             assert len(set(group)) == min(group_size, counts[label])
             drawn.update(group)
     assert set(drawn) == set(range(len(labels)))
@@ -249,9 +249,9 @@ def test_loading_before_iterating_keeps_the_state():
 
 def test_state_of_other_settings_is_refused_within_an_epoch_only():
     state = GroupedBatchSampler(LABELS, 5, 2).state_dict(batches_done=1)
-    with pytest.raises(ValueError, match="cannot go on within an epoch: group_size was 5, now it is 4"):
+    with pytest.raises(ValueError, match="cannot continue within an epoch: group_size was 5, now it is 4"):
         GroupedBatchSampler(LABELS, 4, 2).load_state_dict(state)
-    with pytest.raises(ValueError, match="cannot go on within an epoch: seed was 0, now it is 1"):
+    with pytest.raises(ValueError, match="cannot continue within an epoch: seed was 0, now it is 1"):
         GroupedBatchSampler(LABELS, 5, 2, seed=1).load_state_dict(state)
     GroupedBatchSampler(LABELS, 4, 2).load_state_dict(state | {"batch": 0})
 

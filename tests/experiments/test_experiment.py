@@ -69,14 +69,14 @@ def test_two_experiments_do_not_write_one_folder(tmp_path):
     (tmp_path / "run").mkdir()
     with (tmp_path / "run" / ".experiment.lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
-        with pytest.raises(ValueError, match="another experiment is at work in"):
+        with pytest.raises(ValueError, match="another experiment is running in"):
             run(config)
 
 
 def test_data_without_the_scores_of_the_table_stop_it(tmp_path):
     config = write_masks_run(tmp_path)
     do_run(plan_runs(TABLE, config, {}, seeds=1).runs[0], lambda run: {run.config.methods[0]: {"f1": 0.5}})
-    with pytest.raises(ValueError, match="table4 scores masked_iou, .*, and the data give none of these"):
+    with pytest.raises(ValueError, match="table4 scores masked_iou, .*, but the data give none of these"):
         run(config)
 
 

@@ -45,5 +45,5 @@ def test_the_ablation_has_every_form_and_equal_batches_of_groups():
 def test_rows_are_selected_by_name_or_family():
     chosen = TABLES["table5"].select(["ALPHA", "low resolution model"])
     assert [row.method for row in chosen.rows] == ["low_resolution"] + ["intra+inter"] * 5
-    with pytest.raises(ValueError, match=r"table5 has no row 'beta', expected of: Low resolution model; "):
+    with pytest.raises(ValueError, match=r"table5 has no row 'beta', expected one of: Low resolution model; "):
         TABLES["table5"].select(["alpha", "beta"])

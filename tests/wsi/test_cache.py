@@ -102,7 +102,7 @@ def test_no_more_is_remembered_than_could_be_held():
 def test_values_are_kept_at_once_only_while_they_are_asked_for_again():
     cache = Cache(100, size=len)
     assert read_once(cache, "first", Keep.IF_IT_PAYS) == "kept"
-    for key in range(100):  # nothing comes twice
+    for key in range(100):  # every key is new
         read_once(cache, key, Keep.IF_IT_PAYS)
     assert read_once(cache, "another", Keep.IF_IT_PAYS) == "passed"
     assert read_once(cache, "always", Keep.ALWAYS) == "kept"

@@ -1,4 +1,4 @@
-"""Cohorts of slides: a manifest of labelled blocks, a dataset over it, a store of blocks cut beforehand."""
+"""Cohorts of slides: a manifest of labelled blocks, a dataset over it, and a store of cut blocks."""
 
 try:
     from lsr_ext.data.cohort.build import build_cohort

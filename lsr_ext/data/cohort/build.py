@@ -1,4 +1,4 @@
-"""From slides and a source of labels to a manifest, slide by slide, each slide's part kept until all are there."""
+"""Make a manifest from slides and a source of labels, slide by slide; finished slides are stored meanwhile."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from lsr_ext.progress import track_progress
 from lsr_ext.wsi import SlideError, open_slide, tissue_mask
 
 DEFAULT_SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
-_VERSION = 1  # of what a part holds; another one is made anew
+_VERSION = 1  # version of the content of a part; a part of another version is made again
 
 
 def build_cohort(
@@ -42,20 +42,20 @@ def build_cohort(
 ) -> Path:
     """Write the manifest of a cohort.
 
-    Each slide's part is written to OUTPUT.parts/ and renamed when it is whole; a part of the same slide, labels
-    and recipe is used again. So a run that was interrupted goes on, and ends with the same bytes.
-    Slides that cannot be read, or have no labels, are retried once, then left out and written to
-    OUTPUT.report.jsonl with the reason.
+    The blocks of each slide are written to OUTPUT.parts/ and renamed when the file is complete; a file of the same
+    slide, labels and recipe is used again. So an interrupted run continues, and ends with the same bytes. Slides
+    that cannot be read, or have no labels, are tried again once, then left out and recorded with the reason in
+    OUTPUT.report.jsonl.
 
     Args:
         slides: see `list_slides`.
-        source: of the labels.
-        recipe: how slides are divided.
+        source: source of the labels.
+        recipe: how slides are divided into blocks.
         output: the manifest, Parquet.
-        shares: of the splits, by patient where there is one, otherwise by slide; 0.8, 0.1, 0.1 by default.
-        seed: of the draw of the splits.
-        limit: the largest share of the slides to leave out.
-        workers: processes; 1: this one.
+        shares: shares of the splits, by patient if known, otherwise by slide; 0.8, 0.1, 0.1 by default.
+        seed: random seed of the splits.
+        limit: the largest share of slides that may be left out, in [0, 1].
+        workers: number of processes; 1: only this process.
 
     Returns:
         `output`.
@@ -92,13 +92,13 @@ def _each(make: partial, slides: Sequence[CohortSlide], workers: int) -> Iterato
     if workers < 2:
         yield from map(make, track_progress(slides, "slides", least=2))
         return
-    # Not forked: the decoding threads of this process would be missing.
+    # Not forked, because the decoding threads of this process would be missing.
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         yield from track_progress(pool.map(make, slides), "slides", total=len(slides), least=2)
 
 
 def _make_part(slide: CohortSlide, source: LabelSource, recipe: Recipe, folder: Path) -> tuple[Path, str | None]:
-    """The file of a slide's blocks, and why there is none."""
+    """Return the file of a slide's blocks, and the reason if there is no file."""
     for attempt in (1, 2):
         try:
             part = folder / f"{slide.path.stem}-{_fingerprint(slide, source, recipe)}.parquet"
@@ -184,7 +184,7 @@ def _join(
 
 
 def _relative(slides: pa.ChunkedArray, folder: Path) -> pa.Array:
-    """Below the manifest's folder, so that the two can move together; otherwise absolute."""
+    """Make paths relative to the manifest's folder, so that both can move together; otherwise absolute."""
     paths = [Path(slide) for slide in slides.to_pylist()]
     inside = [str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path) for path in paths]
     return pa.array(inside, pa.string())

@@ -1,4 +1,4 @@
-"""The blocks of a cohort as tensors: read from the slides, or from a store cut beforehand."""
+"""The blocks of a cohort as tensors: read from the slides, or from a store that was cut before."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ class BlockSource(Protocol):
     manifest: Manifest
 
     def read(self, row: int) -> np.ndarray:
-        """uint8 (size_px, size_px, 3) of a row of the manifest.
+        """Read a row of the manifest: uint8 (size_px, size_px, 3).
 
         Raises:
-            SlideError, OSError: it cannot be read.
+            SlideError, OSError: the block cannot be read.
         """
 
     def order(self, row: int) -> tuple:
-        """A key that sorts reads so that neighbours follow each other."""
+        """Return a key that sorts reads so that neighbours follow each other."""
 
     def refresh(self, row: int) -> None:
-        """Forget what is held open for the row, so that the next read starts afresh."""
+        """Close what is open for the row, so that the next read opens it again."""
 
     def rows_lost_with(self, row: int) -> np.ndarray:
-        """The rows that cannot be read if this one cannot: itself, or all of a slide that does not open."""
+        """Return the rows that are unreadable with this one: itself, or all of a slide that does not open."""
 
 
 class SlideBlocks:
-    """Blocks read from the slides themselves, each averaged down from its rectangle."""
+    """Read blocks from the slides; each is averaged down from its rectangle."""
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
@@ -59,7 +59,7 @@ class SlideBlocks:
         slide = int(self._slide_of[row])
         try:
             return slide, *self._slide(row).tile_order(x, y, width / int(self._sizes[row]))
-        except (SlideError, OSError):  # told when it is read
+        except (SlideError, OSError):  # reported when the block is read
             return slide, 0, 0, 0
 
     def refresh(self, row: int) -> None:
@@ -67,7 +67,7 @@ class SlideBlocks:
         _slides.discard(lambda held: held == path)
         try:
             open_slide(path).forget()
-        except (SlideError, OSError):  # nothing is held open then
+        except (SlideError, OSError):  # then nothing is open
             return
 
     def rows_lost_with(self, row: int) -> np.ndarray:
@@ -86,23 +86,23 @@ class CohortDataset(Dataset[dict[str, torch.Tensor | int]]):
     """Map-style dataset of a cohort's blocks, for `GroupedBatchSampler` and any number of workers.
 
     An item is a dict as `BlockDataset` gives it: `image`, float32 (3, H, W) in [0, 1]; `label`, int64, a scalar or
-    (L,); `index`, int. A `DataLoader` asks for whole batches: their reads are ordered by slide and tile, and a
-    block that comes twice is read once.
+    (L,); `index`, int. A `DataLoader` requests whole batches: their reads are ordered by slide and tile, and a
+    block that occurs twice is read once.
 
-    What cannot be read is retried on a fresh handle, then left out of its batch, which is smaller for it, and
-    counted in `quarantine`; so give the loss no `group`, it finds the groups by the labels. Pass `collate` as
-    the loader's `collate_fn`, for the batch of which nothing is left.
+    A block that cannot be read is tried again with a new handle, then left out of its batch, which becomes
+    smaller, and counted in `quarantine`. So give the loss no `group`: it finds the groups by the labels. Pass
+    `collate` as the loader's `collate_fn`; it can also make an empty batch.
 
     Args:
-        source: of the pixels: a manifest or its path, a `StoredBlocks`, or another `BlockSource`.
-        split: of the manifest; None: all blocks.
+        source: source of the pixels: a manifest or its path, a `StoredBlocks`, or another `BlockSource`.
+        split: a split of the manifest; None: all blocks.
         augment: flip and turn by quarters at random, as `BlockDataset` does.
-        report: a file for what is left out, one line of JSON per event.
-        limit: the largest share of the blocks to leave out.
+        report: a file that lists what is left out, one line of JSON per event.
+        limit: the largest share of blocks that may be left out, in [0, 1].
 
     Raises:
-        QuarantineLimitError: when more is left out, from the batch in which that happens.
-        ValueError: a fault in the manifest, or no block in the split.
+        QuarantineLimitError: more is left out; raised for the batch in which this happens.
+        ValueError: an invalid manifest, or no block in the split.
     """
 
     def __init__(
@@ -126,10 +126,10 @@ class CohortDataset(Dataset[dict[str, torch.Tensor | int]]):
         return len(self.rows)
 
     def __getitem__(self, index: int) -> dict[str, torch.Tensor | int]:
-        """One item.
+        """Read one item.
 
         Raises:
-            SlideError, OSError: it cannot be read, even on a fresh handle.
+            SlideError, OSError: the block cannot be read, even with a new handle.
         """
         row = int(self.rows[index])
         try:
@@ -140,14 +140,14 @@ class CohortDataset(Dataset[dict[str, torch.Tensor | int]]):
         return self._item(index, pixels)
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, torch.Tensor | int]]:
-        """The items that can be read, in the order of `indices`."""
+        """Read items; those that can be read are returned in the order of `indices`."""
         wanted = {int(i) for i in indices if i not in self.quarantine}
         pixels = {i: self._read(i) for i in sorted(wanted, key=lambda i: self.source.order(int(self.rows[i])))}
         return [self._item(int(i), pixels[int(i)]) for i in indices if pixels.get(int(i)) is not None]
 
     @staticmethod
     def collate(items: list[dict[str, torch.Tensor | int]]) -> dict[str, torch.Tensor]:
-        """A batch; its `image`, `label` and `index` are of length 0 if nothing is left of it."""
+        """Make a batch; `image`, `label` and `index` have length 0 if no item is left."""
         if items:
             return default_collate(items)
         empty = torch.empty(0, dtype=torch.int64)

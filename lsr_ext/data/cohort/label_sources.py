@@ -23,18 +23,18 @@ class LabelSource(Protocol):
     """Values of the patches of slides.
 
     Attributes:
-        name: what the manifest says of the labels' source.
-        classes: the names of the L classes that have a value each; empty: one value.
+        name: name of the source in the manifest.
+        classes: names of the L classes that have a value each; empty: one value in all.
     """
 
     name: str
     classes: tuple[str, ...]
 
     def values(self, slide: Path, size: tuple[int, int], grid: Grid) -> np.ndarray:
-        """float64 (rows * columns, L), L 1 without classes; NaN: unknown.
+        """Return the values of the patches: float64 (rows * columns, L), L = 1 without classes; NaN: unknown.
 
         Args:
-            slide: the file; sources go by its name.
+            slide: the file; sources use its name.
             size: (width, height) in level-0 pixels.
             grid: the patches.
 
@@ -43,7 +43,7 @@ class LabelSource(Protocol):
         """
 
     def fingerprint(self, slide: Path) -> str:
-        """Changes when the values for the slide might."""
+        """Return a text that changes when the values for the slide may have changed."""
 
 
 class PatchProbabilities:
@@ -53,7 +53,7 @@ class PatchProbabilities:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: a wrong column, number or a patch that comes twice; the message names file and row.
+        ValueError: a wrong column or number, or a patch that occurs twice; the message names file and row.
     """
 
     name = "patch probabilities"
@@ -81,7 +81,7 @@ class PatchProbabilities:
             raise ValueError(f"{where}: expected a probability in [0, 1], got {probability}")
         patches = self._patches.setdefault(Path(fields["slide"] or "").name, {})
         if corner in patches:
-            raise ValueError(f"{where}: the patch at {corner} comes a second time")
+            raise ValueError(f"{where}: the patch at {corner} occurs a second time")
         patches[corner] = probability
 
     def values(self, slide: Path, size: tuple[int, int], grid: Grid) -> np.ndarray:
@@ -95,7 +95,7 @@ class PatchProbabilities:
                     f"{self.path}, {slide.name}: expected multiples of {grid.side} px, got a patch at {x}, {y}"
                 )
             column, row = x // grid.side, y // grid.side
-            if column < grid.columns and row < grid.rows:  # the rest reach over the edge
+            if column < grid.columns and row < grid.rows:  # the other patches extend beyond the edge
                 values[row * grid.columns + column] = probability
         return values
 
@@ -107,7 +107,7 @@ class PatchProbabilities:
 
 
 class HeatMaps:
-    """A folder with a heat map per slide, laid over the whole of it; a patch's value is the map's mean over it.
+    """A folder with a heat map per slide that covers the whole slide; a patch's value is the mean of the map.
 
     `<name>.npy`: (H, W) of numbers in [0, 1], NaN for unknown; `<name>.png`, `.tif`, ...: 8-bit grey, 255 for 1.
     """
@@ -127,11 +127,11 @@ class HeatMaps:
 
 
 class Masks:
-    """A folder with a mask of class ids per slide, laid over the whole of it; values are the classes' fractions.
+    """A folder with a mask of class ids per slide that covers the whole slide; values are class fractions.
 
     Args:
-        folder: of files as `read_mask` takes them.
-        classes: the names of ids 1, 2, ...; 0 is background and has no value. One name: one label per block.
+        folder: folder of files that `read_mask` reads.
+        classes: names of the ids 1, 2, ...; 0 is background and has no value. One name: one label per block.
     """
 
     name = "mask"
@@ -159,10 +159,10 @@ class Regions:
     """A folder with GeoJSON per slide, as QuPath exports it; values are the fractions that the regions cover.
 
     Polygons and multi-polygons in level-0 pixels; `properties.classification.name` (or `properties.name`) is
-    the class. Regions of one class may overlap: their union counts. Other classes are passed over.
+    the class. Regions of one class may overlap: their union counts. Other classes are ignored.
 
     Args:
-        folder: of `<name>.geojson` or `<name>.json`.
+        folder: folder of `<name>.geojson` or `<name>.json`.
         classes: the names that have a value. One name: one label per block.
     """
 
@@ -204,7 +204,7 @@ def _read_regions(path: Path) -> dict[str, list[shapely.Geometry]]:
         except (AttributeError, KeyError, TypeError, shapely.errors.ShapelyError) as error:
             raise ValueError(f"{path}, feature {number}: expected a named region ({error!r})") from error
         if shape.geom_type in ("Polygon", "MultiPolygon"):
-            # Drawn by hand, outlines cross themselves.
+            # Outlines drawn by hand can cross themselves.
             shapes.setdefault(name, []).append(shapely.make_valid(shape))
     return shapes
 
@@ -212,7 +212,7 @@ def _read_regions(path: Path) -> dict[str, list[shapely.Geometry]]:
 def _read_heat_map(path: Path) -> np.ndarray:
     if path.suffix == ".npy":
         try:
-            mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # reads the header alone
+            mapped = np.load(path, mmap_mode="r", allow_pickle=False)  # reads only the header
         except ValueError as error:
             raise ValueError(f"{path}: not a readable .npy array ({error})") from error
         if mapped.ndim != 2 or mapped.dtype.kind not in "fiu" or mapped.size > MAX_PIXELS:
@@ -229,7 +229,7 @@ def _read_heat_map(path: Path) -> np.ndarray:
 
 
 def _means(image: np.ndarray, size: tuple[int, int], rectangles: np.ndarray) -> np.ndarray:
-    """The mean of an image that lies over a slide of `size` in rectangles of level-0 pixels, by exact areas."""
+    """Average an image that covers a slide of `size` over rectangles of level-0 pixels, by exact areas."""
     rows, columns = image.shape
     sides = np.arange(rows + 1) * size[1] / rows, np.arange(columns + 1) * size[0] / columns
     x, y, width, height = rectangles.T

@@ -36,13 +36,13 @@ class Manifest:
     """N labelled blocks of slides.
 
     Attributes:
-        table: a row per block. slide: the file, relative to `folder` if not absolute; patient: who must not be
-            on both sides of a split; x, y, width, height: the block in level-0 pixels; mpp and size_px: the
+        table: a row per block. slide: the file, relative to `folder` if not absolute; patient: a patient must not
+            be in two splits; x, y, width, height: the block in level-0 pixels; mpp and size_px: the
             resolution and the side it is read at; label: an integer from 0, -1 for unknown, or a list with one per
-            class; label_source; split; tissue_fraction in [0, 1]; and, in a store, row: where it lies there.
-        folder: of the manifest.
+            class; label_source; split; tissue_fraction in [0, 1]; and, in a store, row: its position there.
+        folder: folder of the manifest.
         label_names: names of the labels 0..Z-1.
-        classes: names of the classes that `label` has one for each of; empty: one label per block.
+        classes: names of the classes, if `label` has one entry per class; empty: one label per block.
     """
 
     table: pa.Table
@@ -67,13 +67,13 @@ class Manifest:
         return np.stack([self.table[name].to_numpy() for name in ("x", "y", "width", "height")], axis=1)
 
     def slide_paths(self) -> tuple[list[Path], np.ndarray]:
-        """The distinct slides, and which of them each block lies on: int64 (N,)."""
+        """Return the distinct slides, and the index of its slide for each block: int64 (N,)."""
         coded = self.table["slide"].combine_chunks().dictionary_encode()
-        paths = [self.folder / slide for slide in coded.dictionary.to_pylist()]  # an absolute one stands alone
+        paths = [self.folder / slide for slide in coded.dictionary.to_pylist()]  # an absolute path stays as it is
         return paths, coded.indices.to_numpy().astype(np.int64)
 
     def rows_of(self, split: str | None) -> np.ndarray:
-        """The rows of a split, all without one: int64.
+        """Return the rows of a split, or all rows for None: int64.
 
         Raises:
             ValueError: no block has that split.
@@ -88,7 +88,7 @@ class Manifest:
 
 
 def make_table(columns: Mapping[str, Sequence | np.ndarray], labels: np.ndarray) -> pa.Table:
-    """A manifest's table from its columns, and labels (N,) or (N, L)."""
+    """Make a manifest's table from its columns and labels, (N,) or (N, L)."""
     arrays = {name: pa.array(columns[name], kind) for name, kind in _COLUMNS.items()}
     many = labels.ndim == 2
     arrays["label"] = pa.array(labels.tolist(), _LABELS if many else _LABEL)
@@ -110,7 +110,7 @@ def read_manifest(path: str | Path) -> Manifest:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it is no manifest, holds impossible values, or would take more than 8 GiB.
+        ValueError: it is not a manifest, holds impossible values, or would take more than 8 GiB.
     """
     path = Path(path)
     if not path.is_file():
@@ -129,7 +129,7 @@ def read_manifest(path: str | Path) -> Manifest:
 
 
 def read_about(path: Path) -> dict[str, object]:
-    """What the manifest says of its making."""
+    """Read how the manifest was made."""
     return json.loads(pq.read_schema(path).metadata[_METADATA])
 
 

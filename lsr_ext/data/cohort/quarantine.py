@@ -1,4 +1,4 @@
-"""Blocks that cannot be read: left out, counted, written down with the reason; too many end the run."""
+"""Blocks that cannot be read are left out, counted and recorded with the reason; too many stop the run."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ class QuarantineLimitError(ValueError):
 
 
 class Quarantine:
-    """The blocks of a dataset that are left out, shared by all the processes that the dataset is sent to.
+    """The blocks of a dataset that are left out, shared by all processes that use the dataset.
 
     Args:
-        num_blocks: N.
-        report: a file of JSON lines, one per event: slide, blocks, reason, ...; started anew. None: no report.
-        limit: the largest share of the N blocks to leave out, in [0, 1].
+        num_blocks: number of blocks N.
+        report: a file of JSON lines, one per event: slide, blocks, reason, ...; overwritten. None: no report.
+        limit: the largest share of the N blocks that may be left out, in [0, 1].
 
     Raises:
         ValueError: a limit outside [0, 1].
@@ -34,7 +34,7 @@ class Quarantine:
             raise ValueError(f"expected a limit in [0, 1], got {limit}")
         self.limit = limit
         self.report = None if report is None else Path(report)
-        # In shared memory: a DataLoader's workers see each other's.
+        # In shared memory, so that all workers of a DataLoader see it.
         self._left_out = torch.zeros(num_blocks, dtype=torch.bool).share_memory_()
         if self.report is not None:
             self.report.parent.mkdir(parents=True, exist_ok=True)
@@ -49,16 +49,16 @@ class Quarantine:
         return int(self._left_out.sum())
 
     def blocks(self) -> np.ndarray:
-        """Which: int64, increasing."""
+        """The indices of these blocks: int64, increasing."""
         return np.flatnonzero(self._left_out.numpy())
 
     def add(self, blocks: Sequence[int] | np.ndarray, reason: str, about: Mapping[str, object]) -> None:
-        """Leave blocks out from now on; those that already are count once.
+        """Leave blocks out from now on; blocks that are already left out count once.
 
         Args:
             blocks: indices into the dataset.
-            reason: of the failure.
-            about: more for the report.
+            reason: reason of the failure.
+            about: further fields for the report.
 
         Raises:
             QuarantineLimitError: more are left out now than the limit allows.
@@ -67,7 +67,7 @@ class Quarantine:
         if new and self.report is not None:
             with self.report.open("a") as file:
                 fcntl.flock(file, fcntl.LOCK_EX)
-                # Another process may have been faster.
+                # Another process may have been first.
                 new = [block for block in new if block not in self]
                 if new:
                     file.write(json.dumps({**about, "blocks": new, "reason": reason}) + "\n")
@@ -83,5 +83,5 @@ class Quarantine:
 
 
 def read_report(path: str | Path) -> list[dict]:
-    """The events of a report, in the order in which they were written."""
+    """Read the events of a report, in the order in which they were written."""
     return [json.loads(line) for line in Path(path).read_text().splitlines()]

@@ -15,14 +15,14 @@ MPP_AT_40X = 0.25
 class Recipe:
     """Square patches with a value each, merged into square blocks with a label each.
 
-    The grid of patches starts at the slide's top left; blocks that would reach over its edge are left out. Pixels
-    are those at 40x: a slide's own side is halved for each halving of its magnification, which is the power of 2
-    nearest to 0.25 microns per pixel, so that 2000 px at 40x are 1000 px on a 20x slide.
+    The grid of patches starts at the top left of the slide; blocks that would extend beyond its edge are left out.
+    Pixels are counted at 40x (0.25 microns per pixel): on a slide with half the magnification, to the nearest
+    power of 2, a side has half as many pixels, so 2000 px at 40x are 1000 px on a 20x slide.
 
     Args:
         patch_px: the side of a patch, in pixels at 40x.
         merge: a block is `merge` x `merge` patches; its value is their maximum.
-        size_px: the side of a block as it is read, in pixels.
+        size_px: the side of a block when it is read, in pixels.
         edges: inner edges of the bins of values, increasing: label = the number of edges at or below the value.
         min_tissue: blocks with less tissue, as a share of their area, are left out.
 
@@ -46,7 +46,7 @@ class Recipe:
             raise ValueError(f"expected min_tissue in [0, 1], got {self.min_tissue}")
 
     def patch_side(self, mpp: tuple[float, float]) -> int:
-        """The side of a patch in level-0 pixels of a slide of this resolution."""
+        """Return the side of a patch in level-0 pixels of a slide with this resolution."""
         halvings = round(math.log2(math.sqrt(mpp[0] * mpp[1]) / MPP_AT_40X))
         return max(round(self.patch_px / 2**halvings), 1)
 
@@ -60,6 +60,6 @@ class Recipe:
         return asdict(self)
 
 
-# The paper's: section 3.2, Appendix C, and the bins of Table 1.
+# The recipe of the paper: section 3.2, Appendix C, and the bins of Table 1.
 BREAST_CANCER = Recipe(patch_px=2000, merge=2, size_px=240, edges=(0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95))
 PRESETS = {"breast-cancer": BREAST_CANCER}

@@ -1,4 +1,4 @@
-"""Which slides make up a cohort, whose they are, and who goes into which split."""
+"""List the slides of a cohort with their patients, and assign patients to splits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", "
 
 
 class CohortSlide(NamedTuple):
-    """A slide of a cohort: its file, its patient, and the mpp to use in place of the file's."""
+    """A slide of a cohort: its file, its patient, and the mpp to use instead of the one in the file."""
 
     path: Path
     patient: str | None = None
@@ -20,7 +20,7 @@ class CohortSlide(NamedTuple):
 
 
 def list_slides(source: str | Path) -> list[CohortSlide]:
-    """The slides of a folder, by their suffixes, or of a CSV with the columns slide[,patient][,mpp].
+    """List the slides of a folder, by their suffixes, or of a CSV with the columns slide[,patient][,mpp].
 
     In a CSV, paths are relative to its folder, and empty fields are unknown.
 
@@ -29,7 +29,7 @@ def list_slides(source: str | Path) -> list[CohortSlide]:
 
     Raises:
         FileNotFoundError: neither folder nor file.
-        ValueError: no slide, a slide that comes twice, two of one name, or a field that is wrong.
+        ValueError: no slide, a repeated slide, two slides with one name, or an invalid field.
     """
     source = Path(source)
     if source.is_dir():
@@ -51,14 +51,14 @@ def list_slides(source: str | Path) -> list[CohortSlide]:
 
 
 def assign_splits(groups: Sequence[str], shares: Mapping[str, float], seed: int) -> dict[str, str]:
-    """A split for each group (a patient, or a slide), by a draw that depends on the group's name and `seed` alone.
+    """Draw a split for each group (a patient or a slide); it depends only on the names of the groups and `seed`.
 
-    The groups are put in the order of a hash and dealt out by the shares, rounded to whole groups.
+    The groups are sorted by a hash and divided by the shares, rounded to whole groups.
 
     Args:
         groups: names; repeats count once.
-        shares: of each split, above 0; their sum counts as 1.
-        seed: of the draw.
+        shares: share of each split, above 0; they are divided by their sum.
+        seed: random seed of the draw.
 
     Raises:
         ValueError: no shares, one that is not above 0, or a split that would stay empty.

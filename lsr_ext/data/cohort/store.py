@@ -1,4 +1,4 @@
-"""A local store of cut blocks: one zarr array in shards, with checksums, made shard by shard."""
+"""A local store of cut blocks: one zarr array in shards, with checksums, written shard by shard."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ _ARRAY, _MANIFEST, _ABOUT, _SHARDS = "blocks.zarr", "manifest.parquet", "about.j
 
 
 class StoredBlocks:
-    """Blocks out of a store that `cut_cohort` wrote: a source for `CohortDataset`.
+    """Read blocks from a store that `cut_cohort` wrote: a source for `CohortDataset`.
 
     Attributes:
-        manifest: of the blocks in the store, in their order there.
+        manifest: manifest of the blocks in the store, in their order there.
 
     Raises:
-        FileNotFoundError: no finished store lies there.
+        FileNotFoundError: there is no finished store.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -45,32 +45,32 @@ class StoredBlocks:
         return self.__dict__ | {"_array": None}
 
     def read(self, row: int) -> np.ndarray:
-        """uint8 (size_px, size_px, 3).
+        """Read a block: uint8 (size_px, size_px, 3).
 
         Raises:
             CorruptSlideError: the shard is missing or the block fails its checksum.
         """
         place = int(self._rows[row])
         shard = _shard_file(self.folder, place // self._shard_blocks)
-        if not shard.is_file():  # zarr would take it for a shard of zeros
+        if not shard.is_file():  # zarr would read it as a shard of zeros
             raise CorruptSlideError(f"{shard}: expected a shard of blocks, found none")
         try:
             if self._array is None:
                 self._array = zarr.open_array(self.folder / _ARRAY, mode="r")
             return np.asarray(self._array[place])
-        except Exception as error:  # codecs raise all kinds of errors on damaged bytes
+        except Exception as error:  # codecs raise many kinds of errors on damaged bytes
             raise CorruptSlideError(f"{shard}, block {place}: {error!r}") from error
 
     def order(self, row: int) -> tuple[int]:
-        """Where it lies in the store."""
+        """Return the position in the store."""
         return (int(self._rows[row]),)
 
     def refresh(self, row: int) -> None:
-        """Open the array anew."""
+        """Open the array again."""
         self._array = None
 
     def rows_lost_with(self, row: int) -> np.ndarray:
-        """The row alone: blocks have a checksum each."""
+        """Return only this row, because each block has its own checksum."""
         return np.array([row])
 
 
@@ -79,23 +79,23 @@ def cut_cohort(
 ) -> Path:
     """Read all blocks of a manifest and write them to a store.
 
-    A shard is written to a temporary name, renamed, and recorded with its SHA-256; blocks carry a CRC-32C each. A
-    run that was interrupted goes on with the first shard that has no record or another checksum, and ends with
-    the same bytes. Blocks that cannot be read are retried on a fresh handle, left out of the store's manifest, and
+    A shard is written under a temporary name, renamed, and recorded with its SHA-256; each block has a CRC-32C. An
+    interrupted run continues with the first shard that has no record or another checksum, and ends with the same
+    bytes. Blocks that cannot be read are tried again with a new handle, then left out of the store's manifest and
     recorded with the reason; a later run tries them again.
 
     Args:
-        manifest: of the cohort; all blocks of one `size_px`.
-        folder: of the store; its manifest is written last.
-        shard_blocks: blocks per file.
-        limit: the largest share of the blocks to leave out.
+        manifest: manifest of the cohort; all blocks must have the same `size_px`.
+        folder: folder of the store; its manifest is written last.
+        shard_blocks: number of blocks per file.
+        limit: the largest share of blocks that may be left out, in [0, 1].
 
     Returns:
         `folder`.
 
     Raises:
         QuarantineLimitError: more blocks were left out than `limit` allows.
-        ValueError: blocks of several sizes, or a folder that holds another cohort.
+        ValueError: blocks of different sizes, or a folder that contains another cohort.
     """
     manifest, folder = Path(manifest), Path(folder)
     cohort = read_manifest(manifest)
@@ -119,7 +119,7 @@ def cut_cohort(
 
 
 def verify_store(folder: str | Path) -> list[Path]:
-    """The shards whose bytes are not those that were recorded."""
+    """Return the shards whose bytes differ from the recorded checksum."""
     folder = Path(folder)
     records = sorted((folder / _SHARDS).glob("*.json"))
     shards = [int(record.stem) for record in records]
@@ -158,7 +158,7 @@ def _open_array(folder: Path, blocks: int, size_px: int, shard_blocks: int) -> z
         shards=(shard_blocks, size_px, size_px, 3),
         dtype="uint8",
         compressors=[ZstdCodec(level=1), Crc32cCodec()],
-        config={"write_empty_chunks": True},  # or a black block could not be told from one that is missing
+        config={"write_empty_chunks": True},  # otherwise a black block would look like a missing one
     )
 
 
@@ -195,7 +195,7 @@ def _read_twice(blocks: SlideBlocks, row: int) -> np.ndarray:
 def _write_manifest(cohort: Manifest, path: Path, folder: Path, failed: Sequence[int]) -> None:
     rows = np.setdiff1d(np.arange(len(cohort)), failed)
     table = cohort.table.take(pa.array(rows)).append_column("row", pa.array(rows, pa.int64()))
-    # The store may lie elsewhere than the manifest.
+    # The store and the manifest may be in different folders.
     slides = [str((cohort.folder / slide).resolve()) for slide in table["slide"].to_pylist()]
     table = table.set_column(table.column_names.index("slide"), "slide", pa.array(slides, pa.string()))
     about = {k: v for k, v in read_about(path).items() if k not in ("version", "label_names", "classes")}

@@ -1,4 +1,4 @@
-"""Draw a scene: outlines to optical density, and to exact masks."""
+"""Draw a scene: turn outlines into optical density and into exact masks."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ def draw_objects(scene: Scene, vectors: np.ndarray, size_px: int) -> tuple[np.nd
     """Draw every object of a scene.
 
     Concentrations of neighbours add up where they overlap. A pixel in several marked cells belongs to the one
-    whose centre is nearest, in units of the outline's radius: so each cell has the pixel of its own centre.
+    whose centre is nearest, in units of the radius of the outline, so each cell has the pixel at its centre.
 
     Args:
         scene: the objects.
         vectors: (6, 3) optical densities of the five markers and of haematoxylin at concentration 1.
-        size_px: side of the field.
+        size_px: side of the field, in pixels.
 
     Returns:
         density: float32 (H, W, 3), optical density of the stains; instances: int32 (H, W), 1 + the index of the
@@ -51,13 +51,13 @@ def draw_objects(scene: Scene, vectors: np.ndarray, size_px: int) -> tuple[np.nd
                 nearest[window][inside] = depth[index][inside]
     marked = np.flatnonzero(scene.class_id)
     column, row = np.floor(scene.xy[marked]).astype(np.int64).T + pad
-    instances[row, column] = marked + 1  # also of a cell so thin that a neighbour's middle is nearer
+    instances[row, column] = marked + 1  # also for a cell so thin that a neighbour's centre is nearer
     inner = np.s_[pad : pad + size_px, pad : pad + size_px]
     return density[inner], instances[inner]
 
 
 def bleed(density: np.ndarray, share: float, sigma_px: float) -> np.ndarray:
-    """Let a share of the stain seep by a Gaussian blur: (1 - share) D + share (G * D).
+    """Let a share of the stain spread by a Gaussian blur: (1 - share) D + share (G * D).
 
     Density is linear in the concentrations, so this blurs each stain alike.
     """
@@ -68,7 +68,7 @@ def bleed(density: np.ndarray, share: float, sigma_px: float) -> np.ndarray:
 
 
 def tissue_texture(size_px: int, strength: float, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Background density, float32 (H, W, 3), and uneven uptake of stains, float32 (H, W, 1), about 1."""
+    """Draw background density, float32 (H, W, 3), and uneven uptake of stains, float32 (H, W, 1), around 1."""
     grain = rng.standard_normal([size_px // 2 + 2] * 2, dtype=np.float32)
     # Fine and coarse clouds: a blur of white noise by sigma has a variance of 1 / (4 pi sigma^2).
     clouds = sum(gaussian_filter(grain, sigma, truncate=3) * sigma * 2 * np.sqrt(np.pi) for sigma in (2, 12))
@@ -78,7 +78,7 @@ def tissue_texture(size_px: int, strength: float, rng: np.random.Generator) -> t
 
 
 def _doubled(values: np.ndarray, size_px: int) -> np.ndarray:
-    """Values at every second pixel, and linear ones between them: (size_px, size_px)."""
+    """Double the resolution by linear interpolation: (size_px, size_px)."""
     for axis in (0, 1):
         rows = np.moveaxis(values, axis, 0)[: size_px // 2 + 2]
         doubled = np.empty((2 * len(rows) - 1, *rows.shape[1:]), np.float32)
@@ -89,23 +89,23 @@ def _doubled(values: np.ndarray, size_px: int) -> np.ndarray:
 
 
 def _reaches(scene: Scene) -> np.ndarray:
-    """How many pixels beyond the one of its centre each object may touch: int64 (M,)."""
+    """Return how many pixels from its central pixel each object may reach: int64 (M,)."""
     waves = 1 + np.abs(scene.waves).sum(axis=1)
     extent = scene.radius_px * np.sqrt(scene.elongation) * waves + scene.edge_px / 2
     return np.ceil(extent).astype(np.int64) + 1
 
 
 def _batches(reach: np.ndarray) -> Iterator[np.ndarray]:
-    # Objects of about one size, so that their patches are no larger than they need to be.
+    # Objects of similar size together, so that their patches are as small as possible.
     order = np.argsort(reach, kind="stable")
     for start in range(0, len(order), _BATCH):
         yield order[start : start + _BATCH]
 
 
 def _patches(scene: Scene, shift: np.ndarray, reach: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Of each object, float32 (M, P, P): distance over the outline's radius, and profiles of marker and nucleus.
+    """Return for each object, float32 (M, P, P): distance over outline radius, profiles of marker and nucleus.
 
-    P = 2 reach + 1; `shift` (M, 2) is the centre's place in the middle pixel.
+    P = 2 reach + 1; `shift` (M, 2) is the position of the centre in the middle pixel.
     """
     offsets = np.arange(-reach, reach + 1, dtype=np.float32) + 0.5
     x, y = shift.T[:, :, None, None]

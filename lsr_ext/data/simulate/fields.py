@@ -45,8 +45,8 @@ def simulate_field(
 
     Args:
         size_px: side of the field, 1 to 8192.
-        seed: what NumPy's generators take; equal seeds give equal fields.
-        options: numbers of cells and hindrances; None: the defaults.
+        seed: a seed for NumPy's generators; equal seeds give equal fields.
+        options: numbers of cells and difficulties; None: the defaults.
 
     Raises:
         ValueError: a size out of range.
@@ -60,7 +60,7 @@ def simulate_field(
 
 
 def check_size(size_px: int) -> None:
-    """Raise a ValueError unless a field's side is from 1 to MAX_SIZE_PX."""
+    """Raise a ValueError unless the side of a field is in [1, MAX_SIZE_PX]."""
     if not 1 <= size_px <= MAX_SIZE_PX:
         raise ValueError(f"expected size_px from 1 to {MAX_SIZE_PX}, got {size_px}")
 
@@ -92,7 +92,7 @@ def develop(
 def simulate_fields(
     count: int, size_px: int = 400, seed: int = 0, options: FieldOptions | None = None
 ) -> list[SimulatedField]:
-    """Simulate `count` fields; the one of an index depends on seed and index alone, not on the count."""
+    """Simulate `count` fields; each depends only on the seed and its index, not on the count."""
     return [simulate_field(size_px, (seed, index), options) for index in range(count)]
 
 
@@ -108,10 +108,10 @@ def simulate_labels(
 
     Args:
         fields: N fields.
-        least_per_mm2: the least number of cells per mm2 of a high field; 100 are 16 in a field of 400 um.
-        quantile: in (0, 1): in its place, high is what exceeds this quantile of a marker's counts per mm2.
-        count_noise: relative standard deviation of an annotator's guess of the counts.
-        seed: of that noise.
+        least_per_mm2: smallest number of cells per mm2 of a high field; 100 are 16 cells in a field of 400 um.
+        quantile: in (0, 1); if given, a field is high if it exceeds this quantile of a marker's counts per mm2.
+        count_noise: relative standard deviation of an annotator's estimate of the counts.
+        seed: random seed of that noise.
 
     Returns:
         int64 (N, 5), in the order of the markers.

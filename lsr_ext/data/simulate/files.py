@@ -1,4 +1,4 @@
-"""Write simulated fields and slides to files, with a note that says so and how to make them again."""
+"""Write simulated fields and slides to files, with a note that they are simulated and how to make them again."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def write_fields(
     path images/NAME.png) and a column per marker, 1 = high; simulated.json with all parameters.
 
     Args:
-        folder: made where there is none.
+        folder: output folder; created if missing.
         count: number of fields, at least 1.
-        size_px, seed, options: as `simulate_fields` takes them.
-        count_noise: as `simulate_labels` takes it.
+        size_px, seed, options: as for `simulate_fields`.
+        count_noise: as for `simulate_labels`.
 
     Raises:
-        ValueError: a count below 1, or what `simulate_field` and `simulate_labels` refuse.
+        ValueError: a count below 1, or an error of `simulate_field` or `simulate_labels`.
     """
     if count < 1:
         raise ValueError(f"expected a count of at least 1, got {count}")
@@ -58,7 +58,7 @@ def write_fields(
         write_png(folder / "images" / f"{name}.png", field.image)
         write_png(folder / "masks" / f"{name}.png", field.mask.astype(np.uint8))
         write_atomically(folder / "dots" / f"{name}.csv", _dots_csv(field))
-        # Each field has noise of its own, whatever the count.
+        # Each field has its own noise, independent of the count.
         labels = simulate_labels(
             [field], least_per_mm2=options.high_per_mm2, count_noise=count_noise, seed=(seed, index)
         )
@@ -71,17 +71,17 @@ def write_fields(
 def simulate_slide(
     path: str | Path, size_px: int = 2048, seed: int = 0, options: FieldOptions | None = None
 ) -> SimulatedField:
-    """Simulate a slide: a section of tissue on glass whose regions of 400 um differ in their cells.
+    """Simulate a slide: a section of tissue on glass whose regions of 400 um hold different cells.
 
     Writes NAME.tif, a pyramid of JPEG tiles (quality 85) at 1 um per pixel that `lsr_ext.wsi.open_slide` reads,
     and beside it NAME_mask.png, NAME_dots.csv and NAME_simulated.json. Memory: about 80 bytes per pixel.
 
     Args:
-        path: of the slide, ending in .tif or .tiff.
-        size_px, seed, options: as `simulate_field` takes them; `options.jpeg_quality` is not used.
+        path: path of the slide, ending in .tif or .tiff.
+        size_px, seed, options: as for `simulate_field`; `options.jpeg_quality` is not used.
 
     Returns:
-        The section, its image before the compression of the tiles.
+        The section; its image is not yet compressed.
 
     Raises:
         ValueError: another suffix, or a size out of range.
@@ -118,7 +118,7 @@ def _write_pyramid(path: Path, pixels: np.ndarray) -> None:
 
 
 def _levels(size_px: int) -> int:
-    """Halve while the sides stay even and more than one tile is left."""
+    """Count levels: halve while the sides stay even and more than one tile is left."""
     levels = 1
     while size_px % 2 == 0 and size_px > _TILE_PX:
         size_px, levels = size_px // 2, levels + 1
@@ -139,7 +139,7 @@ def _note(what: str, options: FieldOptions, parameters: Mapping[str, object]) ->
 
 
 def _dots_csv(field: SimulatedField) -> bytes:
-    # Cut, not rounded: a dot stays in its pixel.
+    # Truncated, not rounded, so that a dot stays in its pixel.
     places = np.floor(field.dots * 1000) / 1000
     names = np.array(field.classes)[field.dot_classes]
     rows = ([f"{x:.3f}", f"{y:.3f}", name] for (x, y), name in zip(places, names, strict=True))

@@ -1,4 +1,4 @@
-"""How stains make colours: the Beer-Lambert law, the scanner's noise and compression."""
+"""Turn stains into colours: the Beer-Lambert law, noise and compression of the scanner."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from PIL import Image
 
 
 def optical_density(rgb: np.ndarray) -> np.ndarray:
-    """OD = -ln(RGB / 255) of RGB in (0, 255], elementwise: float64, any shape."""
+    """Compute OD = -ln(RGB / 255) of RGB in (0, 255], elementwise: float64, any shape."""
     return -np.log(np.asarray(rgb, dtype=np.float64) / 255.0)
 
 
 def transmitted(density: np.ndarray) -> np.ndarray:
-    """RGB = 255 exp(-OD), elementwise: what light is left, in [0, 255], in the density's float type."""
+    """Compute RGB = 255 exp(-OD), elementwise, in [0, 255], in the float type of the density."""
     return 255.0 * np.exp(-density)
 
 
 def beer_lambert(concentrations: np.ndarray, vectors: np.ndarray) -> np.ndarray:
-    """Colours of mixed stains: RGB = 255 exp(-sum_s c_s OD_s).
+    """Compute the colours of mixed stains: RGB = 255 exp(-sum_s c_s OD_s).
 
     Args:
         concentrations: (..., S), at least 0.
@@ -32,14 +32,14 @@ def beer_lambert(concentrations: np.ndarray, vectors: np.ndarray) -> np.ndarray:
 
 
 def jitter_stains(vectors: np.ndarray, std: float, rng: np.random.Generator) -> np.ndarray:
-    """The stains of another staining run: each channel and each stain's strength times exp(std * normal)."""
+    """Vary stains as between staining runs: channels and strengths are multiplied by exp(std * normal)."""
     channels = rng.normal(0.0, std / 2, vectors.shape)
     strengths = rng.normal(0.0, std, (len(vectors), 1))
     return vectors * np.exp(channels + strengths)
 
 
 def scan(density: np.ndarray, noise_std: float, jpeg_quality: int | None, rng: np.random.Generator) -> np.ndarray:
-    """The scanner's picture, uint8 (H, W, 3), of an optical density, float32 (H, W, 3)."""
+    """Scan an optical density, float32 (H, W, 3), to an image, uint8 (H, W, 3)."""
     rgb = transmitted(density)
     if noise_std:
         noise = rng.standard_normal(rgb.shape, dtype=np.float32)

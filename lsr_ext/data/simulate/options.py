@@ -1,4 +1,4 @@
-"""What a simulated field is made of: stains, kinds of cells, and how hard they are to tell apart."""
+"""The content of a simulated field: stains, kinds of cells, and how difficult they are to distinguish."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class CellKind:
     Attributes:
         radius_px: mean radius.
         irregularity: relative amplitude of the outline's waves.
-        elongation: long over short axis.
-        membrane: share of the stain that sits at the rim rather than all over.
+        elongation: length of the long axis over that of the short axis.
+        membrane: share of the stain that is at the rim of the cell.
     """
 
     radius_px: float
@@ -43,30 +43,30 @@ CELL_KINDS = (
     CellKind(8.5, 0.07, 1.1, 0.3),
     CellKind(8.0, 0.09, 1.3, 0.3),
 )
-# A nucleus without a marker is all that can be seen of its cell.
+# Of a cell without a marker, only the nucleus is visible.
 NUCLEUS = CellKind(5.5, 0.06, 1.25, 0.0)
 
 
 @dataclass(frozen=True)
 class FieldOptions:
-    """How many cells a field holds and what stands in the way of telling them by colour.
+    """How many cells a field holds, and what makes it difficult to distinguish them by colour.
 
     The number of cells of a class per mm2 is log-normal from region to region (400 um), at least `high_per_mm2` in
     the share `high_shares` of regions; 100 cells are 2 to 3 % of the pixels.
 
     Attributes:
-        high_shares: of each of the five markers, in (0, 1); by default those of Table 2.
+        high_shares: share of high regions for each of the five markers, in (0, 1); by default as in Table 2.
         high_per_mm2: cells per mm2 at and above which a region is "high".
         density_spread: standard deviation of log density.
         max_per_mm2: the largest density.
         pale_share: share of cells with a third of the usual stain.
         mixing: largest concentration of a second marker in a cell, which shifts its colour.
         overlap: how far neighbours may overlap, as a share of the mean diameter, in [0, 0.8].
-        bleed: share of the stain that seeps into the surroundings.
-        bleed_px: standard deviation of the blur by which it seeps.
-        nuclei_per_mm2: cells without a marker, of which the counterstain shows the nucleus.
+        bleed: share of the stain that spreads into the surroundings.
+        bleed_px: standard deviation of this blur, in pixels.
+        nuclei_per_mm2: cells without a marker; the counterstain shows their nucleus.
         counterstain: concentration of haematoxylin in nuclei, also those of marked cells.
-        debris_per_mm2: specks, streaks and smears in the markers' colours, which are no cells.
+        debris_per_mm2: specks, streaks and smears in the markers' colours, which are not cells.
         stain_jitter: relative standard deviation of the stains' colours and strengths from field to field.
         texture: optical density of the tissue's background.
         noise_std: sensor noise, in grey levels of 255.
@@ -107,10 +107,10 @@ class FieldOptions:
             raise ValueError(f"expected a jpeg_quality from 1 to 100 or None, got {self.jpeg_quality}")
 
     def scaled(self, difficulty: float) -> FieldOptions:
-        """These options with every hindrance times `difficulty`: 0 = pure stains on glass, 1 = as they are.
+        """Multiply every difficulty by `difficulty`: 0 = pure stains on glass, 1 = these options.
 
         Raises:
-            ValueError: a negative difficulty, or one that takes an option out of its range.
+            ValueError: `difficulty` is negative, or moves an option out of its range.
         """
         scaled = replace(self, **{name: getattr(self, name) * difficulty for name in _HINDRANCES})
         return replace(scaled, jpeg_quality=None) if difficulty == 0 else scaled

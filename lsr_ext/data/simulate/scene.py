@@ -1,4 +1,4 @@
-"""What lies where in a simulated field: cells, nuclei without a marker, and debris."""
+"""The objects of a simulated field and their positions: cells, nuclei without a marker, and debris."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ REGION_PX = 400
 FIRST_WAVE, LAST_WAVE = 2, 5  # of an outline, per turn
 _REDRAWS = 12
 _PALE = 1 / 3
-_COVERED = 0.4  # how much of a nucleus' counterstain is seen under a marker
+_COVERED = 0.4  # share of a nucleus' counterstain that is visible under a marker
 _MEAN_RADIUS_PX = float(np.mean([kind.radius_px for kind in CELL_KINDS]))
 
 
@@ -48,12 +48,12 @@ class Scene:
         return len(self.xy)
 
     def part(self, which: np.ndarray | slice) -> Scene:
-        """The objects of an index or a Boolean mask."""
+        """Return the objects of an index or a Boolean mask."""
         return Scene(**{name: values[which] for name, values in vars(self).items()})
 
 
 def draw_scene(size_px: int, options: FieldOptions, rng: np.random.Generator) -> Scene:
-    """Draw the objects of a square field, whose regions of REGION_PX have densities of their own."""
+    """Draw the objects of a square field, whose regions of REGION_PX have different densities."""
     corners, sides = _regions(size_px)
     areas_mm2 = sides.prod(axis=1) * (MPP / 1000) ** 2
     counts = _cell_counts(areas_mm2, options, rng)
@@ -62,7 +62,7 @@ def draw_scene(size_px: int, options: FieldOptions, rng: np.random.Generator) ->
     region, class_id = _listed(np.column_stack([counts, nuclei]))
     class_id = np.where(class_id == len(MARKERS), 0, class_id + 1)
     order = rng.permutation(len(class_id))
-    order = order[np.argsort(class_id[order] == 0, kind="stable")]  # marked cells first: they keep their places
+    order = order[np.argsort(class_id[order] == 0, kind="stable")]  # marked cells first: they are not moved
     region, class_id = region[order], class_id[order]
     xy, kept = _spread(corners[region], sides[region], (1 - options.overlap) * 2 * _MEAN_RADIUS_PX, rng)
     cells = _cells(xy[kept], class_id[kept], options, rng)
@@ -88,7 +88,7 @@ def _cell_counts(areas_mm2: np.ndarray, options: FieldOptions, rng: np.random.Ge
 
 
 def _listed(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Row and column of each thing counted in a table."""
+    """Return the row and column of each object that is counted in a table."""
     rows, columns = np.indices(counts.shape)
     return np.repeat(rows.ravel(), counts.ravel()), np.repeat(columns.ravel(), counts.ravel())
 
@@ -96,7 +96,7 @@ def _listed(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _spread(
     corners: np.ndarray, sides: np.ndarray, distance_px: float, rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Places in their regions, uniform; who is too near an earlier one moves, and at last is dropped."""
+    """Draw uniform positions in regions; an object too near to an earlier one moves, and is finally dropped."""
     xy = corners + sides * rng.random(sides.shape)
     for _ in range(_REDRAWS):
         crowded = _too_near(xy, distance_px)
@@ -112,7 +112,7 @@ def _too_near(xy: np.ndarray, distance_px: float) -> np.ndarray:
         return crowded
     pairs = cKDTree(xy).query_pairs(distance_px, output_type="ndarray")
     for first, second in pairs[np.lexsort((pairs[:, 1], pairs[:, 0]))]:
-        # One that moves away is in nobody's way.
+        # An object that moves away does not block others.
         if not crowded[first]:
             crowded[second] = True
     return crowded
@@ -123,7 +123,7 @@ def _cells(xy: np.ndarray, class_id: np.ndarray, options: FieldOptions, rng: np.
     marked = class_id > 0
     kinds = np.array([astuple(kind) for kind in (NUCLEUS, *CELL_KINDS)])
     radius, irregularity, elongation, membrane = kinds[class_id].T
-    # A rim of more stain than the middle, and about 1 on the whole.
+    # More stain at the rim than in the middle; the mean is about 1.
     strength = (1 + membrane / 2) * rng.lognormal(0.0, 0.2, count)
     strength[rng.random(count) < options.pale_share] *= _PALE
     markers = np.zeros((count, len(MARKERS)))
@@ -147,7 +147,7 @@ def _cells(xy: np.ndarray, class_id: np.ndarray, options: FieldOptions, rng: np.
 
 
 def _debris(xy: np.ndarray, rng: np.random.Generator) -> Scene:
-    """Half specks, some streaks, some smears with a soft rim."""
+    """Draw debris: half of it specks, the rest streaks and smears with a soft rim."""
     count = len(xy)
     # radius, elongation, irregularity, softness of the rim, concentration
     kinds = np.array([(1.8, 1.3, 0.2, 0.8, 1.1), (2.6, 5.0, 0.15, 1.0, 0.9), (8.0, 1.8, 0.3, 6.0, 0.55)])
@@ -170,7 +170,7 @@ def _debris(xy: np.ndarray, rng: np.random.Generator) -> Scene:
 
 
 def _waves(irregularity: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Amplitudes fall with the wave's number, so that outlines are smooth; their sum is at most 0.6."""
+    """Draw waves whose amplitudes decrease with their number, for smooth outlines; their sum is at most 0.6."""
     periods = np.arange(FIRST_WAVE, LAST_WAVE + 1)
     shape = (len(irregularity), len(periods))
     amplitudes = irregularity[:, None] * np.abs(rng.standard_normal(shape)) * 2 / periods

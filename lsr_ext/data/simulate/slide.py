@@ -1,4 +1,4 @@
-"""A simulated section of tissue on glass, as a slide shows it."""
+"""A simulated section of tissue on glass, as on a slide."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from lsr_ext.data.simulate.fields import SimulatedField, check_size, develop
 from lsr_ext.data.simulate.options import FieldOptions
 from lsr_ext.data.simulate.scene import draw_scene
 
-_GLASS_SHARE = 0.06  # of the side, on average, between the tissue and each edge
+_GLASS_SHARE = 0.06  # share of the side, on average, between the tissue and each edge
 
 
 def simulate_section(
     size_px: int = 2048, seed: int | tuple[int, ...] = 0, options: FieldOptions | None = None
 ) -> SimulatedField:
-    """As `simulate_field`, in a section with glass around it; each region of 400 um has densities of its own.
+    """Simulate a section with glass around it, like `simulate_field`; each region of 400 um has its own densities.
 
-    The image is not compressed: a slide's tiles are.
+    The image is not compressed; the tiles of a slide are.
 
     Raises:
         ValueError: a size out of range.
@@ -35,7 +35,7 @@ def simulate_section(
 
 
 def _section(size_px: int, rng: np.random.Generator) -> np.ndarray:
-    """Where the tissue is: bool (H, W), inside a rounded square with a wavy outline."""
+    """Return where the tissue is: bool (H, W), inside a rounded square with a wavy outline."""
     x = (np.arange(size_px, dtype=np.float32) + 0.5) / size_px * 2 - 1
     y = x[:, None]
     angle = np.arctan2(y, x)

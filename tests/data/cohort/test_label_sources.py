@@ -50,7 +50,7 @@ def test_patch_probabilities(tmp_path, slide, name):
         ("slide,x,y,probability\na,0,0,nan", "row 2: expected a probability"),
         ("slide,x,y,probability\na,zero,0,1", "row 2: expected whole x and y"),
         ("slide,x,y,probability\na,0,0", "row 2: expected whole x and y"),
-        ("slide,x,y,probability\na,0,0,1\na,0,0,1", r"row 3: the patch at \(0, 0\) comes a second time"),
+        ("slide,x,y,probability\na,0,0,1\na,0,0,1", r"row 3: the patch at \(0, 0\) occurs a second time"),
     ],
 )
 def test_faults_in_probabilities_name_file_and_row(tmp_path, rows, message):
