@@ -13,14 +13,20 @@ from lsr_ext.config.section import Colour, Count, Page, Section, Share
 
 
 class _Blocks(Section):
-    """What all sources share.
+    """The keys that all sources share.
 
-    Held out are `test_fraction` of the images for the final scores and `validation_fraction` for choosing among
-    settings, by `split_seed` (None: the run's seed). Images of one patient, the part of the name that the regular
-    expression `patient` matches, stay together. Two-class scores are of `foreground`. `stains` serve the colour
-    baselines and the pseudo-labels: a preset, a YAML file, or what stands in one, see
-    `lsr_ext.baselines.StainSet.load`. `mpp`: microns per pixel of the blocks, where known; a trained model keeps
-    it, to read slides at. Folders and files are relative to `root`.
+    Attributes:
+        root: folder that the section's other folders and files are relative to.
+        block_size_px: side of a block, in pixels.
+        mpp: microns per pixel of the blocks, where known. A trained model keeps it.
+        test_fraction: share of the images that are held out for the final scores.
+        validation_fraction: share of the images that are held out for choosing settings.
+        split_seed: random seed of the split; null: the run's seed.
+        patient: regular expression. Images in whose names it matches the same text are of one patient, and stay in
+            one split.
+        foreground: the class that two-class scores are of; null: the last one.
+        stains: for the colour baselines and the pseudo-labels: a preset, a YAML file, or the content of one, see
+            `lsr_ext.baselines.StainSet.load`.
     """
 
     # Kinds of pixel labels that this source cannot give, and why: see `lsr_ext.config.methods.Method.pixels`.
@@ -51,17 +57,22 @@ class _Blocks(Section):
 
 
 class PixelTruthSection(_Blocks):
-    """Labels made from pixel truth, as somebody would guess them.
+    """Sources with pixel truth: block labels and the count distribution are estimated from it.
 
-    One label a block: the fraction of the foreground, with Gaussian noise of `noise_std`, cut at `edges` or into
-    `bins` quantiles; with `classifier`, the probability of a patch classifier that was trained on the training
-    images takes the fraction's place (Appendix C). Or a label for each class but the first, the background: "high"
-    for the `high_share` of the training blocks with the largest fraction of it, "low" for the others (Table 2).
+    Give one of `edges`, `bins` and `high_share`.
 
-    `stride_px` overlaps the training blocks. `distribution_blocks` training blocks per label give the count
-    distribution, as an annotator would estimate it; `distribution_noise_std` is the error of his eye
-    (Appendix B.1), 0 for drawn masks (B.2). With `cells`, connected regions of the truth are cells, their centres
-    the dots that maps are scored by (Eq. 12, 13).
+    Attributes:
+        stride_px: distance between training blocks; below `block_size_px` they overlap. null: they do not.
+        edges: one label per block, the bin between these edges that its foreground fraction falls in.
+        bins: the same, with so many bins at the quantiles of the training blocks.
+        high_share: one label per block and class but the first, the background: "high" for this share of the
+            training blocks, those with the largest fraction of the class, and "low" for the others (Table 2).
+        classifier: the probability of a patch classifier takes the place of the fraction (Appendix C).
+        noise_std: standard deviation of the Gaussian noise on the fractions that labels are made from.
+        distribution_blocks: training blocks per label that the count distribution is estimated from, or "all".
+        distribution_noise_std: standard deviation of the noise on their fractions: above 0 as if they were
+            estimated by eye (Appendix B.1), 0 as if masks were drawn (B.2).
+        cells: connected regions of the truth are cells, and maps are also scored by their centres (Eq. 12, 13).
     """
 
     stride_px: Count | None = None
@@ -87,11 +98,11 @@ class PixelTruthSection(_Blocks):
 
 
 class ClassifierConfig(Section):
-    """The patch classifiers that make the labels: a block is `merge` x `merge` patches, its value their maximum.
+    """The patch classifiers that label blocks: a block is `merge` x `merge` patches, its value their maximum.
 
-    A training image is labelled by a classifier of the other `folds` - 1 of `folds` parts. A patch is positive in
-    training from the share `threshold` of the foreground on; the other values are those of
-    `lsr_ext.baselines.patch_classifier.ClassifierSettings`.
+    The training images are divided into `folds`. An image is labelled by a classifier that was trained on the
+    other folds. A patch is positive in training if the foreground covers at least the share `threshold` of it.
+    The other values are those of `lsr_ext.baselines.patch_classifier.ClassifierSettings`.
     """
 
     folds: int = Field(2, ge=2)
@@ -154,7 +165,7 @@ class MaskFolders(PixelTruthSection):
 class SimulatedFields(PixelTruthSection):
     """Multiplex IHC fields of `lsr_ext.data.simulate`: five markers and a counterstain, truth and dots exact.
 
-    `difficulty` scales all that stands between colour and class: 0 is pure stains on glass.
+    `difficulty` scales everything that separates colour from class: 0 is pure stains on glass.
     """
 
     source: Literal["simulated"]
@@ -192,7 +203,7 @@ class LabelledImages(_Blocks):
     """A folder of images with a CSV of labels and a count distribution.
 
     `distribution` is a JSON file (`CountDistribution.save`), a CSV of fractions approximated by eye
-    (`CountDistribution.from_fractions`) or a table of the paper, and names classes and labels. Images are one
+    (`CountDistribution.from_fractions`) or a table of the paper; it names the classes and labels. Images are one
     block each, or are cut into blocks of `block_size_px`. `masks`, class ids, and `dots`, files of
     `lsr_ext.metrics.read_dots` with the images' names, serve to score held-out images; `second_dots` are those of
     another rater, for the agreement of the two.

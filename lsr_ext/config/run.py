@@ -20,9 +20,9 @@ HeldOutSplit = Literal["test", "validation"]
 class LossConfig(Section):
     """The choices of `LabelSuperResolutionLoss`; its mode comes from the method.
 
-    A block counts as 16 independent pixels here, for neighbours are alike. With all pixels independent, the loss's
-    own default, the predicted variance hardly matters, and some seeds learn a map that has the right fractions and
-    the wrong places.
+    Here a block counts as 16 independent pixels, because neighbouring pixels are alike. With all pixels
+    independent, the loss's own default, the predicted variance hardly matters, and some seeds learn maps with
+    the right fractions in the wrong places.
     """
 
     form: str = "marginal"

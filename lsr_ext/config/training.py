@@ -35,13 +35,11 @@ class NetworkConfig(Section):
 class TrainingConfig(Section):
     """Steps, batches, optimizer and network.
 
-    "inter" and "intra+inter" train on `groups_per_batch` groups of `group_size` blocks; "intra" and
-    "supervised", which know no groups, on `ungrouped_batch_size` blocks (None: as many as the others).
-
-    Two things steady the few-hundred-step runs: the gradient's norm is clipped, for a label of little spread
-    makes the loss of a block that misses it, and its gradient, some hundred times that of the others; and the
-    learning rate falls to zero along a cosine. null and "constant" turn them off. With `start_at_prior` an
-    untrained network predicts the expected fractions of the training blocks. `colour_jitter` is of the images, see
+    Methods with a loss of groups train on `groups_per_batch` groups of `group_size` blocks per step, the others on
+    `ungrouped_batch_size` blocks (null: as many). The norm of the gradient is clipped, because one block that
+    misses a label of small spread has a hundred times the gradient of the others; null turns it off. By the
+    schedule "cosine" the learning rate falls to zero. With `start_at_prior` an untrained network predicts the
+    expected fractions of the training blocks. `colour_jitter` changes the images' colours at random, see
     `lsr_ext.data.jitter_colours`.
     """
 

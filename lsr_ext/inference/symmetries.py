@@ -20,8 +20,8 @@ SYMMETRIES = tuple(_TURNS)
 def predict_symmetric(image: Tensor, predict: Callable[[Tensor], Tensor], count: int = 8) -> Tensor:
     """The mean of the predictions of an image turned by quarters and mirrored, turned back.
 
-    The fractions of a block stay the same when a network paints every object a few pixels beside its place, so
-    block labels leave that open. The mean over the symmetries of a square has no such direction.
+    A network may shift every object by a few pixels: the fractions of a block stay the same, so block labels
+    cannot prevent it. The mean over the symmetries of a square has no such direction.
 
     Args:
         image: (N, C, H, W).

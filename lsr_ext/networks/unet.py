@@ -16,7 +16,7 @@ _LEAST_STD = 1e-4
 
 
 class ActNorm(nn.Module):
-    """A scale and shift per channel, fitted once to data and learned from there.
+    """A scale and shift per channel, fitted once to data and then learned.
 
     Kingma and Dhariwal, Glow, NeurIPS 2018. Unlike GroupNorm it leaves a block its mean, and unlike BatchNorm it
     knows no batch.

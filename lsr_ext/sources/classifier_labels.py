@@ -36,16 +36,24 @@ def label_by_classifier(
 ) -> tuple[Labels, dict[int, np.ndarray]]:
     """Bins of the largest probability among the patches of each block.
 
-    The training images or patients (`groups`, one an image) are parted into folds, and for each a classifier is
-    trained on the others, into `classifier` in the run's shared folder, unless another run has. A training image
-    is labelled by the one that has not seen it, held-out images by the mean of all.
+    The training images or patients are divided into folds. For each fold a classifier is trained on the others,
+    into `classifier` in the run's shared folder, unless another run has done so. A training image is labelled by
+    the classifier that has not seen it, held-out images by the mean of all.
+
+    Args:
+        truth: M images with their masks.
+        groups: of each image, what stays in one fold: itself or its patient.
+        train, test: the training and the held-out blocks.
+        foreground: the class id that makes a patch positive.
+        data: the size of a block, the edges of the bins and the classifier's settings.
+        context: the run's seed and shared folder.
 
     Returns:
         The labels, and the map that thresholds the patches' probabilities at 0.5 of each held-out image.
 
     Raises:
         ValueError: fewer training images or patients than folds, patches to train on of one class only, or blocks
-            that are no whole number of patches.
+            that are not a whole number of patches.
     """
     settings, images = data.classifier, truth.images
     patch_px, rest = divmod(data.block_size_px, settings.merge)

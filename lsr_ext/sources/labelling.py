@@ -1,4 +1,4 @@
-"""Labels and count distributions made from pixel truth, as somebody would guess them."""
+"""Block labels and count distributions estimated from pixel truth, as an annotator would estimate them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def label_by_bins(train: np.ndarray, test: np.ndarray, edges: list[float] | None
     """The bin of each block's value.
 
     Args:
-        train, test: one value per block, (N,) in [0, 1]: a guessed fraction or a classifier's probability.
+        train, test: one value per block, (N,) in [0, 1]: an estimated fraction or a classifier's probability.
         edges: inner edges of the bins; None: at the quantiles of the training blocks alone.
         bins: their number, without `edges`.
     """
@@ -38,7 +38,7 @@ def label_high_low(train: np.ndarray, test: np.ndarray, high_share: float) -> La
     """High or low for each class but the first, which stays unknown (Table 2).
 
     Args:
-        train, test: guessed fractions, (N, L).
+        train, test: estimated fractions, (N, L).
         high_share: the share of the training blocks that are high; fewer where fractions are equal.
 
     Raises:
@@ -58,7 +58,7 @@ def label_high_low(train: np.ndarray, test: np.ndarray, high_share: float) -> La
 
 
 def add_annotator_noise(fractions: np.ndarray, noise_std: float, rng: np.random.Generator) -> np.ndarray:
-    """Class fractions (N, L) as they look to somebody who is off by `noise_std`; rows still sum to 1."""
+    """Add an annotator's error of `noise_std` to class fractions (N, L); rows still sum to 1."""
     noisy = add_label_noise(fractions[:, 1:], noise_std, rng)
     noisy = noisy / np.maximum(noisy.sum(1, keepdims=True), 1)
     # Rounding may leave the rest a little below 0.
@@ -66,12 +66,15 @@ def add_annotator_noise(fractions: np.ndarray, noise_std: float, rng: np.random.
 
 
 def draw_annotated(collection: BlockCollection, blocks_per_label: int | str, seed: int) -> np.ndarray:
-    """Indices of the blocks an annotator would look at, from as many images as there are.
+    """Draw the blocks that an annotator would look at, from as many images as possible.
 
     Args:
         collection: labelled blocks.
         blocks_per_label: how many to draw per label (and class, where labels are per class), or "all".
         seed: of the draw.
+
+    Returns:
+        Their indices, int64, in increasing order.
     """
     if blocks_per_label == "all":
         return np.arange(len(collection))
@@ -89,13 +92,13 @@ def draw_annotated(collection: BlockCollection, blocks_per_label: int | str, see
 def estimate_distribution(
     collection: BlockCollection, annotated: np.ndarray, noise_std: float = 0.0, seed: int = 0
 ) -> CountDistribution:
-    """p(c_l | z) from the masks of a few blocks (Appendix B.2), or from guesses at them (B.1).
+    """Estimate p(c_l | z) from the masks of a few blocks (Appendix B.2), or from noisy fractions (B.1).
 
     Args:
         collection: blocks with masks.
         annotated: the indices of those to look at.
-        noise_std: of the guesses.
-        seed: of their noise.
+        noise_std: standard deviation of the noise on the fractions.
+        seed: of the noise.
 
     Raises:
         ValueError: a label without a block.
@@ -108,7 +111,7 @@ def estimate_distribution(
         return CountDistribution.from_table(fractions, labels, collection.classes, collection.label_names)
     mean, std = (np.empty((len(collection.label_names), len(collection.classes))) for _ in range(2))
     for z, c in np.ndindex(mean.shape):
-        # A class without labels is expected to be whatever it is on the whole.
+        # A class without labels: over all blocks.
         values = fractions[(labels[:, c] == z) | (labels[:, c].max() < 0), c]
         if not len(values):
             name = collection.label_names[z]

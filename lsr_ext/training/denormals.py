@@ -1,4 +1,4 @@
-"""Floating-point numbers too small for the usual exponent, which processors are many times slower with."""
+"""Flushing denormal numbers to zero: processors are many times slower with them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import torch
 
 @contextmanager
 def flushed_denormals() -> Iterator[None]:
-    """Let this thread, and those it starts, take denormal numbers for zero; afterwards this one does as before.
+    """Flush denormal numbers to zero in this thread and those it starts; afterwards this thread does as before.
 
-    The more decided a pixel, the smaller its gradient; a map that is decided nearly everywhere fills the backward
-    pass with denormal numbers, to which the weights owe next to nothing.
+    The surer a network is of a pixel, the smaller is its gradient; a map that is sure nearly everywhere fills the
+    backward pass with denormal numbers, which hardly change the weights.
     """
     before = denormals_are_flushed()
     torch.set_flush_denormal(True)
@@ -24,5 +24,5 @@ def flushed_denormals() -> Iterator[None]:
 
 
 def denormals_are_flushed() -> bool:
-    """Whether this thread takes denormal numbers for zero."""
+    """Whether this thread flushes denormal numbers to zero."""
     return (torch.full((1,), 1e-40) * 1).item() == 0

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-IGNORED = -1  # the class id of a pixel that nobody labelled
+IGNORED = -1  # the class id of a pixel without a label
 
 
 class PixelLoss(nn.Module):
