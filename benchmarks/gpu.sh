@@ -2,7 +2,7 @@
 # Everything that needs a GPU, in one call, on a machine with nothing but its own Python, torch and nvcc, and no network:
 # builds, tests, compute-sanitizer, benchmarks. Figures and logs go to the folder given, by default build/gpu.
 #   benchmarks/gpu.sh [folder]
-# PYTHON chooses the interpreter. LSR_GPU_SKIP_BUILD=1 takes the libraries that lie in lsr_ext/ as they are.
+# PYTHON chooses the interpreter. LSR_GPU_SKIP_BUILD=1 uses the libraries in lsr_ext/ as they are.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 PYTHON=${PYTHON:-python3}
@@ -30,7 +30,7 @@ if [ "${LSR_GPU_SKIP_BUILD:-0}" != 1 ]; then
 fi
 "$PYTHON" -c 'import json, lsr_ext; print(json.dumps(lsr_ext.build_info(), indent=1))' | tee "$OUT/build.json"
 
-# What follows goes on after a failure: time on a GPU is dear. The exit code tells of any.
+# The stages below continue after a failure, because GPU time is expensive. The exit code reports any failure.
 failed=0
 stage() { # name, command...
   echo "== $1"
@@ -46,7 +46,7 @@ stage() { # name, command...
 stage tests "$PYTHON" -m pytest -q tests/test_cuda.py
 if command -v compute-sanitizer >/dev/null; then
   for tool in memcheck racecheck; do
-    # Each tensor an allocation of its own: inside a cached one an overrun would pass for a neighbour's memory.
+    # One allocation for each tensor: in a cached block, an overrun would only touch a neighbour's memory.
     stage "$tool" env PYTORCH_NO_CUDA_MEMORY_CACHING=1 compute-sanitizer --tool "$tool" --error-exitcode 9 \
       "$PYTHON" benchmarks/sanitized.py
   done

@@ -1,4 +1,4 @@
-"""Real Ki67 tiles with masks of positive nuclei, where they are at hand."""
+"""Real Ki67 tiles with masks of positive nuclei, if they are available."""
 
 from pathlib import Path
 

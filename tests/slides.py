@@ -1,4 +1,4 @@
-"""Slides for tests: real ones where they are at hand, and small pyramids written with tifffile."""
+"""Slides for tests: real ones if they are available, and small pyramids written with tifffile."""
 
 from __future__ import annotations
 

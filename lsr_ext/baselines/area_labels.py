@@ -42,6 +42,17 @@ def area_label_map(
     Raises:
         TypeError, ValueError: an image of another dtype or shape, fractions of another shape or range, a block
             that reaches outside the image, or an error of `deconvolve`.
+
+    Example:
+        >>> from lsr_ext.baselines import StainSet
+        >>> from lsr_ext.data import cut_blocks
+        >>> image = np.full((8, 8, 3), 255, np.uint8)
+        >>> image[:, :4] = StainSet.preset("h-dab").rgb[1]
+        >>> labels = area_label_map(
+        ...     image, cut_blocks([(8, 8)], 8), np.array([[0.5, 0.5]]), StainSet.preset("h-dab"), smoothing_px=0
+        ... )
+        >>> labels[0].tolist()
+        [1, 1, 1, 1, 0, 0, 0, 0]
     """
     check_rgb(image)
     fractions = checked_fractions(fractions)

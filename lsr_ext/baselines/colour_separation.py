@@ -23,6 +23,12 @@ def l2_distances(image: np.ndarray, stains: StainSet) -> np.ndarray:
 
     Raises:
         TypeError, ValueError: an image of another dtype or shape.
+
+    Example:
+        >>> from lsr_ext.baselines import StainSet
+        >>> stains = StainSet(("red",), [[200, 40, 40]])
+        >>> l2_distances(np.array([[[200, 43, 44]]], np.uint8), stains)[..., 0].tolist()
+        [[5.0]]
     """
     check_rgb(image)
     # Plane by plane, because NumPy is slowest at sums over three neighbours.
@@ -54,6 +60,13 @@ def l2_map(image: Any, stains: StainSet, max_distance: float | None = None, out:
     Raises:
         TypeError, ValueError: an image or `out` of another dtype or shape, or a max_distance that is not above 0.
         ModuleNotFoundError: numba is not installed; it is in the extra `lsr_ext[metrics]`.
+
+    Example:
+        >>> from lsr_ext.baselines import StainSet
+        >>> stains = StainSet(("red", "blue"), [[200, 40, 40], [40, 40, 200]])
+        >>> image = np.array([[[205, 50, 45], [40, 40, 190], [255, 255, 255]]], np.uint8)
+        >>> l2_map(image, stains).tolist()
+        [[1, 2, 0]]
     """
     check_rgb(image)
     if max_distance is not None and not max_distance > 0:

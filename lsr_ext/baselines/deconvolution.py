@@ -38,6 +38,13 @@ def deconvolve(image: np.ndarray, stains: StainSet) -> np.ndarray:
     Raises:
         TypeError, ValueError: an image of another dtype or shape; or stains that absorb no light, have the same
             direction, or are combinations of one another.
+
+    Example:
+        >>> from lsr_ext.baselines import StainSet
+        >>> stains = StainSet.preset("h-dab")
+        >>> image = np.round(stains.rgb).astype(np.uint8)[None]
+        >>> deconvolve(image, stains).argmax(-1).tolist()
+        [[0, 1]]
     """
     check_rgb(image)
     triples = _triples(stains)
@@ -66,6 +73,13 @@ def deconvolution_map(image: np.ndarray, stains: StainSet, threshold: float | No
 
     Raises:
         As `deconvolve`.
+
+    Example:
+        >>> from lsr_ext.baselines import StainSet
+        >>> stains = StainSet.preset("h-dab")
+        >>> image = np.round(stains.rgb).astype(np.uint8)[None]
+        >>> deconvolution_map(image, stains, threshold=0.01).tolist()
+        [[0, 1]]
     """
     check_rgb(image)
     # scikit-image reads a level of 0 as six decades of absorption; a few such pixels would set Otsu's threshold.

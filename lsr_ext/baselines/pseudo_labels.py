@@ -46,6 +46,15 @@ def pseudo_labels(
 
     Raises:
         TypeError, ValueError: an image of another dtype or shape, invalid labels, or shares outside [0, 1].
+
+    Example:
+        >>> from lsr_ext.baselines import StainSet
+        >>> stains = StainSet(("red",), [[200, 40, 40]])
+        >>> block = np.full((4, 4, 3), 255, np.uint8)
+        >>> block[:2, :2] = [200, 40, 40]
+        >>> labels = pseudo_labels(block, np.array([1]), stains, share=(0.25, 0.25))
+        >>> labels.shape, int(labels[0, 0])
+        ((4, 4), 1)
     """
     check_rgb(image)
     labels = _checked_labels(labels, (len(stains.classes),))
@@ -87,6 +96,17 @@ def pseudo_label_map(
 
     Raises:
         As in `pseudo_labels`; ValueError: a block reaches outside the image.
+
+    Example:
+        >>> from lsr_ext.baselines import StainSet
+        >>> from lsr_ext.data import cut_blocks
+        >>> stains = StainSet(("red",), [[200, 40, 40]])
+        >>> image = np.full((4, 8, 3), 255, np.uint8)
+        >>> image[:2, :2] = [200, 40, 40]
+        >>> blocks, high = cut_blocks([(4, 8)], 4), np.array([[1], [0]])
+        >>> labels = pseudo_label_map(image, blocks, high, stains, share=(0.25, 0.25))
+        >>> labels.shape, int(labels[0, 0])
+        ((4, 8), 1)
     """
     check_rgb(image)
     labels = _checked_labels(labels, (len(blocks), len(stains.classes)))

@@ -48,6 +48,11 @@ class StainSet:
     Raises:
         ValueError: no stain, a repeated or reserved name, an unknown counterstain, another shape, a colour outside
             [0, 255], or a stain with the colour of the background.
+
+    Example:
+        >>> stains = StainSet.preset("h-dab")
+        >>> stains.names, stains.classes
+        (('haematoxylin', 'DAB'), ('DAB',))
     """
 
     names: tuple[str, ...]

@@ -8,7 +8,13 @@ import numpy as np
 
 @dataclass(frozen=True)
 class Block:
-    """A rectangle of pixels: the index of its image, its top-left pixel (x, y) and its size in pixels."""
+    """A rectangle of pixels: the index of its image, its top-left pixel (x, y) and its size in pixels.
+
+    Example:
+        >>> import numpy as np
+        >>> Block(image=0, x=2, y=1, width=3, height=2).cut(np.zeros((10, 20, 3))).shape
+        (2, 3, 3)
+    """
 
     image: int
     x: int
@@ -40,6 +46,10 @@ def cut_blocks(
 
     Raises:
         ValueError: a size or stride below 1, or an image smaller than one block.
+
+    Example:
+        >>> [(block.x, block.y) for block in cut_blocks([(20, 45)], block_size_px=20)]
+        [(0, 0), (20, 0)]
     """
     stride_px = block_size_px if stride_px is None else stride_px
     if block_size_px < 1 or stride_px < 1:
@@ -69,6 +79,12 @@ def block_fractions(masks: Sequence[np.ndarray], blocks: Sequence[Block], num_cl
 
     Raises:
         ValueError: a class id outside [0, num_classes), or a block outside its image.
+
+    Example:
+        >>> import numpy as np
+        >>> mask = np.array([[0, 0, 1, 1], [0, 1, 1, 1]])
+        >>> block_fractions([mask], cut_blocks([mask.shape], 2), num_classes=2).tolist()
+        [[0.75, 0.25], [0.0, 1.0]]
     """
     for image in {block.image for block in blocks}:
         low, high = masks[image].min(), masks[image].max()

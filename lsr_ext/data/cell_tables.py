@@ -25,6 +25,14 @@ def read_cell_table(path: str | Path, id_column: str = "cell_id", class_column: 
         FileNotFoundError: there is no such file.
         ValueError: a missing column, a row without these fields, an id that is not a whole number above 0, or an
             id that occurs twice; the message names file and line.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "cells.csv"
+        >>> _ = path.write_text("cell_id,class\\n1,CD3\\n2,CD8\\n")
+        >>> read_cell_table(path)
+        {1: 'CD3', 2: 'CD8'}
     """
     path = Path(path)
     if not path.is_file():
@@ -61,6 +69,11 @@ def classes_of_cells(cells: np.ndarray, table: Mapping[int, str], class_ids: Map
 
     Returns:
         int64 (H, W).
+
+    Example:
+        >>> cells = np.array([[0, 1], [2, 3]])
+        >>> classes_of_cells(cells, {1: "CD3", 2: "CD8"}, {"CD3": 1, "CD8": 2}).tolist()
+        [[0, 1], [2, 0]]
     """
     classes = [class_ids.get(name, 0) for name in table.values()]
     return map_array(cells, np.array(list(table)), np.array(classes, np.int64))

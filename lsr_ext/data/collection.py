@@ -44,6 +44,16 @@ class BlockCollection:
     Raises:
         ValueError: lengths that do not match, a label without a name, or a mask and an image of different
             sizes.
+
+    Example:
+        >>> image = np.zeros((40, 40, 3), np.uint8)
+        >>> mask = np.zeros((40, 40), np.int64)
+        >>> mask[:, 20:] = 1
+        >>> blocks = BlockCollection.from_masks(
+        ...     [image], [mask], ["a"], classes=["glass", "tissue"], block_size_px=20, edges=[0.5]
+        ... )
+        >>> len(blocks), blocks.labels.tolist(), blocks.fractions()[1].tolist()
+        (4, [0, 1, 0, 1], [0.0, 1.0])
     """
 
     images: list[np.ndarray]

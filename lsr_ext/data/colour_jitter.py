@@ -15,6 +15,11 @@ def jitter_colours(images: Tensor, std: float, generator: torch.Generator | None
         images: (N, C, H, W) floating point in [0, 1].
         std: standard deviation of the logarithm of the gains; that of the offsets is a fifth of it.
         generator: CPU generator; None: torch's global generator.
+
+    Example:
+        >>> images = torch.full((2, 3, 4, 4), 0.5)
+        >>> jitter_colours(images, std=0.1).shape
+        torch.Size([2, 3, 4, 4])
     """
     if not std:
         return images

@@ -27,6 +27,17 @@ class BlockDataset(Dataset[dict[str, torch.Tensor | int]]):
 
     Raises:
         ValueError: `with_masks`, but the collection has no masks.
+
+    Example:
+        >>> from lsr_ext.data import BlockCollection
+        >>> image, mask = np.zeros((20, 40, 3), np.uint8), np.zeros((20, 40), np.int64)
+        >>> mask[:, 20:] = 1
+        >>> collection = BlockCollection.from_masks(
+        ...     [image], [mask], ["a"], classes=["glass", "tissue"], block_size_px=20, edges=[0.5]
+        ... )
+        >>> item = BlockDataset(collection)[1]
+        >>> tuple(item["image"].shape), int(item["label"])
+        ((3, 20, 20), 1)
     """
 
     def __init__(self, collection: BlockCollection, with_masks: bool = False, augment: bool = False) -> None:

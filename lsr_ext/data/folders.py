@@ -50,6 +50,17 @@ def read_mask_pairs(
         ValueError: an image without a mask, a mask without an image, two files of one name, a pair
             of unequal sizes, a `resize` name without an image, a reduction that is not a whole number, a page
             and colours together, or an error of `read_mask` or `read_colour_mask`.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> from PIL import Image
+        >>> folder = Path(mkdtemp())
+        >>> Image.new("RGB", (30, 20)).save(folder / "a.png")
+        >>> Image.new("L", (30, 20), 1).save(folder / "a_mask.png")
+        >>> images, masks, names = read_mask_pairs(folder, folder, mask_suffix="_mask")
+        >>> images[0].shape, masks[0].shape, names
+        ((20, 30, 3), (20, 30), ['a.png'])
     """
     if mask_page is not None and mask_colours is not None:
         raise ValueError("expected either mask_page or mask_colours, got both")
@@ -79,6 +90,14 @@ def read_resize_list(path: str | Path) -> dict[str, int]:
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: a line has another form; the message names file and line.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "resize.txt"
+        >>> _ = path.write_text("a.png 2\\n")
+        >>> read_resize_list(path)
+        {'a.png': 2}
     """
     factors = {}
     for number, line in enumerate(Path(path).read_text(encoding="utf-8").splitlines(), start=1):

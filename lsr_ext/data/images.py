@@ -28,6 +28,15 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         FileNotFoundError: there is no such file.
         ValueError: the file is not a readable image, is larger than `max_pixels`, holds several
             pages, or has other than 8 bits per channel.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> from PIL import Image
+        >>> path = Path(mkdtemp()) / "a.png"
+        >>> Image.new("L", (30, 20), 255).save(path)
+        >>> read_image(path).shape
+        (20, 30, 3)
     """
     with _opened(Path(path), max_pixels) as image:
         bits = _bits_per_channel(image)
@@ -54,6 +63,15 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS, *, page: int | Non
         FileNotFoundError: there is no such file.
         ValueError: the file is unreadable, too large, holds several pages and none was chosen, has no such
             page, or has no integer ids.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> from PIL import Image
+        >>> path = Path(mkdtemp()) / "a.png"
+        >>> Image.new("L", (3, 2), 1).save(path)
+        >>> read_mask(path).tolist()
+        [[1, 1, 1], [1, 1, 1]]
     """
     path = Path(path)
     if path.suffix.lower() == ".npy":
@@ -93,6 +111,15 @@ def read_colour_mask(
         FileNotFoundError: there is no such file.
         ValueError: an unreadable file, invalid or repeated colours, or a pixel of another colour; the message
             names that colour.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> from PIL import Image
+        >>> path = Path(mkdtemp()) / "a.png"
+        >>> Image.new("RGB", (2, 1), (255, 0, 0)).save(path)
+        >>> read_colour_mask(path, {0: (255, 255, 255), 1: (255, 0, 0)}).tolist()
+        [[1, 1]]
     """
     ids, table = _colour_table(colours)
     pixels = read_image(path, max_pixels)
@@ -118,6 +145,15 @@ def list_images(folder: str | Path) -> list[Path]:
     Raises:
         FileNotFoundError: there is no such folder.
         ValueError: the folder holds no image.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> from PIL import Image
+        >>> folder = Path(mkdtemp())
+        >>> Image.new("L", (3, 2)).save(folder / "a.png")
+        >>> [path.name for path in list_images(folder)]
+        ['a.png']
     """
     folder = Path(folder)
     if not folder.is_dir():

@@ -10,7 +10,17 @@ import numpy as np
 
 @dataclass(frozen=True)
 class LabelTable:
-    """Labels of N images: int64 (N,), or (N, L) with the names of L classes; -1 = unknown."""
+    """Labels of N images: int64 (N,), or (N, L) with the names of L classes; -1 = unknown.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "labels.csv"
+        >>> _ = path.write_text("image,tumour,stroma\\na.png,1,0\\n")
+        >>> table = read_label_table(path)
+        >>> table.images, table.labels.tolist(), table.classes
+        (['a.png'], [[1, 0]], ['tumour', 'stroma'])
+    """
 
     images: list[str]
     labels: np.ndarray
@@ -29,6 +39,10 @@ def quantile_edges(fractions: np.ndarray, bins: int) -> np.ndarray:
 
     Raises:
         ValueError: `bins` below 2, or too few distinct fractions, so that a bin stays empty.
+
+    Example:
+        >>> quantile_edges(np.array([0.1, 0.2, 0.6, 0.8]), bins=2).round(3).tolist()
+        [0.4]
     """
     fractions = checked_fractions(fractions)
     if fractions.ndim != 1:
@@ -56,6 +70,10 @@ def quantise_fractions(fractions: np.ndarray, edges: np.ndarray | Sequence[Seque
 
     Raises:
         ValueError: fractions outside [0, 1], edges that do not increase, or shapes that do not match.
+
+    Example:
+        >>> quantise_fractions(np.array([0.1, 0.5, 0.95]), edges=[0.25, 0.75]).tolist()
+        [0, 1, 2]
     """
     fractions = checked_fractions(fractions)
     if fractions.ndim == 1:
@@ -92,6 +110,10 @@ def add_label_noise(fractions: np.ndarray, std: float, generator: np.random.Gene
 
     Raises:
         ValueError: `std` is negative, or a fraction is outside [0, 1].
+
+    Example:
+        >>> add_label_noise(np.array([0.0, 0.4]), std=0.0, generator=np.random.default_rng(0)).tolist()
+        [0.0, 0.4]
     """
     if not std >= 0:
         raise ValueError(f"expected a noise std of at least 0, got {std}")
@@ -109,6 +131,14 @@ def read_label_table(path: str | Path) -> LabelTable:
         FileNotFoundError: there is no such file.
         ValueError: a column is missing or repeated, a field is missing or not a label, an image occurs
             twice, or there are no rows; the message names file and row (the header is row 1).
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "labels.csv"
+        >>> _ = path.write_text("image,label\\na.png,2\\nb.png,-1\\n")
+        >>> read_label_table(path).labels.tolist()
+        [2, -1]
     """
     path = Path(path)
     if not path.is_file():

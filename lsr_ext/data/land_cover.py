@@ -36,6 +36,11 @@ class LandCoverPatch:
 
     Raises:
         ValueError: arrays of other shapes.
+
+    Example:
+        >>> ids = np.zeros((8, 8), np.int64)
+        >>> LandCoverPatch(np.zeros((8, 8, 4), np.uint8), labels=ids, mask=ids).labels.shape
+        (8, 8)
     """
 
     image: np.ndarray
@@ -123,6 +128,11 @@ def low_resolution_map(labels: np.ndarray, distribution: CountDistribution) -> n
 
     Raises:
         ValueError: labels outside [-1, Z).
+
+    Example:
+        >>> distribution = CountDistribution([[0.9, 0.1], [0.2, 0.8]], [[0.1, 0.1], [0.1, 0.1]])
+        >>> low_resolution_map(np.array([[0, 1, -1]]), distribution).tolist()
+        [[0, 1, -1]]
     """
     likeliest = distribution.mean.argmax(dim=1).numpy()
     if labels.size and not -1 <= labels.min() <= labels.max() < len(likeliest):
@@ -144,6 +154,12 @@ class LandCoverDataset(Dataset[dict[str, torch.Tensor]]):
 
     Raises:
         ValueError: `crop_px` below 1, or a patch smaller than a crop.
+
+    Example:
+        >>> ids = np.zeros((8, 8), np.int64)
+        >>> dataset = LandCoverDataset([LandCoverPatch(np.zeros((8, 8, 4), np.uint8), ids, ids)], crop_px=4)
+        >>> len(dataset), tuple(dataset[0]["image"].shape)
+        (4, (4, 4, 4))
     """
 
     def __init__(self, patches: Sequence[LandCoverPatch], crop_px: int = 128, augment: bool = True) -> None:
@@ -186,6 +202,12 @@ def collate_blocks(items: Sequence[dict[str, torch.Tensor]]) -> dict[str, torch.
     Returns:
         `image` (N, 4, h, w) float32, `block_ids` (N, h, w) int32 in [-1, K), `label` (K,) int64 and
         `mask` (N, h, w) int64.
+
+    Example:
+        >>> ids = np.zeros((4, 4), np.int64)
+        >>> dataset = LandCoverDataset([LandCoverPatch(np.zeros((4, 4, 4), np.uint8), ids, ids)], crop_px=4)
+        >>> collate_blocks([dataset[0], dataset[0]])["label"].tolist()
+        [0, 0]
     """
     batch = {name: torch.stack([item[name] for item in items]) for name in ("image", "block_ids", "mask")}
     counts = torch.tensor([len(item["label"]) for item in items], dtype=torch.int32)

@@ -41,6 +41,11 @@ class GroupedBatchSampler(Sampler[list[int]]):
 
     Warns:
         UserWarning: a label has fewer than `group_size` blocks; they are then repeated within a group.
+
+    Example:
+        >>> sampler = GroupedBatchSampler([0, 0, 0, 0, 1, 1, 1, 1], group_size=2, groups_per_batch=2)
+        >>> [len(batch) for batch in sampler]
+        [4, 4]
     """
 
     def __init__(

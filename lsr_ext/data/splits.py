@@ -23,6 +23,12 @@ def split_by_image(
 
     Raises:
         ValueError: `test_fraction` is not between 0 and 1, `groups` is too short, or a split is empty.
+
+    Example:
+        >>> from lsr_ext.data import cut_blocks
+        >>> train, test = split_by_image(cut_blocks([(20, 40)] * 4, 20), test_fraction=0.25, seed=0)
+        >>> len(train), len(test)
+        (6, 2)
     """
     _check_fraction(test_fraction)
     num_images = 1 + max((block.image for block in blocks), default=-1)
@@ -51,6 +57,12 @@ def split_by_position(
 
     Raises:
         ValueError: blocks of several images, `test_fraction` not between 0 and 1, or an empty split.
+
+    Example:
+        >>> from lsr_ext.data import cut_blocks
+        >>> train, test = split_by_position(cut_blocks([(20, 80)], 20), (20, 80), test_fraction=0.25)
+        >>> train.tolist(), test.tolist()
+        ([0, 1, 2], [3])
     """
     _check_fraction(test_fraction)
     if len({block.image for block in blocks}) > 1:

@@ -42,6 +42,15 @@ def bootstrap_interval(
 
     Raises:
         ValueError: no images, images of different classes, or options out of range.
+
+    Example:
+        >>> import numpy as np
+        >>> from lsr_ext.metrics import overlap_scores
+        >>> truth = np.arange(16).reshape(4, 4) % 2
+        >>> images = [overlap_scores(truth, truth, 2), overlap_scores(1 - truth, truth, 2)]
+        >>> low, high = bootstrap_interval(images, lambda scores: scores.iou, seed=0)
+        >>> low.tolist(), high.tolist()
+        ([0.0, 0.0], [1.0, 1.0])
     """
     if not images:
         raise ValueError("expected the scores of at least one image, got none")

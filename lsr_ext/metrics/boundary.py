@@ -37,6 +37,11 @@ def boundary_band(truth: np.ndarray, distance_px: float) -> np.ndarray:
     Raises:
         TypeError: `truth` is not integer.
         ValueError: `truth` is not (H, W), or `distance_px` is negative or NaN.
+
+    Example:
+        >>> import numpy as np
+        >>> boundary_band(np.array([[0, 0, 0, 1, 1, 1]]), 0).astype(int).tolist()
+        [[0, 0, 1, 1, 0, 0]]
     """
     truth = np.asarray(truth)
     if truth.ndim != 2:
@@ -73,6 +78,13 @@ def masked_scores(
         TypeError: the maps are not integer.
         ValueError: no images, numbers or shapes of images that differ, ids out of range in the band, or a
             `distance_px` that is negative or NaN.
+
+    Example:
+        >>> import numpy as np
+        >>> truth = np.array([[0, 0, 0, 1, 1, 1]])
+        >>> pred = np.array([[1, 0, 0, 0, 1, 1]])
+        >>> masked_scores(pred, truth, distance_px=0, num_classes=2).iou.tolist()
+        [0.5, 0.0]
     """
 
     def score(pred: np.ndarray, truth: np.ndarray, inner: tuple[slice, slice]) -> OverlapScores:
@@ -96,6 +108,12 @@ def trimap_scores(
     between any others too. Like `masked_scores` it looks only near the true boundary: a prediction that is wrong
     farther away costs nothing; Boundary IoU corrects this. Arguments and errors are those of `masked_scores`; ids
     out of range are an error everywhere.
+
+    Example:
+        >>> import numpy as np
+        >>> truth = np.array([[0, 0, 0, 1, 1, 1]])
+        >>> trimap_scores(truth, truth, distance_px=1, num_classes=2).iou.tolist()
+        [1.0, 1.0]
     """
 
     def score(pred: np.ndarray, truth: np.ndarray, inner: tuple[slice, slice]) -> OverlapScores:
@@ -124,6 +142,13 @@ def boundary_iou(
     The original measures distance in steps to any of 8 neighbours and counts the border of the image as a
     boundary. Here distance is Euclidean, as in `boundary_band`, and the border does not count. Arguments and
     errors are those of `masked_scores`; ids out of range are an error everywhere.
+
+    Example:
+        >>> import numpy as np
+        >>> truth = np.array([[0, 0, 0, 1, 1, 1]])
+        >>> pred = np.array([[0, 0, 1, 1, 1, 1]])
+        >>> boundary_iou(pred, truth, distance_px=0, num_classes=2).iou.tolist()
+        [0.0, 0.0]
     """
 
     def score(pred: np.ndarray, truth: np.ndarray, inner: tuple[slice, slice]) -> OverlapScores:

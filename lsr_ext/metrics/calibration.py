@@ -28,6 +28,13 @@ class FractionCalibration:
         edges: float64 (B + 1,) from 0 to 1.
         counts: int64 (Z, L, B), the histogram of mu_k.
         expected: float64 (Z, L, B), the expected histogram of N(eta, rho^2); its tails are in the outer bins.
+
+    Example:
+        >>> from lsr_ext import CountDistribution
+        >>> distribution = CountDistribution([[0.9, 0.1]], [[0.1, 0.1]])
+        >>> found = fraction_calibration(np.array([[0.8, 0.2]]), np.array([0]), distribution)
+        >>> found.overall_error.round(3).tolist()
+        [0.1, 0.1]
     """
 
     labels: tuple[str, ...]
@@ -62,6 +69,13 @@ def fraction_calibration(
 
     Raises:
         ValueError: shapes that do not match, fractions outside [0, 1], labels outside [-1, Z), or no bin.
+
+    Example:
+        >>> from lsr_ext import CountDistribution
+        >>> distribution = CountDistribution([[0.9, 0.1], [0.5, 0.5]], [[0.1, 0.1], [0.1, 0.1]])
+        >>> found = fraction_calibration(np.array([[0.8, 0.2], [0.5, 0.5]]), np.array([0, 1]), distribution)
+        >>> found.mean_absolute_error.round(3).tolist()
+        [[0.1, 0.1], [0.0, 0.0]]
     """
     eta, rho = (np.asarray(table, dtype=np.float64) for table in (distribution.mean, distribution.std))
     fractions, labels = np.asarray(fractions, dtype=np.float64), np.asarray(labels)

@@ -35,6 +35,15 @@ def read_dots(path: str | Path, columns: Sequence[str] = COLUMNS) -> DotSet:
         FileNotFoundError: there is no such file.
         ValueError: an unknown suffix, no such columns, a row with a missing field or with coordinates that
             are not finite numbers, other geometry, or a file over 1 GiB. The message names file and row.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "dots.csv"
+        >>> _ = path.write_text("x,y,class\\n3.5,4,CD3\\n")
+        >>> dots = read_dots(path)
+        >>> dots.xy.tolist(), dots.classes.tolist()
+        ([[3.5, 4.0]], ['CD3'])
     """
     if len(columns) != len(COLUMNS):
         raise ValueError(f"expected names of the columns {', '.join(COLUMNS)}, got {', '.join(columns)!r}")

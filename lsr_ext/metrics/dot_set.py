@@ -25,6 +25,11 @@ class DotSet:
 
     Raises:
         TypeError, ValueError: as `match_dots` does, or numbers of dots, classes and scores that differ.
+
+    Example:
+        >>> dots = DotSet([[3.0, 4.0], [10.0, 2.5]], ["CD3", "CD8"])
+        >>> dots.of_class("CD8").xy.tolist()
+        [[10.0, 2.5]]
     """
 
     def __init__(

@@ -27,6 +27,10 @@ class DotMatches:
         pairs: int64 (K, 2), index in a and index in b, by index in a.
         distances: float64 (K,), in the dots' unit.
         unmatched_a, unmatched_b: int64, the indices without a partner, ascending.
+
+    Example:
+        >>> match_dots([[0, 0]], [[3, 4]], radius=5).distances.tolist()
+        [5.0]
     """
 
     pairs: np.ndarray
@@ -85,6 +89,11 @@ def match_dots(
         ValueError: another shape, values that are NaN, infinite or beyond 1e100 (the message names the row), a
             radius that is not above 0, an unknown method, missing scores, or scores for a method without them.
         ModuleNotFoundError: numba is not installed; it is in the extra `lsr_ext[metrics]`.
+
+    Example:
+        >>> matches = match_dots([[0, 0], [10, 0]], [[1, 0], [50, 0]], radius=5)
+        >>> matches.pairs.tolist(), matches.unmatched_a.tolist(), matches.f1
+        ([[0, 0]], [1], 0.5)
     """
     if method not in METHODS:
         raise ValueError(f"method must be one of {METHODS}, got {method!r}")

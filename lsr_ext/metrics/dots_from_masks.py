@@ -31,6 +31,13 @@ def dots_from_masks(
     Raises:
         TypeError: the mask is not integer.
         ValueError: a mask that is not (H, W), no classes, two classes with one id, or an area below 1.
+
+    Example:
+        >>> import numpy as np
+        >>> mask = np.zeros((6, 6), int)
+        >>> mask[1:4, 1:4] = 1
+        >>> dots_from_masks(mask, {"nucleus": 1}).xy.tolist()
+        [[2.5, 2.5]]
     """
     _check_map(mask, "mask")
     if min_area_px < 1:
@@ -63,6 +70,14 @@ def dots_from_instances(
     Raises:
         TypeError: the maps are not integer.
         ValueError: maps that are not (H, W) of one size, negative instance ids, no classes, or two with one id.
+
+    Example:
+        >>> import numpy as np
+        >>> instances = np.zeros((6, 6), int)
+        >>> instances[1:4, 1:4] = 7
+        >>> dots = dots_from_instances(instances, (instances > 0).astype(int), {"nucleus": 1})
+        >>> dots.xy.tolist(), dots.classes.tolist()
+        ([[2.5, 2.5]], ['nucleus'])
     """
     _check_map(instances, "instances")
     _check_map(class_map, "class_map")

@@ -30,6 +30,15 @@ def open_label_map(path: str | Path) -> Any:
         ValueError: an unknown suffix, an unreadable file, several images, or an array that is not integer (H, W);
             the message names the file.
         ModuleNotFoundError: zarr is not installed; it is in the extra `lsr_ext[metrics]`.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> import numpy as np
+        >>> path = Path(mkdtemp()) / "map.npy"
+        >>> np.save(path, np.zeros((20, 30), np.uint8))
+        >>> open_label_map(path).shape
+        (20, 30)
     """
     path = Path(path)
     if not path.exists():

@@ -13,6 +13,11 @@ class OverlapScores:
 
     `a + b` adds the counts, so scores can be pooled over the pixels of many images. A class absent from both
     prediction and truth has NaN for its scores.
+
+    Example:
+        >>> truth = np.array([[0, 0], [1, 1]])
+        >>> (overlap_scores(truth, truth, 2) + overlap_scores(1 - truth, truth, 2)).iou.round(3).tolist()
+        [0.333, 0.333]
     """
 
     tp: np.ndarray
@@ -54,6 +59,11 @@ def overlap_scores(
     Raises:
         TypeError: the maps are not integer, or `valid` is not bool.
         ValueError: shapes that differ or have another number of dimensions, or ids out of range.
+
+    Example:
+        >>> scores = overlap_scores(np.array([[0, 1], [1, 1]]), np.array([[0, 0], [1, 1]]), num_classes=2)
+        >>> scores.iou.round(3).tolist(), scores.dice.round(3).tolist()
+        ([0.5, 0.667], [0.667, 0.8])
     """
     pred, truth = np.asarray(pred), np.asarray(truth)
     if pred.ndim not in (2, 3) or pred.shape != truth.shape:

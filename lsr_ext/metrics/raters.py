@@ -22,6 +22,12 @@ class DotScores:
     Attributes:
         classes: their names.
         tp: matches. fp: dots of a without a match. fn: dots of b without a match.
+
+    Example:
+        >>> from lsr_ext.metrics import DotSet
+        >>> scores = score_dots(DotSet([[0, 0], [9, 9]]), DotSet([[1, 0]]), radius=2)
+        >>> scores.tp.tolist(), scores.fp.tolist(), scores.recall.tolist()
+        ([1], [1], [1.0])
     """
 
     classes: tuple[str, ...]
@@ -61,6 +67,12 @@ class RaterAgreement:
     Attributes:
         classes: names (L,). pairs: the names of the raters of each pair (P).
         f1: float64 (P, L), NaN where neither rater of a pair marked the class.
+
+    Example:
+        >>> from lsr_ext.metrics import DotSet
+        >>> one, other = DotSet([[0, 0]]), DotSet([[1, 0]])
+        >>> rater_agreement({"A": [one], "B": [other]}, radius=2).average
+        1.0
     """
 
     classes: tuple[str, ...]
@@ -96,6 +108,13 @@ def score_dots(
 
     Raises:
         ValueError: as `match_dots` does, or a dot of a class that `classes` leaves out.
+
+    Example:
+        >>> from lsr_ext.metrics import DotSet
+        >>> a, b = DotSet([[0, 0]], ["CD3"]), DotSet([[1, 0], [8, 8]], ["CD3", "CD8"])
+        >>> scores = score_dots(a, b, radius=2)
+        >>> scores.classes, scores.tp.tolist(), scores.fn.tolist()
+        (('CD3', 'CD8'), [1, 0], [0, 1])
     """
     classes = class_names([a, b]) if classes is None else tuple(classes)
     a.check_classes(classes)
@@ -141,6 +160,12 @@ def rater_agreement(
 
     Raises:
         ValueError: fewer than two raters, or raters with different numbers of images.
+
+    Example:
+        >>> from lsr_ext.metrics import DotSet
+        >>> raters = {"A": [DotSet([[0, 0], [9, 9]])], "B": [DotSet([[1, 0]])]}
+        >>> round(rater_agreement(raters, radius=2).average, 3)
+        0.667
     """
     lengths = {name: len(images) for name, images in raters.items()}
     if len(raters) < 2 or len(set(lengths.values())) > 1 or not all(lengths.values()):

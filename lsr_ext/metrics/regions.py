@@ -28,6 +28,12 @@ class CellScores:
         dots_hit: those that lie in or near a region of their class.
         regions: regions of the class, each a detection.
         regions_hit: those with at least one dot.
+
+    Example:
+        >>> import numpy as np
+        >>> scores = CellScores(("cell",), *(np.array([n]) for n in (4, 3, 2, 2)))
+        >>> scores.recall.tolist(), scores.precision().tolist()
+        ([0.75], [1.0])
     """
 
     classes: tuple[str, ...]
@@ -111,6 +117,15 @@ def score_cells(
         ValueError: a map that is not (H, W), no classes or two with one id, a dot of another class or outside the
             map (the message names the row), or an option out of range.
         ModuleNotFoundError: numba is not installed; it is in the extra `lsr_ext[metrics]`.
+
+    Example:
+        >>> import numpy as np
+        >>> from lsr_ext.metrics import DotSet
+        >>> label_map = np.zeros((8, 8), np.uint8)
+        >>> label_map[1:4, 1:4] = label_map[6:, 6:] = 1
+        >>> scores = score_cells(label_map, DotSet([[2.5, 2.5]]), {"cell": 1})
+        >>> scores.regions.tolist(), scores.regions_hit.tolist(), scores.recall.tolist()
+        ([2], [1], [1.0])
     """
     found = match_regions(
         label_map, dots, classes, min_area_px=min_area_px, dilation_px=dilation_px, pixel_size=pixel_size
@@ -120,7 +135,15 @@ def score_cells(
 
 @dataclass(frozen=True)
 class RegionMatches:
-    """The result of `match_regions`: the counts, and for each dot whether a region contains it, bool (D,)."""
+    """The result of `match_regions`: the counts, and for each dot whether a region contains it, bool (D,).
+
+    Example:
+        >>> import numpy as np
+        >>> from lsr_ext.metrics import DotSet
+        >>> found = match_regions(np.ones((4, 4), int), DotSet([[1, 1]]), {"cell": 1})
+        >>> found.scores.dots_hit.tolist(), found.is_hit.tolist()
+        ([1], [True])
+    """
 
     scores: CellScores
     is_hit: np.ndarray
@@ -135,7 +158,16 @@ def match_regions(
     dilation_px: float = 0.0,
     pixel_size: float = 1.0,
 ) -> RegionMatches:
-    """Do the same as `score_cells`, and also report which dots were hit."""
+    """Do the same as `score_cells`, and also report which dots were hit.
+
+    Example:
+        >>> import numpy as np
+        >>> from lsr_ext.metrics import DotSet
+        >>> label_map = np.zeros((8, 8), np.uint8)
+        >>> label_map[1:4, 1:4] = 1
+        >>> match_regions(label_map, DotSet([[2.5, 2.5], [7.5, 7.5]]), {"cell": 1}).is_hit.tolist()
+        [True, False]
+    """
     check_label_map(label_map)
     if not classes or len(set(classes.values())) < len(classes):
         raise ValueError(f"expected at least one class, each with its own id, got {dict(classes)}")

@@ -39,6 +39,9 @@ def configure(
 
     Raises:
         ValueError: a limit below 0.
+
+    Example:
+        >>> configure(cache_bytes=32 * 2**20, open_handles=64)
     """
     global max_read_bytes
     if cache_bytes is not None:

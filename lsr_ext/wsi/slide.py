@@ -32,6 +32,16 @@ def open_slide(
         UnsupportedSlideError: the file has none of these formats.
         CorruptSlideError: it is damaged.
         ValueError: an unknown backend, or an mpp that is not above 0.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> import numpy as np, tifffile
+        >>> path = Path(mkdtemp()) / "slide.tif"
+        >>> tifffile.imwrite(path, np.zeros((256, 512, 3), np.uint8), photometric="rgb", tile=(128, 128))
+        >>> slide = open_slide(path, mpp=0.5)
+        >>> slide.size, slide.read(0, 0, 64, 32, mpp=1.0).shape
+        ((512, 256), (32, 64, 3))
     """
     if backend not in ("auto", "tiff", "openslide"):
         raise ValueError(f'expected backend "auto", "tiff" or "openslide", got {backend!r}')

@@ -73,6 +73,19 @@ def tissue_mask(slide: Slide) -> TissueMask:
 
     Args:
         slide: a bright-field slide. The result is meaningless for fluorescence, where the background is black.
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> import numpy as np, tifffile
+        >>> from lsr_ext.wsi import open_slide
+        >>> pixels = np.full((512, 512, 3), 245, np.uint8)
+        >>> pixels[128:384, 128:384] = [200, 80, 160]
+        >>> path = Path(mkdtemp()) / "slide.tif"
+        >>> tifffile.imwrite(path, pixels, photometric="rgb", tile=(128, 128))
+        >>> mask = tissue_mask(open_slide(path, mpp=8.0))
+        >>> mask.fractions([(0, 0, 64, 64), (192, 192, 64, 64)]).round(2).tolist()
+        [0.0, 1.0]
     """
     pixels, inside = slide.thumbnail(_thumbnail_px(slide), with_mask=True)
     value = pixels.max(axis=2)
@@ -86,7 +99,20 @@ def tissue_mask(slide: Slide) -> TissueMask:
 
 
 def tissue_fraction(slide: Slide, rectangles: Sequence[tuple[float, float, float, float]]) -> np.ndarray:
-    """Return the share of tissue in each rectangle (x, y, width, height) of level-0 pixels: float64 (N,)."""
+    """Return the share of tissue in each rectangle (x, y, width, height) of level-0 pixels: float64 (N,).
+
+    Example:
+        >>> from pathlib import Path
+        >>> from tempfile import mkdtemp
+        >>> import numpy as np, tifffile
+        >>> from lsr_ext.wsi import open_slide
+        >>> pixels = np.full((512, 512, 3), 245, np.uint8)
+        >>> pixels[128:384, 128:384] = [200, 80, 160]
+        >>> path = Path(mkdtemp()) / "slide.tif"
+        >>> tifffile.imwrite(path, pixels, photometric="rgb", tile=(128, 128))
+        >>> tissue_fraction(open_slide(path, mpp=8.0), [(192, 192, 64, 64)]).tolist()
+        [1.0]
+    """
     return tissue_mask(slide).fractions(rectangles)
 
 

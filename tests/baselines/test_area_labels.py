@@ -77,7 +77,7 @@ def test_two_stains_are_two_classes():
 def test_where_blocks_overlap_more_than_half_must_agree():
     image = tissue()
     left, right = Block(0, 0, 0, 40, 40), Block(0, 20, 0, 40, 40)
-    # The left block is said to be all nuclei, the right one to hold none.
+    # The given fraction of nuclei is 1 in the left block and 0 in the right one.
     labels = area_label_map(image, [left, right], [[0, 1], [1, 0]], H_E_DAB)
     assert share_of(labels[:, :20], 1) > 0.8
     assert share_of(labels[:, 40:], 0) > 0.8

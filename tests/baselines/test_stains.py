@@ -133,7 +133,7 @@ def test_names():
 def test_from_pixels():
     image = np.full((20, 30, 3), 250, np.uint8)
     image[5:8, 10:13] = [100, 50, 30]
-    image[6, 11] = [0, 0, 0]  # a speck that the median passes over
+    image[6, 11] = [0, 0, 0]  # a speck that the median ignores
     picks = {"dab": [(11, 6)], "background": [(0, 0), (29, 19)]}
     stains = StainSet.from_pixels(image, picks, radius_px=1)
     assert stains.names == ("dab",) and stains.rgb.tolist() == [[100, 50, 30]]

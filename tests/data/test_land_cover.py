@@ -167,7 +167,7 @@ def test_impossible_crops():
 
 
 def loss_block_by_block(loss_fn, logits, items):
-    """Each block an image of its own, all but its pixels masked: what block ids stand for."""
+    """Make each block a separate image with all other pixels masked; block ids must give the same loss."""
     masks = [item["block_ids"] == b for item in items for b in range(len(item["label"]))]
     owner = [i for i, item in enumerate(items) for _ in item["label"]]
     return loss_fn(logits[owner], torch.cat([item["label"] for item in items]), mask=torch.stack(masks))

@@ -264,7 +264,7 @@ def test_compilation_is_told_once_and_kept_on_disk(tmp_path):
     lines = [line for line in first.stderr.splitlines() if line.startswith("lsr_ext: compil")]
     assert "compiling the kernels" in lines[0]
     compiled = [line.split()[2] for line in lines[1:]]
-    assert sorted(set(compiled)) == sorted(compiled)  # each is told once
+    assert sorted(set(compiled)) == sorted(compiled)  # each is reported once
     assert {"closest_first", "label_rows"} <= set(compiled)
     assert second.stderr == ""
 

@@ -79,7 +79,7 @@ def test_an_error_reaches_all_who_wait_and_is_not_kept():
 
 
 def read_once(cache, key, keep):
-    """What a reader does with a value that nobody else is making: how it came by it."""
+    """Read a value that no other thread is making, and return where it came from."""
     claim = cache.claim({key: keep}, size=10)
     if claim.mine:
         cache.settle(claim.mine, {key: "0123456789"})

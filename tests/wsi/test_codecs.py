@@ -83,7 +83,7 @@ def test_a_file_cut_short_tells_which_tile_is_missing(tmp_path):
 
 
 def test_jpeg_2000_in_ycbcr_becomes_rgb(tmp_path):
-    """33003 holds YCbCr as it is; the tiles are written as such here, and OpenSlide is the judge."""
+    """Compression 33003 holds plain YCbCr; tiles are written so here, and must read as OpenSlide reads them."""
     y, cb, cr = (
         PIXELS @ np.array(row) + shift
         for row, shift in (

@@ -1,4 +1,4 @@
-"""Files cut short behind their first directory: errors, not fewer levels."""
+"""Files that are truncated after their first directory give errors, not fewer levels."""
 
 import numpy as np
 import pytest

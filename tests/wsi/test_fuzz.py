@@ -1,4 +1,4 @@
-"""Real slides cut short and with bytes flipped: no crash, no hang, no memory above the limit.
+"""Real slides that are truncated or have flipped bytes: no crash, no hang, no memory above the limit.
 
 Cut short, the answer is an error or the right pixels. Pixels without a checksum, as TIFF holds them, can be
 changed by a flipped byte without anybody being able to tell: such an answer is let pass.

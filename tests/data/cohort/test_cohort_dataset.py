@@ -220,7 +220,7 @@ def test_damage_to_a_store_is_found_and_quarantined(cohort, tmp_path):
     dataset = CohortDataset(StoredBlocks(folder), limit=0.5)
     assert len(dataset.__getitems__(range(24))) == 24 - 1 - 8
     assert dataset.quarantine.blocks().tolist() == [0, *range(16, 24)]
-    cut_cohort(cohort, folder, shard_blocks=8)  # mends it
+    cut_cohort(cohort, folder, shard_blocks=8)  # repairs it
     assert verify_store(folder) == []
     assert len(CohortDataset(StoredBlocks(folder)).__getitems__(range(24))) == 24
 
