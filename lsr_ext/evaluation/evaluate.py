@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from lsr_ext.config import RunConfig
 from lsr_ext.data import BlockCollection
 from lsr_ext.evaluation.low_resolution import low_resolution_maps
 from lsr_ext.evaluation.scoring import score_maps, score_raters
-from lsr_ext.files import write_atomically
+from lsr_ext.files import write_atomically, written_whole
 from lsr_ext.inference import PredictionDescription, TrainedModel, choose_device, load_model, predict_rectangles
 from lsr_ext.inference.stitching import cut_rectangles, rectangles_of
 from lsr_ext.sources import TrainingData, prepare_data
@@ -105,6 +104,5 @@ def predict_blocks(
 
 
 def _save_prediction(folder: Path, classes: np.ndarray, fractions: np.ndarray) -> None:
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, classes=classes, fractions=fractions)
-    write_atomically(folder / "prediction.npz", buffer.getvalue())
+    with written_whole(folder / "prediction.npz") as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, classes=classes, fractions=fractions)

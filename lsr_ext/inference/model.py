@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import load_file, save
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lsr_ext.distributions import CountDistribution
-from lsr_ext.files import write_atomically
+from lsr_ext.files import written_whole
 from lsr_ext.inference.decoding import decode
 from lsr_ext.inference.model_file import (
     DESCRIPTION_NAME,
@@ -104,15 +104,12 @@ class TrainedModel:
         return decode(probabilities, np.array(decoding.shift) if shifted else None)
 
     def save(self, folder: str | Path) -> None:
-        """Write `weights.safetensors` and then `model.json`, each to a temporary name first.
-
-        A folder without a `model.json` is no model, so one that is cut short is never read.
-        """
-        folder = Path(folder)
-        (folder / DESCRIPTION_NAME).unlink(missing_ok=True)
+        """Write `model.json` and `weights.safetensors` into a folder, which replaces an older one as a whole."""
         weights = {name: tensor.contiguous().cpu() for name, tensor in self.network.state_dict().items()}
-        write_atomically(folder / WEIGHTS_NAME, save(weights))
-        write_atomically(folder / DESCRIPTION_NAME, dump_description(self.description))
+        with written_whole(folder) as temporary:
+            temporary.mkdir()
+            save_file(weights, temporary / WEIGHTS_NAME)
+            (temporary / DESCRIPTION_NAME).write_bytes(dump_description(self.description))
 
     def _probabilities(self, pixels: Tensor) -> Tensor:
         return self.network(pixels.contiguous(memory_format=torch.channels_last)).softmax(1)

@@ -9,6 +9,7 @@ import numpy as np
 from lsr_ext.data import Block
 from lsr_ext.inference.model import TrainedModel
 from lsr_ext.inference.model_file import PredictionDescription
+from lsr_ext.progress import track_progress
 
 
 def predict_rectangles(
@@ -25,5 +26,5 @@ def predict_rectangles(
         rectangles: `Block.image` is an index into `images`.
         prediction: window, overlap and symmetries in place of the model's own.
     """
-    for rectangle in rectangles:
+    for rectangle in track_progress(rectangles, "predicting"):
         yield model.predict(rectangle.cut(images[rectangle.image]), prediction)

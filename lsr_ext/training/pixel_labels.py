@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import logging
 from dataclasses import replace
 from pathlib import Path
@@ -13,7 +12,7 @@ import torch
 
 from lsr_ext.config import Method
 from lsr_ext.data import BlockCollection, expected_fractions
-from lsr_ext.files import write_atomically
+from lsr_ext.files import written_whole
 from lsr_ext.inference import TrainedModel, load_model, predict_rectangles
 from lsr_ext.inference.stitching import rectangles_of
 from lsr_ext.sources import TrainingBlocks, TrainingData
@@ -102,9 +101,9 @@ def _self_labels(blocks: BlockCollection, folder: Path, teacher: Path, device: t
     regions = rectangles_of(blocks.blocks)
     if not path.is_file():
         _logger.info("%s: predicting %d training images by %s", folder.name, len(regions), teacher.parent.name)
-        buffer = io.BytesIO()
-        np.savez_compressed(buffer, *predict_labels(load_model(teacher, device), blocks))
-        write_atomically(path, buffer.getvalue())
+        found = predict_labels(load_model(teacher, device), blocks)
+        with written_whole(path) as temporary, temporary.open("wb") as file:
+            np.savez_compressed(file, *found)
     maps = [np.full(image.shape[:2], IGNORED, np.int64) for image in blocks.images]
     with np.load(path) as content:
         for region, classes in zip(regions.values(), content.values(), strict=True):

@@ -67,7 +67,7 @@ def _train_method(config: RunConfig, name: str, data: TrainingData) -> None:
     if done >= training.steps and described.exists():
         _logger.info("%s: already trained", name)
         return
-    described.unlink(missing_ok=True)  # of a shorter training
+    described.unlink(missing_ok=True)  # a model of a shorter training must not be taken for this one's
     device = choose_device(training.accelerator)
     teacher = method.teacher and model_folder(config.output, method.teacher)
     blocks = blocks_for(method, data, folder, teacher, device)
