@@ -155,7 +155,7 @@ def _check_weights(path: Path, description: ModelDescription) -> None:
         network = build_network(description.network.path, description.network.params)
     expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in network.state_dict().items()}
     found = _stored_shapes(path)
-    for name in expected.keys() | found.keys():
+    for name in sorted(expected.keys() | found.keys()):
         if name not in found or name not in expected:
             missing = "has no" if name not in found else "has, beyond the network's,"
             raise ValueError(f"{path}: {missing} tensor {name!r}")

@@ -140,7 +140,7 @@ def drop_key(content):
         (lambda content: content["network"].update(path="os.system"), "expected a subclass of torch.nn.Module"),
         (lambda content: content["network"].update(path="no.such.Network"), "expected the import path of a class"),
         (lambda content: content["network"]["params"].update(width=3), "does not take"),
-        (lambda content: content["network"]["params"].update(num_classes=3), r"expected '.*' as .*\(3, "),
+        (lambda content: content["network"]["params"].update(num_classes=3), r"expected '.*' as .*\(3,"),
         (
             lambda content: content["network"]["params"].update(features=[2**20] * 6),
             "weights.safetensors: expected",
