@@ -42,6 +42,11 @@ class _Blocks(Section):
     foreground: str | None = None
     stains: str | dict[str, Colour | list[str]] | None = None
 
+    @property
+    def has_validation(self) -> bool:
+        """Whether there is a split for choosing settings."""
+        return self.validation_fraction > 0
+
     @model_validator(mode="after")
     def _check_split(self) -> _Blocks:
         if self.test_fraction + self.validation_fraction >= 1:
@@ -199,6 +204,50 @@ class LandCover(_Blocks):
         return self
 
 
+class Cohort(_Blocks):
+    """Blocks of slides, as `lsr cohort build` lists them; they are read while the network trains.
+
+    The splits train, validation and test are the manifest's own; so `test_fraction`, `validation_fraction`,
+    `split_seed` and `patient` are not used.
+
+    Attributes:
+        manifests: manifests of `lsr cohort build` and folders of `lsr cohort cut`, joined in this order.
+        distribution: as for the source `labels`; its labels must be those of the manifest, in this order.
+        masks: folder of masks of class ids, one per slide, `<name><mask_suffix>.png` or .tif, that cover whole
+            slides: for pixel supervision and for scores. null: there are none.
+        mask_suffix: what a mask's name has after its slide's.
+        limit: stop if more than this share of the blocks cannot be read.
+    """
+
+    source: Literal["cohort"]
+    block_size_px: Count | None = None
+    manifests: list[Path] = Field(min_length=1)
+    distribution: Literal["table1", "table6", "table7"] | Path
+    masks: Path | None = None
+    mask_suffix: str = ""
+    limit: float = Field(0.05, ge=0, le=1)
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there is a split for choosing settings: the manifest knows."""
+        return True
+
+    @property
+    def lacks(self) -> dict[str, str]:
+        """Pixel labels that need whole images, and without masks those that need true pixels."""
+        reasons = dict.fromkeys(("pseudo", "self"), "is not yet possible with the source 'cohort'")
+        if self.masks is None:
+            reasons |= dict.fromkeys(("all",), "needs pixel truth: data.masks")
+        return reasons | {"limited": "needs blocks that the count distribution was estimated from"}
+
+    @model_validator(mode="after")
+    def _check_no_split(self) -> Cohort:
+        given = sorted({"test_fraction", "validation_fraction", "split_seed", "patient"} & self.model_fields_set)
+        if given:
+            raise ValueError(f"{given[0]}: the manifest's splits are the split of this source")
+        return self
+
+
 class LabelledImages(_Blocks):
     """A folder of images with a CSV of labels and a count distribution.
 
@@ -230,5 +279,6 @@ class LabelledImages(_Blocks):
 
 
 Data = Annotated[
-    StainedImage | MaskFolders | SimulatedFields | LandCover | LabelledImages, Field(discriminator="source")
+    StainedImage | MaskFolders | SimulatedFields | LandCover | LabelledImages | Cohort,
+    Field(discriminator="source"),
 ]

@@ -80,7 +80,7 @@ class RunConfig(Section):
 
     @model_validator(mode="after")
     def _check_validation(self) -> RunConfig:
-        if self.evaluation.split == "validation" and not self.data.validation_fraction:
+        if self.evaluation.split == "validation" and not self.data.has_validation:
             raise ValueError("evaluation.split 'validation' needs data.validation_fraction above 0")
         return self
 

@@ -33,11 +33,11 @@ class BlockCollection:
     """N labelled blocks over M images.
 
     Attributes:
-        images: M arrays, uint8 (H, W, 3); sizes may differ.
+        images: M arrays, uint8 (H, W, 3); sizes may differ. Other sequences than lists may read them when asked.
         blocks: N blocks; `Block.image` is an index into `images`.
         labels: int64 (N,), or (N, L) for one label per class; -1 = unknown.
         classes: the L names of the pixel classes.
-        masks: M arrays of class ids, int64 (H, W), or None where there are none.
+        masks: M arrays of class ids, int64 (H, W), or None where there are none; as for `images`.
         names: the M images' names.
         label_names: the names of the labels 0..Z-1.
 
@@ -56,11 +56,11 @@ class BlockCollection:
         (4, [0, 1, 0, 1], [0.0, 1.0])
     """
 
-    images: list[np.ndarray]
+    images: Sequence[np.ndarray]
     blocks: list[Block]
     labels: np.ndarray
     classes: list[str]
-    masks: list[np.ndarray] | None
+    masks: Sequence[np.ndarray] | None
     names: list[str]
     label_names: list[str]
 
@@ -75,7 +75,7 @@ class BlockCollection:
         highest = self.labels.max(initial=-1)
         if highest >= len(self.label_names):
             raise ValueError(f"label {highest} has no name: {len(self.label_names)} label names were given")
-        if self.masks is not None:
+        if isinstance(self.masks, list):  # those that are read when asked are checked then
             _check_masks(self.images, self.masks, self.names)
 
     def __len__(self) -> int:

@@ -41,7 +41,7 @@ def evaluate(config: RunConfig) -> dict[str, dict]:
     check_output(config)
     data = prepare_data(config)
     maps = baseline_maps(data)
-    prediction = describe_prediction(config.evaluation, config.data.block_size_px)
+    prediction = describe_prediction(config.evaluation, data.block_size_px)
     device = choose_device(config.training.accelerator)
     for method in config.methods:
         model = load_model(model_folder(config.output, method), device)

@@ -19,7 +19,7 @@ from lsr_ext.config import RunConfig
 from lsr_ext.evaluation.evaluate import baseline_maps, load_prediction
 from lsr_ext.evaluation.scoring import SCORE_TITLES, score_names
 from lsr_ext.files import write_atomically
-from lsr_ext.inference.stitching import cut_blocks_of, stitch
+from lsr_ext.inference.stitching import cut_blocks_of, rectangles_of, stitch
 from lsr_ext.metrics import fraction_calibration, overlap_scores
 from lsr_ext.report.curves import read_curves
 from lsr_ext.report.figures import draw_calibration, draw_curves, draw_overlays
@@ -93,28 +93,26 @@ def _draw_histograms(data: TrainingData, fractions: dict[str, np.ndarray]) -> li
 
 def _draw_regions(data: TrainingData, maps: dict[str, np.ndarray], title: str) -> list[Figure]:
     """Draw an overlay for each of a few held-out images, evenly spaced in the order of the folder."""
-    blocks = data.test.blocks
-    images = stitch(blocks, cut_blocks_of(data.test, data.test.images)[..., :3])
-    truths = {} if data.test.masks is None else stitch(blocks, cut_blocks_of(data.test, data.test.masks))
-    stitched = {method: stitch(blocks, predicted) for method, predicted in maps.items()}
-    keys = list(images)
-    chosen = [
-        keys[i] for i in np.unique(np.linspace(0, len(keys) - 1, min(_MAX_REGIONS, len(keys))).round().astype(int))
-    ]
+    keys = list(rectangles_of(data.test.blocks))
+    places = np.unique(np.linspace(0, len(keys) - 1, min(_MAX_REGIONS, len(keys))).round().astype(int))
     return [
-        draw_overlays(
-            images[key],
-            truths.get(key),
-            regions := {method: stitched[method][key] for method in maps},
-            _drawn_classes(data),
-            _region_scores(regions, truths.get(key), data),
-            blocks[0].height,
-            f"{title}: held-out image {keys.index(key) + 1} of {len(keys)}"
-            if len(keys) > 1
-            else f"{title}, held out",
-        )
-        for key in chosen
+        _draw_region(data, maps, keys[place], f"{title}: held-out image {place + 1} of {len(keys)}")
+        if len(keys) > 1
+        else _draw_region(data, maps, keys[place], f"{title}, held out")
+        for place in places.tolist()
     ]
+
+
+def _draw_region(data: TrainingData, maps: dict[str, np.ndarray], image: int, title: str) -> Figure:
+    """Draw the overlay of the rectangle that the blocks of one held-out image fill."""
+    members = [index for index, block in enumerate(data.test.blocks) if block.image == image]
+    held_out = data.test.subset(members)
+    blocks = held_out.blocks
+    pixels = stitch(blocks, cut_blocks_of(held_out, held_out.images)[..., :3])[image]
+    truth = None if held_out.masks is None else stitch(blocks, cut_blocks_of(held_out, held_out.masks))[image]
+    regions = {method: stitch(blocks, predicted[members])[image] for method, predicted in maps.items()}
+    scores = _region_scores(regions, truth, data)
+    return draw_overlays(pixels, truth, regions, _drawn_classes(data), scores, blocks[0].height, title)
 
 
 def _region_scores(

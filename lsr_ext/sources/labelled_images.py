@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lsr_ext.config.data import LabelledImages
+from lsr_ext.config.data import Cohort, LabelledImages
 from lsr_ext.data import BlockCollection, read_mask
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.sources.context import RunContext
@@ -25,7 +25,7 @@ def prepare_labelled_images(data: LabelledImages, context: RunContext) -> Traini
     Raises:
         FileNotFoundError, ValueError: a file is missing or faulty, or a split has no block.
     """
-    distribution = _read_distribution(data)
+    distribution = read_distribution(data)
     collection = BlockCollection.from_label_table(
         data.root / data.images,
         data.root / data.labels,
@@ -44,7 +44,12 @@ def prepare_labelled_images(data: LabelledImages, context: RunContext) -> Traini
     return TrainingData(collection.subset(train), held_out, distribution, foreground, dots=dots)
 
 
-def _read_distribution(data: LabelledImages) -> CountDistribution:
+def read_distribution(data: LabelledImages | Cohort) -> CountDistribution:
+    """The count distribution that a section names.
+
+    Raises:
+        FileNotFoundError, ValueError: a file that is missing or faulty.
+    """
     if isinstance(data.distribution, str):
         return CountDistribution.paper(data.distribution)
     path = data.root / data.distribution

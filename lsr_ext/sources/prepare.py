@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lsr_ext.config import RunConfig
-from lsr_ext.config.data import Data, LabelledImages, LandCover, MaskFolders, SimulatedFields, StainedImage
+from lsr_ext.config.data import Cohort, Data, LabelledImages, LandCover, MaskFolders, SimulatedFields, StainedImage
 from lsr_ext.sources.context import RunContext
 from lsr_ext.sources.labelled_images import prepare_labelled_images
 from lsr_ext.sources.land_cover import prepare_land_cover
@@ -21,12 +21,21 @@ from lsr_ext.sources.truth_to_blocks import from_truth
 if TYPE_CHECKING:
     from lsr_ext.baselines import StainSet
 
+
+def _prepare_cohort(data: Cohort, context: RunContext) -> TrainingData:
+    # It needs the extra [wsi], which the other sources do not.
+    from lsr_ext.sources.cohort import prepare_cohort
+
+    return prepare_cohort(data, context)
+
+
 SOURCES: dict[type, Callable[[Data, RunContext], TrainingData]] = {
     StainedImage: from_truth(read_stained_image),
     MaskFolders: from_truth(read_mask_folders),
     SimulatedFields: from_truth(simulate_truth),
     LandCover: prepare_land_cover,
     LabelledImages: prepare_labelled_images,
+    Cohort: _prepare_cohort,
 }
 
 

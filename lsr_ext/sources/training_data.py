@@ -87,6 +87,11 @@ class TrainingData:
         return self.train.expected_area(self.distribution)
 
     @property
+    def block_size_px(self) -> int:
+        """The side of a block, in pixels."""
+        return self.test.blocks[0].height
+
+    @property
     def cell_classes(self) -> dict[str, int]:
         """The classes of the dots, all but the background, and their ids in a map."""
         return {name: index for index, name in enumerate(self.test.classes) if index}

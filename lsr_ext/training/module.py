@@ -82,8 +82,10 @@ class SegmentationModule(lightning.LightningModule):
         """Seed the next step."""
         self._seed_step()
 
-    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor:
-        """The loss of one batch."""
+    def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor | None:
+        """The loss of one batch; None, which changes nothing, if no block of it could be read."""
+        if not len(batch["image"]):
+            return None
         logits = self(jitter_colours(batch["image"], self.colour_jitter))
         loss = self._loss(logits, batch)
         self.log("loss", loss, prog_bar=True)

@@ -78,7 +78,7 @@ def _train_method(config: RunConfig, name: str, data: TrainingData) -> None:
         module.network,
         describe_network(training, data.train),
         data,
-        describe_prediction(config.evaluation, config.data.block_size_px),
+        describe_prediction(config.evaluation, data.block_size_px),
         config.evaluation.decoding,
         f"{config.data.source}: {len(data.train)} blocks; {name}, {training.steps} steps, seed {config.seed}",
         mpp=config.data.mpp,

@@ -7,6 +7,7 @@ from tiny_runs import TINY_TRAINING
 from lsr_ext.config import METHODS, load_config
 from lsr_ext.evaluation import evaluate
 from lsr_ext.inference import load_model
+from lsr_ext.report import write_report
 from lsr_ext.sources import prepare_data
 from lsr_ext.training import train
 from lsr_ext.training.build import build_batches
@@ -32,11 +33,12 @@ def config(tmp_path):
     return load_config(tmp_path / "run.yaml")
 
 
-def test_it_trains_like_any_source(config):
+def test_it_is_trained_scored_and_reported_like_any_source(config):
     train(config)
     metrics = evaluate(config)
     assert set(metrics) == {"low_resolution", *config.methods}
     assert all(0 <= metrics[name]["iou"] <= 1 for name in config.methods)
+    assert write_report(config).is_file()
     model = load_model(config.output / "intra+inter/model")
     assert model.description.input.channels == 4
     assert model.classes == ["water", "forest", "field", "impervious"]

@@ -3,8 +3,10 @@
 try:
     from lsr_ext.data.cohort.build import build_cohort
     from lsr_ext.data.cohort.dataset import BlockSource, CohortDataset, SlideBlocks
+    from lsr_ext.data.cohort.joined import JoinedBlocks, open_blocks
     from lsr_ext.data.cohort.label_sources import HeatMaps, LabelSource, Masks, PatchProbabilities, Regions
     from lsr_ext.data.cohort.manifest import Manifest, read_manifest
+    from lsr_ext.data.cohort.masks import SlideMasks
     from lsr_ext.data.cohort.quarantine import Quarantine, QuarantineLimitError, read_report
     from lsr_ext.data.cohort.recipe import PRESETS, Recipe
     from lsr_ext.data.cohort.slides import CohortSlide, assign_splits, list_slides
@@ -20,6 +22,7 @@ __all__ = [
     "CohortDataset",
     "CohortSlide",
     "HeatMaps",
+    "JoinedBlocks",
     "LabelSource",
     "Manifest",
     "Masks",
@@ -29,11 +32,13 @@ __all__ = [
     "Recipe",
     "Regions",
     "SlideBlocks",
+    "SlideMasks",
     "StoredBlocks",
     "assign_splits",
     "build_cohort",
     "cut_cohort",
     "list_slides",
+    "open_blocks",
     "read_manifest",
     "read_report",
     "verify_store",

@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import Dataset, default_collate
 
 from lsr_ext.data.cohort.manifest import Manifest, read_manifest
+from lsr_ext.data.cohort.masks import SlideMasks
 from lsr_ext.data.cohort.quarantine import Quarantine
 from lsr_ext.data.dataset import draw_symmetry, to_tensor
 from lsr_ext.wsi import Slide, SlideError, open_slide
@@ -86,12 +87,13 @@ class CohortDataset(Dataset[dict[str, torch.Tensor | int]]):
     """Map-style dataset of a cohort's blocks, for `GroupedBatchSampler` and any number of workers.
 
     An item is a dict as `BlockDataset` gives it: `image`, float32 (3, H, W) in [0, 1]; `label`, int64, a scalar or
-    (L,); `index`, int. A `DataLoader` requests whole batches: their reads are ordered by slide and tile, and a
-    block that occurs twice is read once.
+    (L,); `index`, int; and, with `masks`, `mask`, int64 (H, W) class ids. A `DataLoader` requests whole batches:
+    their reads are ordered by slide and tile, and a block that occurs twice is read once.
 
     A block that cannot be read is tried again with a new handle, then left out of its batch, which becomes
-    smaller, and counted in `quarantine`. So give the loss no `group`: it finds the groups by the labels. Pass
-    `collate` as the loader's `collate_fn`; it can also make an empty batch.
+    smaller, and counted in `quarantine`. So the place in a batch tells nothing of the group: take the groups from
+    `GroupedItems`, or let the loss find them by the labels. Pass `collate` as the loader's `collate_fn`; it can
+    also make an empty batch.
 
     Args:
         source: source of the pixels: a manifest or its path, a `StoredBlocks`, or another `BlockSource`.
@@ -99,6 +101,7 @@ class CohortDataset(Dataset[dict[str, torch.Tensor | int]]):
         augment: flip and turn by quarters at random, as `BlockDataset` does.
         report: a file that lists what is left out, one line of JSON per event.
         limit: the largest share of blocks that may be left out, in [0, 1].
+        masks: the pixel truth.
 
     Raises:
         QuarantineLimitError: more is left out; raised for the batch in which this happens.
@@ -113,6 +116,7 @@ class CohortDataset(Dataset[dict[str, torch.Tensor | int]]):
         augment: bool = False,
         report: str | Path | None = None,
         limit: float = 0.05,
+        masks: SlideMasks | None = None,
     ) -> None:
         if isinstance(source, (str, Path)):
             source = read_manifest(source)
@@ -120,6 +124,9 @@ class CohortDataset(Dataset[dict[str, torch.Tensor | int]]):
         self.rows = self.source.manifest.rows_of(split)
         self.labels = self.source.manifest.labels[self.rows]
         self.augment = augment
+        self.masks = masks
+        self._rectangles = self.source.manifest.rectangles
+        self._slides, self._slide_of = self.source.manifest.slide_paths()
         self.quarantine = Quarantine(len(self.rows), report, limit)
 
     def __len__(self) -> int:
@@ -177,8 +184,14 @@ class CohortDataset(Dataset[dict[str, torch.Tensor | int]]):
 
     def _item(self, index: int, pixels: np.ndarray) -> dict[str, torch.Tensor | int]:
         turns, flip = draw_symmetry(pixels.shape[0] == pixels.shape[1]) if self.augment else (0, False)
-        return {
+        item = {
             "image": to_tensor(pixels, turns, flip).permute(2, 0, 1).contiguous().float() / 255,
             "label": torch.as_tensor(self.labels[index], dtype=torch.int64),
             "index": index,
         }
+        if self.masks is not None:
+            item["mask"] = to_tensor(self._mask(int(self.rows[index]), len(pixels)), turns, flip)
+        return item
+
+    def _mask(self, row: int, size_px: int) -> np.ndarray:
+        return self.masks.read(self._slides[self._slide_of[row]], self._rectangles[row], size_px)

@@ -1,0 +1,106 @@
+"""Several manifests or stores as one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from lsr_ext.data.cohort.dataset import BlockSource, SlideBlocks
+from lsr_ext.data.cohort.manifest import Manifest, read_manifest
+from lsr_ext.data.cohort.store import StoredBlocks
+
+
+def open_blocks(path: str | Path) -> BlockSource:
+    """The blocks of a manifest, read from the slides, or those of a store.
+
+    Args:
+        path: a manifest, or the folder of a store.
+
+    Raises:
+        FileNotFoundError, ValueError: there is none, or it cannot be read.
+    """
+    path = Path(path)
+    return StoredBlocks(path) if path.is_dir() else SlideBlocks(read_manifest(path))
+
+
+class JoinedBlocks:
+    """The blocks of several sources, one after the other: a source for `CohortDataset`.
+
+    Args:
+        sources: at least one; they must have the same label names, classes and block size.
+
+    Attributes:
+        manifest: of all blocks, the paths of its slides absolute.
+
+    Raises:
+        ValueError: sources that differ in these, or a patient (without one, a slide) in two splits.
+    """
+
+    def __init__(self, sources: Sequence[BlockSource]) -> None:
+        self.sources = list(sources)
+        self.manifest = _join([source.manifest for source in sources])
+        self._starts = np.cumsum([0, *(len(source.manifest) for source in sources)])
+
+    def read(self, row: int) -> np.ndarray:
+        """Read a block: uint8 (size_px, size_px, 3)."""
+        source, local = self._find(row)
+        return source.read(local)
+
+    def order(self, row: int) -> tuple:
+        """Return the key of its source, then the source's own."""
+        source, local = self._find(row)
+        return (self.sources.index(source), *source.order(local))
+
+    def refresh(self, row: int) -> None:
+        """Forget what is held open for the row."""
+        source, local = self._find(row)
+        source.refresh(local)
+
+    def rows_lost_with(self, row: int) -> np.ndarray:
+        """Return the rows that cannot be read if this one cannot."""
+        source, local = self._find(row)
+        return source.rows_lost_with(local) + (row - local)
+
+    def _find(self, row: int) -> tuple[BlockSource, int]:
+        number = int(np.searchsorted(self._starts, row, side="right")) - 1
+        return self.sources[number], row - int(self._starts[number])
+
+
+def _join(manifests: Sequence[Manifest]) -> Manifest:
+    first = manifests[0]
+    for manifest in manifests[1:]:
+        for name in ("label_names", "classes"):
+            if getattr(manifest, name) != getattr(first, name):
+                raise ValueError(
+                    f"expected manifests of the same {name.replace('_', ' ')}, got {getattr(first, name)} in "
+                    f"{first.folder} and {getattr(manifest, name)} in {manifest.folder}"
+                )
+    tables = [_with_absolute_paths(manifest) for manifest in manifests]
+    table = pa.concat_tables([table.select(tables[0].column_names) for table in tables])
+    sizes = sorted(set(table["size_px"].to_pylist()))
+    if len(sizes) > 1:
+        raise ValueError(f"expected blocks of one size_px, got {sizes}")
+    joined = Manifest(table, first.folder, first.label_names, first.classes)
+    _check_leakage(joined)
+    return joined
+
+
+def _with_absolute_paths(manifest: Manifest) -> pa.Table:
+    table = manifest.table.drop_columns(["row"]) if "row" in manifest.table.column_names else manifest.table
+    slides = [str((manifest.folder / slide).absolute()) for slide in table["slide"].to_pylist()]
+    return table.set_column(table.column_names.index("slide"), "slide", pa.array(slides, pa.string()))
+
+
+def _check_leakage(manifest: Manifest) -> None:
+    """Refuse a patient, or a slide of an unknown patient, with blocks in two splits."""
+    table = manifest.table
+    splits: dict[str, str] = {}
+    for patient, slide, split in zip(
+        *(table[name].to_pylist() for name in ("patient", "slide", "split")), strict=True
+    ):
+        owner = patient or slide
+        if splits.setdefault(owner, split) != split:
+            raise ValueError(f"patient {owner} has blocks in two splits, {splits[owner]} and {split}")

@@ -1,0 +1,80 @@
+"""Pixel truth of a cohort's blocks, from masks that cover whole slides."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+
+from lsr_ext.data.images import read_mask
+from lsr_ext.wsi import open_slide
+
+_SUFFIXES = (".npy", ".png", ".tif", ".tiff")
+_MASKS_HELD = 4
+
+
+class SlideMasks:
+    """A folder with a mask of class ids per slide, of any resolution, that covers the whole slide.
+
+    Args:
+        folder: of `<name of the slide><suffix>.png`, `.tif` or `.npy`, which `read_mask` reads.
+        num_classes: L; ids are in [0, L).
+        suffix: what a mask's name has after its slide's.
+
+    Raises:
+        FileNotFoundError: there is no such folder.
+    """
+
+    def __init__(self, folder: str | Path, num_classes: int, suffix: str = "") -> None:
+        self.folder, self.num_classes, self.suffix = Path(folder), num_classes, suffix
+        if not self.folder.is_dir():
+            raise FileNotFoundError(f"expected a folder of masks, found none at {folder}")
+
+    def has(self, slide: Path) -> bool:
+        """Whether the folder has a mask of the slide."""
+        return self._path(slide) is not None
+
+    def read(self, slide: Path, rectangle: np.ndarray, size_px: int) -> np.ndarray:
+        """The classes at the centres of a block's pixels.
+
+        Args:
+            slide: the file.
+            rectangle: x, y, width, height in level-0 pixels.
+            size_px: the side that the block is read at.
+
+        Returns:
+            int64 (size_px, size_px).
+
+        Raises:
+            FileNotFoundError: the slide has no mask.
+            ValueError: a mask of another aspect than the slide, or class ids outside [0, L).
+        """
+        path = self._path(slide)
+        if path is None:
+            raise FileNotFoundError(f"expected a mask of {slide.name} in {self.folder}, found none")
+        mask, (width, height) = _open(path, slide, self.num_classes)
+        x, y, block_width, block_height = rectangle.tolist()
+        centres = (np.arange(size_px) + 0.5) / size_px
+        rows = ((y + centres * block_height) * mask.shape[0] / height).astype(np.int64)
+        columns = ((x + centres * block_width) * mask.shape[1] / width).astype(np.int64)
+        return mask[np.ix_(rows.clip(0, mask.shape[0] - 1), columns.clip(0, mask.shape[1] - 1))].astype(np.int64)
+
+    def _path(self, slide: Path) -> Path | None:
+        found = (self.folder / f"{slide.stem}{self.suffix}{suffix}" for suffix in _SUFFIXES)
+        return next((path for path in found if path.is_file()), None)
+
+
+@lru_cache(_MASKS_HELD)
+def _open(path: Path, slide: Path, num_classes: int) -> tuple[np.ndarray, tuple[int, int]]:
+    """A slide's mask, uint8 or wider (H, W), and the slide's (width, height)."""
+    mask, size = read_mask(path), open_slide(slide).size
+    if mask.min() < 0 or mask.max() >= num_classes:
+        raise ValueError(f"{path}: expected class ids in [0, {num_classes}), got {mask.min()} to {mask.max()}")
+    expected = size[0] * mask.shape[0] / size[1]
+    if abs(expected - mask.shape[1]) > 1:
+        raise ValueError(
+            f"{path}: expected the aspect of {slide.name}, {size[0]} x {size[1]} px, "
+            f"got {mask.shape[1]} x {mask.shape[0]}"
+        )
+    return (mask.astype(np.uint8) if num_classes <= 256 else mask), size
