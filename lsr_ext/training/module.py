@@ -89,8 +89,8 @@ class SegmentationModule(lightning.LightningModule):
         logits = self(jitter_colours(batch["image"], self.colour_jitter))
         loss = self._loss(logits, batch)
         self.log("loss", loss, prog_bar=True)
-        if "block_ids" not in batch and self.global_step % self.trainer.log_every_n_steps == 0:
-            self._log_fraction_errors(logits.detach(), batch["label"])
+        if self.global_step % self.trainer.log_every_n_steps == 0:
+            self._log_fraction_errors(logits.detach(), batch["label"], batch.get("block_ids"))
         return loss
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig | torch.optim.Optimizer:
@@ -120,8 +120,9 @@ class SegmentationModule(lightning.LightningModule):
     def _super_resolution_loss(self, logits: Tensor, batch: dict[str, Tensor]) -> Tensor:
         return self.loss(logits, batch["label"], batch.get("group"), block_ids=batch.get("block_ids"))
 
-    def _log_fraction_errors(self, logits: Tensor, labels: Tensor) -> None:
-        pixels, sums, _ = block_moments(logits)
+    def _log_fraction_errors(self, logits: Tensor, labels: Tensor, block_ids: Tensor | None) -> None:
+        count = None if block_ids is None else len(labels)
+        pixels, sums, _ = block_moments(logits, block_ids=block_ids, num_blocks=count)
         errors = fraction_errors(sums / pixels[:, None], labels, self.expected.to(sums.dtype))
         for z, error in errors.items():
             self.log(f"fraction_error/{self._label_names[z]}", error)
