@@ -81,10 +81,10 @@ class TrainedModel:
             ValueError: an image of another shape or range.
         """
         how = prediction or self.description.prediction
-        pixels = self._to_tensor(image if image.ndim == 4 else image[None])
+        pixels = self.to_input(image if image.ndim == 4 else image[None])
 
         def predict(turned: Tensor) -> Tensor:
-            return predict_windows(turned, self._probabilities, how.window_px, how.overlap)
+            return predict_windows(turned, self.probabilities, how.window_px, how.overlap)
 
         found = predict_symmetric(pixels, predict, how.symmetries).cpu().numpy()
         return found if image.ndim == 4 else found[0]
@@ -111,11 +111,16 @@ class TrainedModel:
             save_file(weights, temporary / WEIGHTS_NAME)
             (temporary / DESCRIPTION_NAME).write_bytes(dump_description(self.description))
 
-    def _probabilities(self, pixels: Tensor) -> Tensor:
+    def probabilities(self, pixels: Tensor) -> Tensor:
+        """Class probabilities of what `to_input` makes, as they are: (N, C, H, W) -> (N, L, H, W)."""
         return self.network(pixels.contiguous(memory_format=torch.channels_last)).softmax(1)
 
-    def _to_tensor(self, images: np.ndarray) -> Tensor:
-        """(N, C, H, W) float32 in [0, 1], on the device."""
+    def to_input(self, images: np.ndarray) -> Tensor:
+        """Images (N, H, W, C), as `predict` takes them, to what the network takes: float32 (N, C, H, W) in [0, 1].
+
+        Raises:
+            ValueError: images of another shape or range.
+        """
         expected = self.description.input
         if images.ndim != 4 or images.shape[3] != expected.channels or not images.size:
             raise ValueError(f"expected an image (H, W, {expected.channels}), got {images.shape[1:]}")
