@@ -24,14 +24,14 @@ int main(int argc, char** argv) {
   std::normal_distribution<float> normal;
   for (float& x : logits) x = normal(random);
   const auto array = [&](std::vector<float>& x) {
-    return cpu::Array{x.data(), cpu::Scalar::kFloat32, classes * area, area, width, 1};
+    return Array{x.data(), Scalar::kFloat32, classes * area, area, width, 1};
   };
-  const cpu::Pixels pixels{array(logits), images,  classes, height,
-                           width,         nullptr, nullptr, Activation::kSoftmax};
+  const Pixels pixels{array(logits),       images, classes, height, width, nullptr, nullptr, images,
+                      Activation::kSoftmax};
   std::vector<double> n(images), S(images * classes), Q(S), a(S.size(), 0.1), b(S.size(), 0.2);
   for (int i = std::atoi(argv[2]); i > 0; --i) {
     if (!std::strcmp(argv[1], "forward")) {
-      cpu::block_moments(pixels, images, n.data(), S.data(), Q.data(), one_thread);
+      cpu::block_moments(pixels, n.data(), S.data(), Q.data(), one_thread);
     } else {
       cpu::pixel_gradient(pixels, {a.data(), b.data(), 1.0}, array(gradient), one_thread);
     }

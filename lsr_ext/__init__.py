@@ -13,7 +13,7 @@ from types import ModuleType
 import torch
 
 from lsr_ext import functional, ops, reference
-from lsr_ext.binary import cuda_archs
+from lsr_ext.cuda_archs import archs_in
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.losses import LabelSuperResolutionLoss
 
@@ -36,5 +36,5 @@ def build_info() -> dict[str, str]:
         "lsr_ext": __version__,
         "torch": torch.__version__,
         "cpu": torch.ops.lsr.cpu_build(),
-        "cuda": ";".join(cuda_archs(library)) if library.exists() else "none: built without CUDA kernels",
+        "cuda": ";".join(archs_in(library)) if library.exists() else "none: built without CUDA kernels",
     }

@@ -13,10 +13,8 @@
 namespace lsr {
 namespace {
 
-using cpu::Array;
 using cpu::GradientSource;
 using cpu::MomentSink;
-using cpu::Pixels;
 using cpu::Range;
 
 class Buffer {
@@ -150,15 +148,15 @@ void gradient_of(const Pixels& pixels, const Range& range, const GradientSource&
 }
 
 template <class Call>
-void with_scalar(cpu::Scalar scalar, Call call) {
+void with_scalar(Scalar scalar, Call call) {
   switch (scalar) {
-    case cpu::Scalar::kFloat32:
+    case Scalar::kFloat32:
       return call(float{});
-    case cpu::Scalar::kFloat64:
+    case Scalar::kFloat64:
       return call(double{});
-    case cpu::Scalar::kBFloat16:
+    case Scalar::kBFloat16:
       return call(BFloat16{});
-    case cpu::Scalar::kFloat16:
+    case Scalar::kFloat16:
       return call(Float16{});
   }
 }

@@ -82,15 +82,14 @@ void for_each_range(ParallelFor parallel, const Pixels& pixels, int64_t per_imag
 
 }  // namespace
 
-void block_moments(const Pixels& pixels, int64_t blocks, double* n, double* S, double* Q,
-                   ParallelFor parallel) {
+void block_moments(const Pixels& pixels, double* n, double* S, double* Q, ParallelFor parallel) {
   const int64_t per_image = ranges_per_image(pixels);
   const int64_t ranges = pixels.images * per_image;
   const int64_t width = 1 + 2 * pixels.classes;
   const Output output{n, S, Q, pixels.classes};
-  std::fill(n, n + blocks, 0.0);
-  std::fill(S, S + blocks * pixels.classes, 0.0);
-  std::fill(Q, Q + blocks * pixels.classes, 0.0);
+  std::fill(n, n + pixels.blocks, 0.0);
+  std::fill(S, S + pixels.blocks * pixels.classes, 0.0);
+  std::fill(Q, Q + pixels.blocks * pixels.classes, 0.0);
 
   if (!pixels.block_ids) {
     std::vector<double> sums(ranges * width);
