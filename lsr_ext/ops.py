@@ -137,7 +137,7 @@ def _(logits: Tensor, *_: object) -> None:
     return None
 
 
-def _gradients(inputs: type[NamedTuple], logits: Tensor) -> tuple[Tensor | None, ...]:
+def _gradients(inputs: type[MomentInputs | LossInputs], logits: Tensor) -> tuple[Tensor | None, ...]:
     """One gradient for each input: no other than the logits has one."""
     return tuple(logits if name == "logits" else None for name in inputs._fields)
 

@@ -307,6 +307,8 @@ def test_operators_refuse_tables_of_the_wrong_shape():
         torch.ops.lsr.pixel_gradient(logits, None, None, a.float(), a, None, "softmax")
     with pytest.raises(RuntimeError, match="expected 6 blocks, got 5"):
         torch.ops.lsr.pixel_gradient(logits, None, None, a[:5], a[:5], None, "softmax")
+    with pytest.raises(RuntimeError, match="grad must be a scalar"):
+        torch.ops.lsr.pixel_gradient(logits, None, None, a, a, torch.ones(2), "softmax")
     with pytest.raises(RuntimeError, match=r"logits must have shape \(N, L, H, W\), got 3 dimensions"):
         torch.ops.lsr.block_moments(logits[0], None, None, 3, "softmax")
     with pytest.raises(RuntimeError, match="softmax needs at least 2 classes, got 1"):
