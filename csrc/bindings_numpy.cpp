@@ -21,21 +21,21 @@ using Integers2D = py::array_t<int64_t, py::array::c_style | py::array::forcecas
 using Mask = std::optional<py::array_t<bool, py::array::c_style>>;
 using Ids = std::optional<py::array_t<int32_t, py::array::c_style>>;
 
-cpu::Array array_of(const py::array& x) {
+Array array_of(const py::array& x) {
   if (x.ndim() != 4) throw std::invalid_argument("expected a (N, L, H, W) array");
   const bool wide = py::isinstance<py::array_t<double>>(x);
   if (!wide && !py::isinstance<py::array_t<float>>(x))
     throw std::invalid_argument("expected float32 or float64");
   const auto stride = [&](int axis) { return static_cast<int64_t>(x.strides(axis) / x.itemsize()); };
   return {const_cast<void*>(x.data()),
-          wide ? cpu::Scalar::kFloat64 : cpu::Scalar::kFloat32,
+          wide ? Scalar::kFloat64 : Scalar::kFloat32,
           stride(0),
           stride(1),
           stride(2),
           stride(3)};
 }
 
-cpu::Pixels pixels_of(const py::array& logits, const Mask& mask, const Ids& ids, bool softmax) {
+Pixels pixels_of(const py::array& logits, const Mask& mask, const Ids& ids, int64_t blocks, bool softmax) {
   return {array_of(logits),
           logits.shape(0),
           logits.shape(1),
@@ -43,6 +43,7 @@ cpu::Pixels pixels_of(const py::array& logits, const Mask& mask, const Ids& ids,
           logits.shape(3),
           mask ? reinterpret_cast<const uint8_t*>(mask->data()) : nullptr,
           ids ? ids->data() : nullptr,
+          blocks,
           softmax ? Activation::kSoftmax : Activation::kSigmoid};
 }
 
@@ -50,7 +51,7 @@ py::tuple block_moments(const py::array& logits, const Mask& mask, const Ids& id
                         bool softmax) {
   const py::ssize_t classes = logits.shape(1);
   py::array_t<double> n(blocks), S({py::ssize_t(blocks), classes}), Q({py::ssize_t(blocks), classes});
-  cpu::block_moments(pixels_of(logits, mask, ids, softmax), blocks, n.mutable_data(), S.mutable_data(),
+  cpu::block_moments(pixels_of(logits, mask, ids, blocks, softmax), n.mutable_data(), S.mutable_data(),
                      Q.mutable_data(), thread_for);
   return py::make_tuple(n, S, Q);
 }
@@ -70,24 +71,17 @@ py::tuple table_loss(const Doubles2D& n, const Doubles2D& S, const Doubles2D& Q,
 py::array pixel_gradient(const py::array& logits, const Mask& mask, const Ids& ids, const Doubles2D& a,
                          const Doubles2D& b, bool softmax) {
   py::array out(logits.dtype(), std::vector<py::ssize_t>(logits.shape(), logits.shape() + 4));
-  cpu::pixel_gradient(pixels_of(logits, mask, ids, softmax), {a.data(), b.data(), 1.0}, array_of(out),
-                      thread_for);
+  cpu::pixel_gradient(pixels_of(logits, mask, ids, a.shape(0), softmax), {a.data(), b.data(), 1.0},
+                      array_of(out), thread_for);
   return out;
 }
 
 // The CUDA kernels, emulated: the whole forward pass, and the gradient of its result.
-cuda::Pixels emulated(const cpu::Pixels& p, int64_t blocks) {
-  const cpu::Array& x = p.logits;
-  const auto scalar = x.scalar == cpu::Scalar::kFloat64 ? cuda::Scalar::kFloat64 : cuda::Scalar::kFloat32;
-  const cuda::Array logits{x.data, scalar, x.image_stride, x.class_stride, x.row_stride, x.pixel_stride};
-  return {logits, p.images, p.classes, p.height, p.width, p.mask, p.block_ids, blocks, p.activation};
-}
-
 py::tuple cuda_block_moments(const py::array& logits, const Mask& mask, const Ids& ids, int64_t blocks,
                              bool softmax) {
   const py::ssize_t classes = logits.shape(1);
   py::array_t<double> n(blocks), S({py::ssize_t(blocks), classes}), Q({py::ssize_t(blocks), classes});
-  const cuda::Pixels pixels = emulated(pixels_of(logits, mask, ids, softmax), blocks);
+  const Pixels pixels = pixels_of(logits, mask, ids, blocks, softmax);
   const cuda::Plan plan = cuda::plan_moments(pixels);
   std::vector<char> workspace(cuda::moment_workspace_bytes(pixels, plan));
   cuda::block_moments(pixels, plan, workspace.data(), n.mutable_data(), S.mutable_data(), Q.mutable_data(),
@@ -99,7 +93,7 @@ py::tuple cuda_loss(const py::array& logits, const Mask& mask, const Ids& ids, c
                     const Doubles2D& mean, const Doubles2D& std, int mode, int form, double n_eff,
                     double floor_rel, double floor_abs, double sharpness, bool softmax) {
   const py::ssize_t blocks = labels.shape(0), classes = logits.shape(1);
-  const cuda::Pixels pixels = emulated(pixels_of(logits, mask, ids, softmax), blocks);
+  const Pixels pixels = pixels_of(logits, mask, ids, blocks, softmax);
   const cuda::Plan plan = cuda::plan_moments(pixels);
   const cuda::Targets targets{labels.data(), 1,       mean.shape(0), nullptr, 1,   mean.data(),
                               std.data(),    nullptr, true,          true,    true};
@@ -117,12 +111,8 @@ py::tuple cuda_loss(const py::array& logits, const Mask& mask, const Ids& ids, c
 py::array cuda_pixel_gradient(const py::array& logits, const Mask& mask, const Ids& ids, const Doubles2D& a,
                               const Doubles2D& b, bool softmax) {
   py::array out(logits.dtype(), std::vector<py::ssize_t>(logits.shape(), logits.shape() + 4));
-  const cpu::Array to = array_of(out);
-  const cuda::Pixels pixels = emulated(pixels_of(logits, mask, ids, softmax), a.shape(0));
-  cuda::pixel_gradient(
-      pixels, {a.data(), b.data(), nullptr, false},
-      {to.data, pixels.logits.scalar, to.image_stride, to.class_stride, to.row_stride, to.pixel_stride},
-      nullptr);
+  const Pixels pixels = pixels_of(logits, mask, ids, a.shape(0), softmax);
+  cuda::pixel_gradient(pixels, {a.data(), b.data(), nullptr, false}, array_of(out), nullptr);
   return out;
 }
 
@@ -130,7 +120,7 @@ py::array cuda_pixel_gradient(const py::array& logits, const Mask& mask, const I
 }  // namespace lsr
 
 PYBIND11_MODULE(lsr_core_numpy, m) {
-  m.def("cpu_build", [] { return lsr::cpu::kernels().name; });
+  m.def("cpu_build", [] { return lsr::cpu::build().name; });
   m.def("block_moments", &lsr::block_moments, py::arg("logits"), py::arg("mask"), py::arg("block_ids"),
         py::arg("blocks"), py::arg("softmax"));
   m.def("table_loss", &lsr::table_loss, py::arg("n"), py::arg("S"), py::arg("Q"), py::arg("labels"),

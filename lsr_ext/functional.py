@@ -167,4 +167,4 @@ def label_super_resolution_loss(
     check_inputs(logits, labels, mean, std, *tensors.values(), options)
     if validate:
         check_values(logits, labels, mean, std, mask, block_ids, options)
-    return ops.fused_loss(logits, labels, mean, std, options, **tensors, inplace_backward=inplace_backward)
+    return ops.fused_loss(ops.loss_inputs(logits, labels, mean, std, options, **tensors), inplace_backward)

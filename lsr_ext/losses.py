@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +11,7 @@ from lsr_ext.checks import check_distribution
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.functional import BACKENDS, label_super_resolution_loss
 from lsr_ext.options import LossOptions
+from lsr_ext.reference import table_dtype
 
 
 class LabelSuperResolutionLoss(nn.Module):
@@ -20,6 +20,9 @@ class LabelSuperResolutionLoss(nn.Module):
     The arguments are those of :func:`lsr_ext.functional.label_super_resolution_loss`, which states the
     equations. The default form, "marginal", is bounded and trains; "paper" is the paper's Eq. 9, and with
     ``floor=0.0`` exactly so, but it then rewards vanishing variance without limit and collapses.
+
+    The distribution's tables and the weights stay in float64 whatever type the module is cast to, and move to a
+    device with it. They are no part of the state dict: a checkpoint does not replace the targets asked for.
 
     Shape:
         logits (N, L, H, W), labels (N,) or (N, L), group likewise, mask (N, H, W); the result is a scalar.
@@ -51,12 +54,31 @@ class LabelSuperResolutionLoss(nn.Module):
         self.inplace_backward = inplace_backward
         check_distribution(distribution.mean, distribution.std, form)
         classes = distribution.mean.shape[1]
-        weights = None if class_weights is None else torch.as_tensor(class_weights, dtype=torch.float32)
+        weights = None if class_weights is None else torch.as_tensor(class_weights, dtype=torch.float64).clone()
         if weights is not None and (weights.shape != (classes,) or not bool((weights >= 0).all())):
             raise ValueError(f"class_weights must be {classes} numbers >= 0, got {class_weights}")
-        self.register_buffer("mean", distribution.mean.float())
-        self.register_buffer("std", distribution.std.float())
-        self.register_buffer("class_weights", weights)
+        tables = {
+            "mean": distribution.mean.to(torch.float64, copy=True),
+            "std": distribution.std.to(torch.float64, copy=True),
+            "class_weights": weights,
+        }
+        for name, table in tables.items():
+            self.register_buffer(name, table, persistent=False)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> LabelSuperResolutionLoss:
+        """Move the tables to where `fn` moves a tensor, without the cast that it may also do."""
+
+        def move(table: Tensor) -> Tensor:
+            moved = fn(table.new_empty(0, dtype=torch.float32))
+            return table.to(moved.device, table_dtype(moved))
+
+        return super()._apply(move, recurse)
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: object) -> None:
+        """Load no tables, although a checkpoint may hold some: they are those of another run's distribution."""
+        for name in ("mean", "std", "class_weights"):
+            state_dict.pop(prefix + name, None)
+        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def forward(
         self,
@@ -80,10 +102,10 @@ class LabelSuperResolutionLoss(nn.Module):
             backend=self.backend,
             inplace_backward=self.inplace_backward,
             validate=validate,
-            **asdict(self.options),
+            **vars(self.options),
         )
 
     def extra_repr(self) -> str:
         """The options, as they stand in ``print(model)``."""
-        chosen = ", ".join(f"{name}={value!r}" for name, value in asdict(self.options).items())
+        chosen = ", ".join(f"{name}={value!r}" for name, value in vars(self.options).items())
         return f"{chosen}, backend={self.backend!r}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, library
@@ -28,7 +29,38 @@ def has_kernel(device_type: str) -> bool:
     return device_type in ("cpu", "meta") or (device_type == "cuda" and _has_cuda)
 
 
-def fused_loss(
+class MomentInputs(NamedTuple):
+    """The arguments of ``torch.ops.lsr.block_moments``."""
+
+    logits: Tensor
+    mask: Tensor | None
+    block_ids: Tensor | None
+    blocks: int
+    activation: str
+
+
+class LossInputs(NamedTuple):
+    """The arguments of ``torch.ops.lsr.label_super_resolution``."""
+
+    logits: Tensor
+    labels: Tensor
+    mean: Tensor
+    std: Tensor
+    group: Tensor | None
+    mask: Tensor | None
+    block_ids: Tensor | None
+    class_weights: Tensor | None
+    mode: str
+    form: str
+    n_eff: float
+    alpha: float
+    floor_rel: float
+    floor_abs: float
+    sharpness: float
+    activation: str
+
+
+def loss_inputs(
     logits: Tensor,
     labels: Tensor,
     mean: Tensor,
@@ -39,30 +71,34 @@ def fused_loss(
     mask: Tensor | None,
     block_ids: Tensor | None,
     class_weights: Tensor | None,
-    inplace_backward: bool,
-) -> Tensor:
-    """The loss by the fused operator; arguments as :func:`lsr_ext.functional.label_super_resolution_loss`."""
-    if inplace_backward:
-        check_may_overwrite(logits)
-    loss, _, _ = LabelSuperResolution.apply(
-        inplace_backward and not torch.compiler.is_compiling(),  # the compiler plans memory by itself
-        logits,
-        labels.long(),
-        mean,
-        std,
-        None if group is None else group.long(),
-        mask,
-        block_ids,
-        class_weights,
-        options.mode,
-        options.form,
-        options.n_eff,
-        options.alpha,
-        options.floor_rel,
-        options.floor_abs,
-        options.sharpness,
-        options.activation,
+) -> LossInputs:
+    """The operator's arguments for :func:`lsr_ext.functional.label_super_resolution_loss`'s."""
+    return LossInputs(
+        logits=logits,
+        labels=labels.long(),
+        mean=mean,
+        std=std,
+        group=None if group is None else group.long(),
+        mask=mask,
+        block_ids=block_ids,
+        class_weights=class_weights,
+        mode=options.mode,
+        form=options.form,
+        n_eff=options.n_eff,
+        alpha=options.alpha,
+        floor_rel=options.floor_rel,
+        floor_abs=options.floor_abs,
+        sharpness=options.sharpness,
+        activation=options.activation,
     )
+
+
+def fused_loss(inputs: LossInputs, inplace_backward: bool) -> Tensor:
+    """The loss by the fused operator; with `inplace_backward` its gradient overwrites the logits."""
+    if inplace_backward:
+        check_may_overwrite(inputs.logits)
+    inplace = inplace_backward and not torch.compiler.is_compiling()  # the compiler plans memory by itself
+    loss, _, _ = LabelSuperResolution.apply(inplace, *inputs)
     return loss
 
 
@@ -101,9 +137,15 @@ def _(logits: Tensor, *_: object) -> None:
     return None
 
 
+def _gradients(inputs: type[MomentInputs | LossInputs], logits: Tensor) -> tuple[Tensor | None, ...]:
+    """One gradient for each input: no other than the logits has one."""
+    return tuple(logits if name == "logits" else None for name in inputs._fields)
+
+
 def _save_moments_context(ctx: FunctionCtx, inputs: tuple, output: tuple) -> None:
-    logits, mask, block_ids, _, ctx.activation = inputs
-    ctx.save_for_backward(logits, mask, block_ids)
+    given = MomentInputs(*inputs)
+    ctx.activation = given.activation
+    ctx.save_for_backward(given.logits, given.mask, given.block_ids)
 
 
 @once_differentiable
@@ -111,21 +153,21 @@ def _moments_backward(ctx: FunctionCtx, _: Tensor, grad_S: Tensor, grad_Q: Tenso
     # p adds p to S and p (1 - p) to Q.
     a, b = (grad_S + grad_Q).contiguous(), (-2 * grad_Q).contiguous()
     grad = torch.ops.lsr.pixel_gradient(*ctx.saved_tensors, a, b, None, ctx.activation)
-    return grad, None, None, None, None
+    return _gradients(MomentInputs, logits=grad)
 
 
 def _save_loss_context(ctx: FunctionCtx, inputs: tuple, output: tuple) -> None:
-    logits, mask, block_ids = inputs[0], inputs[5], inputs[6]
+    given = LossInputs(*inputs)
     _, a, b = output
-    ctx.activation = inputs[-1]
+    ctx.activation = given.activation
     ctx.mark_non_differentiable(a, b)
-    ctx.save_for_backward(logits, mask, block_ids, a, b)
+    ctx.save_for_backward(given.logits, given.mask, given.block_ids, a, b)
 
 
 @once_differentiable
 def _loss_backward(ctx: FunctionCtx, grad: Tensor, *_: Tensor | None) -> tuple:
     pixel_grad = torch.ops.lsr.pixel_gradient(*ctx.saved_tensors, grad, ctx.activation)
-    return pixel_grad, *[None] * 15
+    return _gradients(LossInputs, logits=pixel_grad)
 
 
 library.register_autograd("lsr::block_moments", _moments_backward, setup_context=_save_moments_context)
@@ -144,21 +186,23 @@ class LabelSuperResolution(torch.autograd.Function):
     """As :class:`BlockMoments`, for the fused loss; with `inplace` the gradient overwrites the logits."""
 
     @staticmethod
-    def forward(inplace: bool, *arguments: object) -> tuple[Tensor, Tensor, Tensor]:
-        return torch.ops.lsr.label_super_resolution(*arguments)
+    def forward(inplace: bool, *inputs: object) -> tuple[Tensor, Tensor, Tensor]:
+        return torch.ops.lsr.label_super_resolution(*inputs)
 
     @staticmethod
     def setup_context(ctx: FunctionCtx, inputs: tuple, output: tuple) -> None:
-        ctx.inplace, *arguments = inputs
-        _save_loss_context(ctx, arguments, output)
+        ctx.inplace, *inputs = inputs
+        _save_loss_context(ctx, inputs, output)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor, *_: Tensor | None) -> tuple:
         logits, *tables = ctx.saved_tensors
         if not ctx.inplace:
-            return None, torch.ops.lsr.pixel_gradient(logits, *tables, grad, ctx.activation), *[None] * 15
-        torch.ops.lsr.pixel_gradient_(logits, *tables, grad, ctx.activation)
-        # Whoever else saved the logits, this node included, is told by autograd that they are gone.
-        torch.autograd.graph.increment_version(logits)
-        return None, logits.detach(), *[None] * 15
+            gradient = torch.ops.lsr.pixel_gradient(logits, *tables, grad, ctx.activation)
+        else:
+            torch.ops.lsr.pixel_gradient_(logits, *tables, grad, ctx.activation)
+            # Whoever else saved the logits, this node included, is told by autograd that they are gone.
+            torch.autograd.graph.increment_version(logits)
+            gradient = logits.detach()
+        return None, *_gradients(LossInputs, logits=gradient)

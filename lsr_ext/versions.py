@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from lsr_ext import __version__, ops
-from lsr_ext.binary import cuda_archs
+from lsr_ext.cuda_archs import archs_in
 
 
 def build_info() -> dict[str, str]:
@@ -15,5 +15,5 @@ def build_info() -> dict[str, str]:
         "lsr_ext": __version__,
         "torch": torch.__version__,
         "cpu": torch.ops.lsr.cpu_build(),
-        "cuda": ";".join(cuda_archs(library)) if library.exists() else "none: built without CUDA kernels",
+        "cuda": ";".join(archs_in(library)) if library.exists() else "none: built without CUDA kernels",
     }

@@ -46,15 +46,83 @@ def test_defaults_train():
     assert logits.softmax(1)[:, 1].mean().item() == pytest.approx(0.2, abs=0.02)
 
 
-def test_state_moves_and_copies():
+def test_copies():
     loss_fn = LabelSuperResolutionLoss(TABLE1, class_weights=[1.0, 3.0])
     logits, labels = batch()
     expected = loss_fn(logits, labels)
     for other in (copy.deepcopy(loss_fn), pickle.loads(pickle.dumps(loss_fn))):
         assert torch.equal(other(logits, labels), expected)
-    fresh = LabelSuperResolutionLoss(CountDistribution.paper("table7"), class_weights=[1.0, 1.0])
-    fresh.load_state_dict(loss_fn.state_dict())
-    assert torch.equal(fresh(logits, labels), expected)
+        other.bfloat16()
+        assert torch.equal(other(logits, labels), expected)
+
+
+CASTS = {
+    "half": lambda module: module.half(),
+    "bfloat16": lambda module: module.bfloat16(),
+    "float": lambda module: module.float(),
+    "to": lambda module: module.to(torch.bfloat16),
+    "type": lambda module: module.type(torch.float16),
+}
+
+
+@pytest.mark.parametrize("cast", CASTS)
+@pytest.mark.parametrize("backend", ["fused", "reference"])
+def test_a_cast_leaves_the_tables_in_float64(cast, backend):
+    """As Lightning's precision "bf16-true" casts them; within another module as well."""
+    logits, labels = batch()
+    network = torch.nn.ModuleDict(
+        {"loss": LabelSuperResolutionLoss(TABLE1, class_weights=[1, 3], backend=backend)}
+    )
+    expected = network["loss"](logits.bfloat16(), labels)
+    loss_fn = CASTS[cast](network)["loss"]
+    assert {table.dtype for table in loss_fn.buffers()} == {torch.float64}
+    assert torch.equal(loss_fn.mean, TABLE1.mean)
+    assert torch.equal(loss_fn(logits.bfloat16(), labels), expected)
+
+
+def test_float64_logits_meet_float64_targets():
+    logits, labels = batch()
+    distribution = CountDistribution([[1 / 3, 2 / 3]] * 10, [[0.1, 0.1]] * 10)
+    value = LabelSuperResolutionLoss(distribution)(logits.double(), labels)
+    exact = functional.label_super_resolution_loss(
+        logits.double(), labels, distribution.mean.double(), distribution.std.double()
+    )
+    torch.testing.assert_close(value, exact, rtol=1e-14, atol=0)
+
+
+def test_the_tables_move_with_the_module():
+    moved = LabelSuperResolutionLoss(TABLE1, class_weights=[1.0, 3.0]).to("meta", torch.float16)
+    assert {(table.device.type, table.dtype) for table in moved.buffers()} == {("meta", torch.float64)}
+
+
+def test_the_module_leaves_the_distribution_alone():
+    distribution = CountDistribution([[0.8, 0.2]], [[0.05, 0.05]])
+    LabelSuperResolutionLoss(distribution).mean.zero_()
+    assert distribution.mean.any()
+
+
+@pytest.mark.parametrize("prefix", ["", "0."])
+def test_a_checkpoint_does_not_replace_the_targets(prefix):
+    """Neither today's, which holds none, nor one that does."""
+    old = LabelSuperResolutionLoss(CountDistribution.paper("table7"), class_weights=[1.0, 1.0])
+    holding = {prefix + name: table.float() for name, table in old.named_buffers()}
+    for state in (holding, {}):
+        loss_fn = LabelSuperResolutionLoss(TABLE1)
+        module = torch.nn.Sequential(loss_fn) if prefix else loss_fn
+        assert not module.state_dict()
+        module.load_state_dict(state, strict=True)
+        assert torch.equal(loss_fn.mean, TABLE1.mean)
+        assert loss_fn.class_weights is None
+    with pytest.raises(RuntimeError, match="Unexpected key.*other"):
+        module.load_state_dict({prefix + "other": torch.ones(1)}, strict=True)
+
+
+def test_functional_call():
+    logits, labels = batch()
+    loss_fn = LabelSuperResolutionLoss(TABLE1)
+    other = CountDistribution(TABLE1.mean.flip(0), TABLE1.std)
+    value = torch.func.functional_call(loss_fn, {"mean": other.mean}, (logits, labels))
+    assert torch.equal(value, LabelSuperResolutionLoss(other)(logits, labels))
 
 
 def test_repr_names_the_options():

@@ -13,17 +13,15 @@ from hypothesis import HealthCheck, assume, given, settings
 from samples import LAYOUTS, lay_out, samples, split_options
 from torch import library
 
-import lsr_ext.ops  # registers torch.ops.lsr
+import lsr_ext
+from lsr_ext import ops  # registers torch.ops.lsr
 
 CHECKS = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
 
 
 def loss_arguments(logits, labels, mean, std, options):
     tensors, chosen = split_options(options)
-    return (
-        logits, labels, mean, std, *tensors.values(), chosen.mode, chosen.form, chosen.n_eff, chosen.alpha,
-        chosen.floor_rel, chosen.floor_abs, chosen.sharpness, chosen.activation,
-    )  # fmt: skip
+    return ops.loss_inputs(logits, labels, mean, std, chosen, **tensors)
 
 
 def batch(layout="contiguous", dtype=torch.float32):
@@ -309,16 +307,18 @@ def test_operators_refuse_tables_of_the_wrong_shape():
         torch.ops.lsr.pixel_gradient(logits, None, None, a.float(), a, None, "softmax")
     with pytest.raises(RuntimeError, match="expected 6 blocks, got 5"):
         torch.ops.lsr.pixel_gradient(logits, None, None, a[:5], a[:5], None, "softmax")
+    with pytest.raises(RuntimeError, match="grad must be a scalar"):
+        torch.ops.lsr.pixel_gradient(logits, None, None, a, a, torch.ones(2), "softmax")
     with pytest.raises(RuntimeError, match=r"logits must have shape \(N, L, H, W\), got 3 dimensions"):
         torch.ops.lsr.block_moments(logits[0], None, None, 3, "softmax")
     with pytest.raises(RuntimeError, match="softmax needs at least 2 classes, got 1"):
         torch.ops.lsr.block_moments(logits[:, :1], None, None, 6, "softmax")
     with pytest.raises(RuntimeError, match="activation must be softmax or sigmoid, got tanh"):
         torch.ops.lsr.block_moments(logits, None, None, 6, "tanh")
-    arguments = list(loss_arguments(logits, labels[:4], mean, std, {}))
+    arguments = loss_arguments(logits, labels[:4], mean, std, {})
     with pytest.raises(RuntimeError, match="expected 6 blocks, got 4"):
         torch.ops.lsr.label_super_resolution(*arguments)
-    arguments = list(loss_arguments(logits, labels, mean[:, :2], std, {}))
+    arguments = loss_arguments(logits, labels, mean[:, :2], std, {})
     with pytest.raises(RuntimeError, match=r"mean and std must have shape \(Z, 3\)"):
         torch.ops.lsr.label_super_resolution(*arguments)
 

@@ -1,29 +1,11 @@
-// Stages A and C on the CPU: what the kernels are given, and the builds of them to choose from.
+// Stages A and C on the CPU: the kernels, and the builds of them to choose from.
 #pragma once
 
 #include <cstdint>
 
-#include "../lsr/activation.h"
+#include "../lsr/pixels.h"
 
 namespace lsr::cpu {
-
-enum class Scalar : int32_t { kFloat32, kFloat64, kBFloat16, kFloat16 };
-
-// A (N, L, H, W) array in place, whatever its strides (in elements).
-struct Array {
-  void* data;
-  Scalar scalar;
-  int64_t image_stride, class_stride, row_stride, pixel_stride;
-};
-
-// The logits, and which block each pixel belongs to: image k is block k, or as block_ids say.
-struct Pixels {
-  Array logits;
-  int64_t images, classes, height, width;
-  const uint8_t* mask;       // (N, H, W), or null: all pixels are valid
-  const int32_t* block_ids;  // (N, H, W), or null; below 0 = no block
-  Activation activation;
-};
 
 // Pixels [begin, end) of one image, in row-major order.
 struct Range {
@@ -44,15 +26,23 @@ struct GradientSource {
   double scale;
 };
 
+// For one type of logits.
 struct Kernels {
-  const char* name;
   void (*moments)(const Pixels& pixels, const Range& range, MomentSink& sink);
   // `stream`: out is not the logits and too large to stay in the caches, so it may pass them by.
   void (*gradient)(const Pixels& pixels, const Range& range, const GradientSource& source, const Array& out,
                    bool stream);
 };
 
+// The kernels for one kind of processor, by the type of the logits.
+struct Build {
+  const char* name;
+  const Kernels *float32, *float64, *bfloat16, *float16;
+
+  const Kernels& kernels(Scalar scalar) const;
+};
+
 // The best build for this processor; the environment variable LSR_CPU names a lesser one.
-const Kernels& kernels();
+const Build& build();
 
 }  // namespace lsr::cpu

@@ -12,10 +12,9 @@ namespace lsr::cpu {
 using Body = void (*)(void* context, int64_t index);
 using ParallelFor = void (*)(int64_t count, int64_t grain, Body body, void* context);
 
-// Sums per block, n (K), S and Q (K, L), for blocks 0 .. K. Ranges and the order in which they are added
+// Sums per block, n (K), S and Q (K, L). Ranges and the order in which they are added
 // depend on the shape alone, so the result is the same, bit for bit, for any number of threads.
-void block_moments(const Pixels& pixels, int64_t blocks, double* n, double* S, double* Q,
-                   ParallelFor parallel);
+void block_moments(const Pixels& pixels, double* n, double* S, double* Q, ParallelFor parallel);
 
 // The gradient by the logits, written to every pixel of out, which may be the logits themselves.
 void pixel_gradient(const Pixels& pixels, const GradientSource& source, const Array& out,

@@ -4,7 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
-#include "../lsr/activation.h"
+#include "../lsr/pixels.h"
 #include "../lsr/table.h"
 
 #if defined(LSR_EMULATED)
@@ -15,25 +15,6 @@ using LsrStream = cudaStream_t;
 #endif
 
 namespace lsr::cuda {
-
-enum class Scalar : int32_t { kFloat32, kFloat64, kBFloat16, kFloat16 };
-
-// A (N, L, H, W) array in place, whatever its strides (in elements).
-struct Array {
-  void* data;
-  Scalar scalar;
-  int64_t image_stride, class_stride, row_stride, pixel_stride;
-};
-
-// The logits, and which block each pixel belongs to: image k is block k, or as block_ids say.
-struct Pixels {
-  Array logits;
-  int64_t images, classes, height, width;
-  const uint8_t* mask;       // (N, H, W), or null: all pixels are valid
-  const int32_t* block_ids;  // (N, H, W), or null; below 0 = no block
-  int64_t blocks;
-  Activation activation;
-};
 
 // Which kernels serve a layout.
 enum class Path : int32_t {

@@ -50,13 +50,13 @@ struct Buffers {
     }
     array.data = data.data() + 1;
   }
-  static cpu::Scalar scalar() { return sizeof(T) == 8 ? cpu::Scalar::kFloat64 : cpu::Scalar::kFloat32; }
+  static Scalar scalar() { return sizeof(T) == 8 ? Scalar::kFloat64 : Scalar::kFloat32; }
   T& at(int64_t n, int64_t l, int64_t i, int64_t j) {
     return static_cast<T*>(array.data)[n * array.image_stride + l * array.class_stride +
                                        i * array.row_stride + j * array.pixel_stride];
   }
   std::vector<T> data;
-  cpu::Array array;
+  Array array;
 };
 
 template <class T>
@@ -70,18 +70,19 @@ void check(const Case& c, std::mt19937& random) {
   for (uint8_t& m : mask) m = coin(random) > 0;
   for (int32_t& id : ids) id = block(random);
   const int64_t blocks = c.by_id ? 5 : c.images;
-  const cpu::Pixels pixels{logits.array,
-                           c.images,
-                           c.classes,
-                           c.height,
-                           c.width,
-                           c.masked ? mask.data() : nullptr,
-                           c.by_id ? ids.data() : nullptr,
-                           c.activation};
+  const Pixels pixels{logits.array,
+                      c.images,
+                      c.classes,
+                      c.height,
+                      c.width,
+                      c.masked ? mask.data() : nullptr,
+                      c.by_id ? ids.data() : nullptr,
+                      blocks,
+                      c.activation};
 
   // 1. Sums.
   std::vector<double> n(blocks), S(blocks * c.classes), Q(S), a(S), b(S);
-  cpu::block_moments(pixels, blocks, n.data(), S.data(), Q.data(), thread_for);
+  cpu::block_moments(pixels, n.data(), S.data(), Q.data(), thread_for);
   // 2. A gradient from made-up coefficients.
   for (double& x : a) x = normal(random);
   for (double& x : b) x = normal(random);
@@ -181,6 +182,6 @@ int main() {
     }
   }
   check_table(random);
-  std::printf("%s: %ld cases, %d failures\n", cpu::kernels().name, long(cases), failures);
+  std::printf("%s: %ld cases, %d failures\n", cpu::build().name, long(cases), failures);
   return failures != 0;
 }

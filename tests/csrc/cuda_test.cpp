@@ -18,7 +18,6 @@
 #include "cuda/vector.h"
 
 using namespace lsr;
-using cuda::Scalar;
 
 namespace {
 
@@ -97,7 +96,7 @@ struct Buffers {
                                        i * array.row_stride + j * array.pixel_stride];
   }
   std::unique_ptr<S[]> data;
-  cuda::Array array;
+  Array array;
 };
 
 template <class S>
@@ -115,15 +114,15 @@ void check(const Case& c, std::mt19937& random) {
   for (uint8_t& m : mask) m = coin(random) > 0;
   for (size_t i = 0; i < ids.size(); ++i) ids[i] = i % 7 ? ids[i - 1] : block(random);
   const int64_t blocks = c.by_id ? 5 : c.images;
-  const cuda::Pixels pixels{logits.array,
-                            c.images,
-                            c.classes,
-                            c.height,
-                            c.width,
-                            c.masked ? mask.data() : nullptr,
-                            c.by_id ? ids.data() : nullptr,
-                            blocks,
-                            c.activation};
+  const Pixels pixels{logits.array,
+                      c.images,
+                      c.classes,
+                      c.height,
+                      c.width,
+                      c.masked ? mask.data() : nullptr,
+                      c.by_id ? ids.data() : nullptr,
+                      blocks,
+                      c.activation};
 
   // 1. Sums.
   std::vector<double> n(blocks), S_sums(blocks * c.classes), Q(S_sums), a(S_sums), b(S_sums);
@@ -218,15 +217,15 @@ void check_loss(std::mt19937& random) {
   const std::vector<int64_t> labels{0, 1, 0, -1, 1, 1, 2}, group{5, 5, 5, 5, 6, 5, 5};
   std::vector<float> logits(blocks * classes * side * side);
   for (float& x : logits) x = normal(random);
-  const cuda::Pixels pixels{{logits.data(), Scalar::kFloat32, classes * side * side, side * side, side, 1},
-                            blocks,
-                            classes,
-                            side,
-                            side,
-                            nullptr,
-                            nullptr,
-                            blocks,
-                            Activation::kSoftmax};
+  const Pixels pixels{{logits.data(), Scalar::kFloat32, classes * side * side, side * side, side, 1},
+                      blocks,
+                      classes,
+                      side,
+                      side,
+                      nullptr,
+                      nullptr,
+                      blocks,
+                      Activation::kSoftmax};
   std::vector<double> mean(9), std(9), n(blocks), S(blocks * classes), Q(S), a(S), b(S), exact_a(S),
       exact_b(S);
   for (double& x : mean) x = uniform(random);
@@ -265,7 +264,7 @@ void plant_overrun() {
   Buffers<float> logits(c), gradient(c, 1);
   std::fill_n(logits.data.get(), 3 * 5 * 64, 0.5f);
   const std::vector<double> a(3, 1.0), b(3, 1.0);
-  const cuda::Pixels pixels{logits.array, 1, 3, 5, 64, nullptr, nullptr, 1, c.activation};
+  const Pixels pixels{logits.array, 1, 3, 5, 64, nullptr, nullptr, 1, c.activation};
   cuda::pixel_gradient(pixels, {a.data(), b.data(), nullptr, false}, gradient.array, nullptr);
 }
 

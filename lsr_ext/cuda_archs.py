@@ -1,4 +1,4 @@
-"""What is in a compiled library, read from its file: it need not be loadable here."""
+"""The architectures that a CUDA library holds code for, read from its file: it need not be loadable here."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _ENTRY = struct.Struct("<HHIQIIHHI")  # kind, version, header, payload, compress
 _PTX, _CUBIN = 1, 2
 
 
-def cuda_archs(library: Path) -> list[str]:
-    """The architectures whose code a CUDA library holds, such as ["9.0", "12.0", "12.0+PTX"].
+def archs_in(library: Path) -> list[str]:
+    """The architectures, such as ["9.0", "12.0", "12.0+PTX"].
 
     Raises:
         ValueError: where the file's tables of code are cut short.

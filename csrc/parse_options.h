@@ -10,20 +10,20 @@
 
 namespace lsr {
 
-inline Activation activation_named(const std::string& name) {
+inline Activation parse_activation(const std::string& name) {
   if (name == "softmax") return Activation::kSoftmax;
   STD_TORCH_CHECK(name == "sigmoid", "activation must be softmax or sigmoid, got ", name);
   return Activation::kSigmoid;
 }
 
-inline Mode mode_named(const std::string& name) {
+inline Mode parse_mode(const std::string& name) {
   if (name == "intra") return Mode::kIntra;
   if (name == "inter") return Mode::kInter;
   STD_TORCH_CHECK(name == "intra+inter", "mode must be intra, inter or intra+inter, got ", name);
   return Mode::kIntraInter;
 }
 
-inline Form form_named(const std::string& name) {
+inline Form parse_form(const std::string& name) {
   if (name == "paper") return Form::kPaper;
   if (name == "marginal") return Form::kMarginal;
   if (name == "kl") return Form::kKl;

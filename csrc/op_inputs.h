@@ -1,0 +1,182 @@
+// The operators' arguments, checked and made contiguous, as the kernels take them.
+//
+// Each holds the tensors that it points into. Their values are not read: on a device the host would have to
+// wait.
+#pragma once
+
+#include <torch/csrc/stable/ops.h>
+#include <torch/csrc/stable/tensor.h>
+#include <torch/headeronly/core/ScalarType.h>
+
+#include <initializer_list>
+#include <optional>
+#include <string>
+
+#include "lsr/pixels.h"
+#include "parse_options.h"
+
+namespace lsr {
+namespace {  // torch hides Tensor, and so what holds one
+
+using torch::headeronly::ScalarType;
+using torch::stable::Tensor;
+using OptionalTensor = std::optional<Tensor>;
+
+inline Scalar scalar_of(const Tensor& logits) {
+  switch (logits.scalar_type()) {
+    case ScalarType::Float:
+      return Scalar::kFloat32;
+    case ScalarType::Double:
+      return Scalar::kFloat64;
+    case ScalarType::BFloat16:
+      return Scalar::kBFloat16;
+    case ScalarType::Half:
+      return Scalar::kFloat16;
+    default:
+      STD_TORCH_CHECK(false, "logits must be float32, float64, bfloat16 or float16");
+  }
+}
+
+inline Array array_of(const Tensor& x) {
+  return {x.data_ptr(), scalar_of(x), x.stride(0), x.stride(1), x.stride(2), x.stride(3)};
+}
+
+// An argument beside the logits: on their device, and contiguous.
+inline Tensor dense(const Tensor& in, const Tensor& logits, const char* name) {
+  STD_TORCH_CHECK(in.get_device_index() == logits.get_device_index() && in.is_cuda() == logits.is_cuda(),
+                  name, " must be on the logits' device");
+  return in.is_contiguous() ? in : torch::stable::contiguous(in);
+}
+
+// A mask or block ids (N, H, W), where they are given.
+inline OptionalTensor dense_map(const OptionalTensor& in, const Tensor& logits, ScalarType type,
+                                const char* name) {
+  if (!in) return {};
+  STD_TORCH_CHECK(in->scalar_type() == type, name, " has the wrong dtype");
+  STD_TORCH_CHECK(in->dim() == 3 && in->size(0) == logits.size(0) && in->size(1) == logits.size(2) &&
+                      in->size(2) == logits.size(3),
+                  name, " must have the logits' (N, H, W)");
+  return dense(*in, logits, name);
+}
+
+// The logits with their mask and block ids.
+struct PixelInput {
+  PixelInput(const Tensor& logits_in, const OptionalTensor& mask_in, const OptionalTensor& ids_in,
+             int64_t blocks, const std::string& activation)
+      : logits(logits_in) {
+    STD_TORCH_CHECK(logits.dim() == 4, "logits must have shape (N, L, H, W), got ", logits.dim(),
+                    " dimensions");
+    mask = dense_map(mask_in, logits, ScalarType::Bool, "mask");
+    ids = dense_map(ids_in, logits, ScalarType::Int, "block_ids");
+    STD_TORCH_CHECK(ids || blocks == logits.size(0), "without block_ids every image is a block: expected ",
+                    logits.size(0), " blocks, got ", blocks);
+    pixels = {array_of(logits),
+              logits.size(0),
+              logits.size(1),
+              logits.size(2),
+              logits.size(3),
+              mask ? static_cast<const uint8_t*>(mask->const_data_ptr()) : nullptr,
+              ids ? static_cast<const int32_t*>(ids->const_data_ptr()) : nullptr,
+              blocks,
+              parse_activation(activation)};
+    STD_TORCH_CHECK(pixels.activation == Activation::kSigmoid || pixels.classes >= 2,
+                    "softmax needs at least 2 classes, got ", pixels.classes);
+  }
+
+  Tensor logits;
+  OptionalTensor mask, ids;
+  Pixels pixels;
+};
+
+// Labels or groups: one per block, or one per block and class.
+struct Integers {
+  Integers(const Tensor& in, const PixelInput& input, const char* name)
+      : tensor(dense(in, input.logits, name)) {
+    const int64_t blocks = input.pixels.blocks, classes = input.pixels.classes;
+    STD_TORCH_CHECK(in.scalar_type() == ScalarType::Long, name, " must be int64");
+    columns = in.dim() == 2 ? in.size(1) : 1;
+    const bool fits = (in.dim() == 1 || (in.dim() == 2 && columns == classes)) && in.size(0) == blocks;
+    STD_TORCH_CHECK(fits, name, " must have shape (", blocks, ",) or (", blocks, ", ", classes, ")");
+    data = static_cast<const int64_t*>(tensor.const_data_ptr());
+  }
+
+  Tensor tensor;
+  int64_t columns;
+  const int64_t* data;
+};
+
+// Targets, weights or the gradient of the loss, in single or double precision.
+struct Reals {
+  Reals(const Tensor& in, const PixelInput& input, const char* name)
+      : tensor(dense(in, input.logits, name)), wide(in.scalar_type() == ScalarType::Double) {
+    STD_TORCH_CHECK(wide || in.scalar_type() == ScalarType::Float, name, " must be float32 or float64");
+    data = tensor.const_data_ptr();
+  }
+
+  Tensor tensor;
+  bool wide;
+  const void* data;
+};
+
+// What the loss is given beside the pixels.
+struct TargetInput {
+  TargetInput(const Tensor& labels_in, const Tensor& mean_in, const Tensor& std_in,
+              const OptionalTensor& group_in, const OptionalTensor& weights_in, const PixelInput& input)
+      : labels(labels_in, input, "labels"), mean(mean_in, input, "mean"), std(std_in, input, "std") {
+    const int64_t classes = input.pixels.classes;
+    STD_TORCH_CHECK(mean_in.dim() == 2 && std_in.dim() == 2 && mean_in.size(1) == classes &&
+                        std_in.size(1) == classes && mean_in.size(0) == std_in.size(0),
+                    "mean and std must have shape (Z, ", classes, ")");
+    STD_TORCH_CHECK(!weights_in || (weights_in->dim() == 1 && weights_in->size(0) == classes),
+                    "class_weights must have shape (", classes, ",)");
+    label_count = mean_in.size(0);
+    if (group_in) group.emplace(*group_in, input, "group");
+    if (weights_in) class_weights.emplace(*weights_in, input, "class_weights");
+  }
+
+  Integers labels;
+  Reals mean, std;
+  int64_t label_count;
+  std::optional<Integers> group;
+  std::optional<Reals> class_weights;
+};
+
+inline const double* coefficients(const Tensor& table, const PixelInput& input, const char* name) {
+  const int64_t blocks = input.pixels.blocks, classes = input.pixels.classes;
+  STD_TORCH_CHECK(table.scalar_type() == ScalarType::Double && table.is_contiguous() && table.dim() == 2 &&
+                      table.size(0) == blocks && table.size(1) == classes,
+                  name, " must be a contiguous float64 (", blocks, ", ", classes, ") table");
+  return static_cast<const double*>(dense(table, input.logits, name).const_data_ptr());
+}
+
+// The coefficients of the pixel gradient, which the caller's tensors hold, and the gradient of the loss.
+struct GradientInput {
+  GradientInput(const Tensor& a_in, const Tensor& b_in, const OptionalTensor& grad, const PixelInput& input)
+      : a(coefficients(a_in, input, "a")), b(coefficients(b_in, input, "b")) {
+    STD_TORCH_CHECK(!grad || grad->numel() == 1, "grad must be a scalar");
+    if (grad) scale.emplace(*grad, input, "grad");
+  }
+
+  const double *a, *b;
+  std::optional<Reals> scale;
+};
+
+// The number of blocks, by the first dimension of a table of theirs.
+inline int64_t blocks_of(const Tensor& table, const char* name) {
+  STD_TORCH_CHECK(table.dim() >= 1, name, " must have a row for each block");
+  return table.size(0);
+}
+
+inline Tensor new_doubles(const Tensor& like, std::initializer_list<int64_t> shape) {
+  return torch::stable::new_empty(like, shape, ScalarType::Double);
+}
+
+inline Tensor new_loss(const Tensor& logits) {
+  const bool wide = logits.scalar_type() == ScalarType::Double;
+  return torch::stable::new_empty(logits, {}, wide ? ScalarType::Double : ScalarType::Float);
+}
+
+inline double* doubles_of(const Tensor& x) { return static_cast<double*>(x.data_ptr()); }
+
+}  // namespace
+}  // namespace lsr
