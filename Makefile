@@ -5,7 +5,11 @@ PIP := $(BIN)/python -m pip
 NATIVE := $(shell find csrc tools -type f -not -name '*.pyc' 2>/dev/null) setup.py
 FORMATTED := $(shell find csrc tests benchmarks -name '*.h' -o -name '*.cpp' -o -name '*.inl' -o -name '*.cu' -o -name '*.cuh')
 
-.PHONY: build demo test lint format bench wheel clean
+# Of the tests; a file's tests run in one process, as they share what takes long to make.
+WORKERS ?= 2
+PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+
+.PHONY: build demo test test-all lint format bench wheel clean
 
 build: .venv/built
 
@@ -22,8 +26,14 @@ build: .venv/built
 demo: build
 	$(BIN)/lsr demo
 
+# The short tests, with a hundred random cases each and one CUDA architecture.
 test: build
-	$(BIN)/python -m pytest
+	$(PYTEST)
+
+# `make test`, then what takes long: thousands of random cases, every CUDA architecture, the sanitizers, commands
+# killed at random moments, the demonstration, and the examples on ../shared/data where that folder is.
+test-all: test
+	$(PYTEST) -m "long or hypothesis" --hypothesis-profile=long
 
 lint: build
 	$(BIN)/ruff check .

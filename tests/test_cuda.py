@@ -4,7 +4,7 @@ import threading
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from samples import LAYOUTS, lay_out, samples
 from test_functional import assert_loss_equals_reference, assert_sums_equal_reference, moment_arguments
 from test_ops import CHECKS, loss_arguments
@@ -36,7 +36,6 @@ def device_sums(sample):
     return [table.cpu() for table in sums]
 
 
-@settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(samples())
 def test_fused_equals_reference(sample):
     logits = to_cuda(sample.logits).detach().requires_grad_()
@@ -48,7 +47,6 @@ def test_fused_equals_reference(sample):
     assert_loss_equals_reference(sample, value.detach().cpu(), gradient.cpu(), sums)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(samples())
 def test_block_moments_equal_reference(sample):
     assert_sums_equal_reference(sample, device_sums(sample))

@@ -4,7 +4,7 @@ import warnings
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from samples import lay_out, samples, split_options
 
 import lsr_ext
@@ -72,7 +72,6 @@ def assert_loss_equals_reference(sample, value, gradient, sums):
     torch.testing.assert_close(gradient.double(), expected, rtol=0, atol=relative * largest + absolute + rounding)
 
 
-@settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))
 @given(samples())
 def test_fused_equals_reference(sample):
     logits = sample.logits.detach().requires_grad_()
@@ -84,7 +83,6 @@ def test_fused_equals_reference(sample):
     assert_loss_equals_reference(sample, value.detach(), gradient, sums)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=list(HealthCheck))
 @given(samples())
 def test_block_moments_equal_reference(sample):
     sums = functional.block_moments(sample.logits, **moment_arguments(sample), backend="fused")

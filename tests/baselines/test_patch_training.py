@@ -27,7 +27,7 @@ from lsr_ext.data import read_image
 from lsr_ext.data.folders import reduce_image, reduce_mask
 
 LUNG = Path(__file__).parents[2].parent / "shared" / "data" / "mif_lung_akoya"
-TINY = ClassifierSettings(patch_px=8, input_px=16, depth=10, epochs=3, batch_size=4, colour_jitter=0.1)
+TINY = ClassifierSettings(patch_px=8, input_px=16, depth=10, epochs=2, batch_size=4, colour_jitter=0.1)
 
 
 def half_dark(rows=3, columns=4, patch_px=8, seed=0):
@@ -141,6 +141,7 @@ def read_fields(*indices):
     return [reduce_image(read_image(path), 8) for path in paths], masks, [path.name for path in paths]
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not LUNG.is_dir(), reason="needs ../shared/data")
 def test_colour_jitter_carries_a_classifier_to_a_field_of_other_colours(tmp_path):
     """Seen: an AUC of 0.67 without, 0.88 with."""
@@ -156,6 +157,7 @@ def test_colour_jitter_carries_a_classifier_to_a_field_of_other_colours(tmp_path
     assert auc[1] > max(0.8, auc[0] + 0.05)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(not LUNG.is_dir(), reason="needs ../shared/data")
 def test_tumour_patches_of_an_unseen_field(tmp_path):
     """Patches of 64 um at 4 um a pixel. Seen on the held-out field: AUC 0.98, accuracy 0.90, IoU 0.61."""

@@ -18,14 +18,14 @@ def scores_of(config):
     return {method: scores["iou"] for method, scores in evaluate(config).items()}
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_block_labels_give_more_than_a_block_map(tmp_path, seed):
     scores = scores_of(load_config(DEMO, {"output": tmp_path, "seed": seed, "methods": ["intra+inter"]}))
     assert scores["intra+inter"] > scores["low_resolution"] + 0.05
 
 
-@pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.skipif(not NUCLEI.is_dir(), reason="the nuclei set is not here")
 def test_nuclei_from_block_labels(tmp_path):
     overrides = {"output": tmp_path, "data.root": NUCLEI, "methods": ["intra+inter"], "training.steps": 300}

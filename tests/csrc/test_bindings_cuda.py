@@ -1,24 +1,20 @@
 """The CUDA operators without a GPU: their own source on emulated thread blocks, for CPU tensors."""
 
-from pathlib import Path
-
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from samples import samples
-from test_core import build
+from test_core import build_modules
 from test_functional import assert_loss_equals_reference
 from test_ops import loss_arguments
 
 
 @pytest.fixture(scope="module")
 def emulated():
-    folder = build("core", f"-DLSR_TORCH={Path(torch.__file__).parent}")
-    torch.ops.load_library(folder / "liblsr_emulated_torch.so")
+    torch.ops.load_library(build_modules() / "liblsr_emulated_torch.so")
     return torch.ops.lsr_emulated
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
 @given(sample=samples())
 def test_emulated_operators_equal_reference(emulated, sample):
     """The random cases of the CPU's operators."""

@@ -10,6 +10,7 @@ import cmake
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image, features
 from slides import tissue_like
 
@@ -20,15 +21,24 @@ ROOT = Path(__file__).parents[2]
 CMAKE = Path(cmake.CMAKE_BIN_DIR)
 
 
-def build(name, *settings):
+def build(name, *settings, targets=("all",)):
+    """Build what has changed in a folder that all test processes share, one of them at a time."""
     folder = ROOT / "build" / name
-    for command in (
-        [CMAKE / "cmake", "-S", ROOT, "-B", folder, f"-DPython_EXECUTABLE={sys.executable}", *settings],
-        [CMAKE / "cmake", "--build", folder, "--parallel", str(os.cpu_count())],
-    ):
-        done = subprocess.run(command, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / "tests.lock"):
+        for command in (
+            [CMAKE / "cmake", "-S", ROOT, "-B", folder, f"-DPython_EXECUTABLE={sys.executable}", *settings],
+            [CMAKE / "cmake", "--build", folder, "--parallel", str(os.cpu_count()), "--target", *targets],
+        ):
+            done = subprocess.run(command, capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout + done.stderr
     return folder
+
+
+def build_modules():
+    """The NumPy module and the emulated operators. The package's tests run the code for more than 3 classes."""
+    settings = f"-DLSR_TORCH={Path(torch.__file__).parent}", "-DLSR_MAX_STATIC=3"
+    return build("core", *settings, targets=("lsr_core_numpy", "lsr_emulated_torch"))
 
 
 def libjpeg():
@@ -38,6 +48,7 @@ def libjpeg():
     return next(line.split()[-1] for line in mapped if "libjpeg" in line)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("sanitizers", ["address,undefined", "thread"])
 def test_core_under_sanitizers(sanitizers, tmp_path):
     """The kernels over shapes that cross every boundary, the reader over damaged tiles: no report."""
@@ -59,8 +70,7 @@ def test_core_under_sanitizers(sanitizers, tmp_path):
 
 @pytest.fixture(scope="module")
 def core():
-    folder = build("core", f"-DLSR_TORCH={Path(torch.__file__).parent}")
-    (path,) = folder.glob("lsr_core_numpy*.so")
+    (path,) = build_modules().glob("lsr_core_numpy*.so")
     spec = importlib.util.spec_from_file_location("lsr_core_numpy", path)
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)

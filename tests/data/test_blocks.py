@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lsr_ext.data import Block, block_fractions, cut_blocks
@@ -17,7 +17,6 @@ def test_stride_smaller_than_the_block():
     assert [(b.x, b.y) for b in cut_blocks([(4, 6)], 4, stride_px=1)] == [(0, 0), (1, 0), (2, 0)]
 
 
-@settings(deadline=None)
 @given(st.integers(1, 40), st.integers(1, 40), st.integers(1, 12), st.integers(1, 12))
 def test_blocks_are_all_positions_on_the_grid(height, width, size, stride):
     if min(height, width) < size:

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lsr_ext.data import (
@@ -45,7 +45,6 @@ def test_quantise_by_hand():
     np.testing.assert_array_equal(labels, [0, 1, 1, 2, 2])
 
 
-@settings(deadline=None)
 @given(st.lists(st.floats(0, 1), min_size=1), st.lists(st.floats(0, 1), min_size=1, unique=True))
 def test_quantise_counts_the_edges_below(fractions, edges):
     edges = sorted(edges)

@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.utils.data import DataLoader
 
@@ -35,7 +35,6 @@ def test_batches_as_in_the_paper(group_size):
     assert sorted(itertools.chain(*batches)) == list(range(300))
 
 
-@settings(deadline=None)
 @given(
     counts=st.lists(st.integers(1, 12), min_size=1, max_size=4),
     group_size=st.integers(1, 5),

@@ -2,13 +2,12 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from lsr_ext.data import Block, cut_blocks, split_by_image, split_by_position
 
 
-@settings(deadline=None)
 @given(st.integers(2, 12), st.floats(0.2, 0.8), st.integers(0, 99))
 def test_no_image_is_on_both_sides(num_images, test_fraction, seed):
     blocks = cut_blocks([(4, 4)] * num_images, 2)

@@ -13,7 +13,7 @@ from lsr_ext.cli.main import main
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 DATA = Path(__file__).parents[3] / "shared" / "data"
-pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason="needs ../shared/data")
+pytestmark = [pytest.mark.long, pytest.mark.skipif(not DATA.is_dir(), reason="needs ../shared/data")]
 
 
 def fill(table, example, output, monkeypatch, *rows, seeds=1, steps=2):

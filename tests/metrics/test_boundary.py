@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from monai.metrics import compute_dice, compute_iou
@@ -43,7 +43,6 @@ def test_corner_by_hand():
     assert not boundary_band(truth, 1)[2, 1]
 
 
-@settings(deadline=None)
 @given(
     hnp.arrays(np.int64, st.tuples(st.integers(1, 7), st.integers(1, 7)), elements=st.integers(0, 2)),
     st.sampled_from([0, 1, 1.4, 1.5, 2, 3.7, 20]),

@@ -59,7 +59,7 @@ def scipy_least_total(distances, within):
     return distances[rows[is_pair], columns[is_pair]].sum()
 
 
-@settings(max_examples=5000, deadline=None)
+@settings(max_examples=5 * settings().max_examples // 2)
 @given(dot_sets())
 def test_against_all_pairs_and_scipy(sets):
     a, b, radius = sets
@@ -82,7 +82,6 @@ def test_against_all_pairs_and_scipy(sets):
         assert sorted([*j, *matches.unmatched_b]) == list(range(len(b)))
 
 
-@settings(deadline=None)
 @given(dot_sets(), st.data())
 def test_confidence_first_by_loop(sets, data):
     a, b, radius = sets

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from monai.metrics import compute_dice, compute_iou
@@ -31,7 +31,6 @@ def test_class_on_one_side_only_scores_zero():
 MAPS = hnp.arrays(np.int64, (2, 4, 5), elements=st.integers(0, 3))
 
 
-@settings(deadline=None)
 @given(MAPS, MAPS, hnp.arrays(bool, (2, 4, 5)))
 def test_counts_by_loop(pred, truth, valid):
     scores = overlap_scores(pred, truth, 4, valid)
@@ -51,7 +50,6 @@ def test_against_monai():
     np.testing.assert_allclose(scores.dice, compute_dice(*one_hot)[0], rtol=1e-6)
 
 
-@settings(deadline=None)
 @given(MAPS, MAPS)
 def test_sums_pool_over_images(pred, truth):
     pooled = overlap_scores(pred[0], truth[0], 4) + overlap_scores(pred[1], truth[1], 4)

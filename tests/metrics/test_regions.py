@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 from scipy import ndimage
@@ -51,7 +51,6 @@ def maps_and_dots(draw):
     return label_map, DotSet(xy, [row[3] for row in rows])
 
 
-@settings(max_examples=400, deadline=None)
 @given(maps_and_dots(), st.sampled_from([0, 1, 1.5, 2, 3.7]), st.integers(1, 4), st.integers(1, 40))
 def test_against_loops_in_any_strips(case, dilation_px, min_area_px, strip_pixels):
     label_map, dots = case

@@ -13,7 +13,6 @@ import pytest
 from cohorts import make_cohort
 
 ROOT = Path(__file__).parents[3]
-MOMENTS = 10
 
 
 def commands(folder):
@@ -92,6 +91,7 @@ def digests(folder, names):
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
+@pytest.mark.parametrize("moments", [3, pytest.param(10, marks=pytest.mark.long)])
 @pytest.mark.parametrize(
     ("command", "outputs"),
     [
@@ -99,7 +99,7 @@ def digests(folder, names):
         ("cut", ("store",)),
     ],
 )
-def test_killed_and_started_again(tmp_path, server, command, outputs):
+def test_killed_and_started_again(tmp_path, server, command, outputs, moments):
     make_cohort(tmp_path, 8)
     arguments = commands(tmp_path)
     if command == "build":
@@ -109,7 +109,7 @@ def test_killed_and_started_again(tmp_path, server, command, outputs):
     assert len(expected) > 8
     remove(tmp_path, outputs)
     rng, killed = random.Random(0), 0
-    for moment in range(MOMENTS):
+    for moment in range(moments):
         process = launch(server, arguments[command])
         time.sleep(rng.uniform(0, seconds) * 0.9)
         os.kill(process, signal.SIGKILL)
@@ -120,7 +120,7 @@ def test_killed_and_started_again(tmp_path, server, command, outputs):
             remove(tmp_path, outputs)
     finish(server, arguments[command])
     assert digests(tmp_path, outputs) == expected
-    assert killed > MOMENTS / 2
+    assert killed > moments / 2
 
 
 def remove(folder, names):
