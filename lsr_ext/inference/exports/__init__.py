@@ -1,0 +1,1 @@
+"""What a slide's prediction is exported to."""
