@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from lsr_ext.cli.logs import silence_lightning
+
 app = typer.Typer(help="Label blocks with a patch classifier (Appendix C).", no_args_is_help=True)
 
 
@@ -43,6 +45,7 @@ def train_command(
     from lsr_ext.baselines.patch_data import is_cohort, patches_of_cohort, patches_of_images
     from lsr_ext.baselines.patch_training import train_and_score
 
+    silence_lightning()
     if is_cohort(source):
         patches = patches_of_cohort(source)
     elif masks is None or patch_px is None:

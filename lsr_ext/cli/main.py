@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import sys
-import warnings
 
 from lsr_ext.cli.extras import missing_module_message
+from lsr_ext.cli.logs import configure_logging
 
 try:
     import typer
@@ -52,10 +51,4 @@ def main() -> None:
         sys.exit(f"lsr: {error}")
 
 
-@app.callback()
-def _configure_logging() -> None:
-    logging.basicConfig(format="%(message)s", stream=sys.stdout)
-    logging.getLogger("lsr_ext").setLevel(logging.INFO)
-    # Lightning's advice is for those who write the loop, not for those who run it.
-    logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
-    warnings.filterwarnings("ignore", module="lightning")
+app.callback()(configure_logging)

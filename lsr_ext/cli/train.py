@@ -6,6 +6,7 @@ from importlib.resources import as_file, files
 
 from rich.console import Console
 
+from lsr_ext.cli.logs import silence_lightning
 from lsr_ext.cli.run_options import ConfigPath, DataFolder, OutputFolder, Seed, load_run
 
 
@@ -15,6 +16,7 @@ def train_command(
     """Train the methods of a configuration. An interrupted run resumes."""
     from lsr_ext.training import train
 
+    silence_lightning()
     train(load_run(config, data, output, seed))
 
 
@@ -25,6 +27,7 @@ def demo_command(output: OutputFolder = None, seed: Seed = None) -> None:
     from lsr_ext.report.method_table import method_table
     from lsr_ext.training import train
 
+    silence_lightning()
     with as_file(files("lsr_ext.config") / "demo.yaml") as path:
         run = load_run(path, None, output, seed)
     train(run)

@@ -1,3 +1,4 @@
+import subprocess
 import sys
 
 import pytest
@@ -21,6 +22,20 @@ def test_images_and_a_csv_are_enough(tmp_path, monkeypatch, capsys):
     assert (tmp_path / "run" / "metrics.json").is_file()
     assert (tmp_path / "run" / "report.html").is_file()
     assert "report.html" in capsys.readouterr().out
+
+
+def test_a_training_prints_its_own_messages_alone(tmp_path):
+    # In a process of its own: importing Lightning sets the level of its messages, after the command line set it.
+    command = [
+        sys.executable,
+        "-c",
+        "from lsr_ext.cli.main import main; main()",
+        "train",
+        write_labels_run(tmp_path),
+    ]
+    printed = subprocess.run(list(map(str, command)), capture_output=True, check=True, text=True)
+    assert "intra: training from step 0 to 4" in printed.stdout
+    assert not any(word in printed.stdout + printed.stderr for word in ("GPU available", "Tip", "max_epochs"))
 
 
 def test_data_output_and_seed_from_the_command_line(tmp_path, monkeypatch):
