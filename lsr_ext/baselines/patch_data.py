@@ -2,14 +2,68 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import torch
 from torch.utils.data import Dataset, default_collate
 
-from lsr_ext.baselines.patch_training import PatchDataset, label_patches
-from lsr_ext.data import BlockCollection, read_mask_pairs, split_by_image
+from lsr_ext.baselines.patch_classifier import resize_patches
+from lsr_ext.data import BlockCollection, BlockDataset, read_mask_pairs, split_by_image
+
+
+def label_patches(
+    images: Sequence[np.ndarray],
+    masks: Sequence[np.ndarray],
+    names: Sequence[str],
+    patch_px: int,
+    *,
+    threshold: float = 0.5,
+    stride_px: int | None = None,
+) -> BlockCollection:
+    """Cut patches and label them: 1 if at least `threshold` of the pixels are positive, otherwise 0.
+
+    Args:
+        images: uint8 (H, W, 3).
+        masks: integer (H, W) of 0 and 1.
+        names: the images' names.
+        patch_px: the side of a patch.
+        threshold: share of the pixels, in (0, 1].
+        stride_px: the distance between patches; None: `patch_px`.
+
+    Raises:
+        ValueError: a mask with other ids or another size than its image, or an image smaller than a patch.
+    """
+    return BlockCollection.from_masks(
+        images, masks, names, ["negative", "positive"], patch_px, edges=[threshold], stride_px=stride_px
+    )
+
+
+class PatchDataset(Dataset[dict[str, torch.Tensor | int]]):
+    """The patches of a collection as `BlockDataset` gives them, `image` resized to (3, input_px, input_px).
+
+    Attributes:
+        labels: int64 (N,) of 0 and 1; -1 = unknown.
+
+    Raises:
+        ValueError: the collection has one label per class.
+    """
+
+    def __init__(self, collection: BlockCollection, input_px: int) -> None:
+        if collection.labels.ndim != 1:
+            raise ValueError(f"expected one label per patch, got {collection.labels.shape}")
+        self.labels = collection.labels
+        self._blocks = BlockDataset(collection)
+        self._input_px = input_px
+
+    def __len__(self) -> int:
+        return len(self._blocks)
+
+    def __getitem__(self, index: int) -> dict[str, torch.Tensor | int]:
+        item = self._blocks[index]
+        return item | {"image": resize_patches(item["image"][None], self._input_px)[0]}
 
 
 @dataclass(frozen=True)

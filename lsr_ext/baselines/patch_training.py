@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import lightning
 import numpy as np
@@ -23,68 +22,12 @@ from lsr_ext.baselines.patch_classifier import (
     best_device,
     load_patch_classifier,
     read_checkpoint,
-    resize_patches,
 )
-from lsr_ext.data import BlockCollection, BlockDataset
+from lsr_ext.baselines.patch_data import PatchData
 from lsr_ext.files import write_atomically
-
-if TYPE_CHECKING:
-    from lsr_ext.baselines.patch_data import PatchData
 
 CHECKPOINT_NAME = "classifier.ckpt"
 _logger = logging.getLogger(__name__)
-
-
-def label_patches(
-    images: Sequence[np.ndarray],
-    masks: Sequence[np.ndarray],
-    names: Sequence[str],
-    patch_px: int,
-    *,
-    threshold: float = 0.5,
-    stride_px: int | None = None,
-) -> BlockCollection:
-    """Cut patches and label them: 1 if at least `threshold` of the pixels are positive, otherwise 0.
-
-    Args:
-        images: uint8 (H, W, 3).
-        masks: integer (H, W) of 0 and 1.
-        names: the images' names.
-        patch_px: the side of a patch.
-        threshold: share of the pixels, in (0, 1].
-        stride_px: the distance between patches; None: `patch_px`.
-
-    Raises:
-        ValueError: a mask with other ids or another size than its image, or an image smaller than a patch.
-    """
-    return BlockCollection.from_masks(
-        images, masks, names, ["negative", "positive"], patch_px, edges=[threshold], stride_px=stride_px
-    )
-
-
-class PatchDataset(Dataset[dict[str, torch.Tensor | int]]):
-    """The patches of a collection as `BlockDataset` gives them, `image` resized to (3, input_px, input_px).
-
-    Attributes:
-        labels: int64 (N,) of 0 and 1; -1 = unknown.
-
-    Raises:
-        ValueError: the collection has one label per class.
-    """
-
-    def __init__(self, collection: BlockCollection, input_px: int) -> None:
-        if collection.labels.ndim != 1:
-            raise ValueError(f"expected one label per patch, got {collection.labels.shape}")
-        self.labels = collection.labels
-        self._blocks = BlockDataset(collection)
-        self._input_px = input_px
-
-    def __len__(self) -> int:
-        return len(self._blocks)
-
-    def __getitem__(self, index: int) -> dict[str, torch.Tensor | int]:
-        item = self._blocks[index]
-        return item | {"image": resize_patches(item["image"][None], self._input_px)[0]}
 
 
 class BalancedSampler(Sampler[int]):

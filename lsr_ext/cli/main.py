@@ -11,13 +11,14 @@ from lsr_ext.cli.extras import missing_module_message
 try:
     import typer
 
-    from lsr_ext.cli import baseline, classifier, cohort, evaluate, experiment, report, simulate, train
+    from lsr_ext.cli import baseline, classifier, cohort, evaluate, experiment, predict, report, simulate, train
 except ModuleNotFoundError as error:
     sys.exit(missing_module_message(error.name))
 
 app = typer.Typer(help="Label super-resolution: pixel segmentation from block labels.", no_args_is_help=True)
 app.command("demo")(train.demo_command)
 app.command("train")(train.train_command)
+app.command("predict")(predict.predict_command)
 app.add_typer(evaluate.app, name="evaluate")
 app.command("report")(report.report_command)
 app.command("experiment")(experiment.experiment_command)

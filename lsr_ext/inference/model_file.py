@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -55,6 +56,14 @@ class PredictionDescription(_Part):
         if self.symmetries not in SYMMETRIES:
             raise ValueError(f"symmetries must be one of {SYMMETRIES}, got {self.symmetries}")
         return self
+
+    def changed(self, given: Mapping[str, int | float | None]) -> PredictionDescription:
+        """These values with others in place of some; None: as it is.
+
+        Raises:
+            ValueError: a value out of range.
+        """
+        return PredictionDescription(**self.model_dump() | {k: v for k, v in given.items() if v is not None})
 
 
 class DecodingDescription(_Part):

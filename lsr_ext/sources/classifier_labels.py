@@ -16,7 +16,8 @@ from lsr_ext.baselines.patch_classifier import (
     low_resolution_model_map,
     predict_probabilities,
 )
-from lsr_ext.baselines.patch_training import PatchDataset, label_patches, train_patch_classifier
+from lsr_ext.baselines.patch_data import PatchDataset, label_patches
+from lsr_ext.baselines.patch_training import train_patch_classifier
 from lsr_ext.config.data import ClassifierConfig, PixelTruthSection
 from lsr_ext.data import Block
 from lsr_ext.files import write_atomically

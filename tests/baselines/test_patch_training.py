@@ -15,11 +15,10 @@ from lsr_ext.baselines.patch_classifier import (
     low_resolution_model_map,
     predict_probabilities,
 )
+from lsr_ext.baselines.patch_data import PatchDataset, label_patches
 from lsr_ext.baselines.patch_training import (
     BalancedSampler,
-    PatchDataset,
     evaluate_patches,
-    label_patches,
     roc_auc,
     train_patch_classifier,
 )
