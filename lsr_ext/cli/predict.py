@@ -15,7 +15,7 @@ def predict_command(
     model: Annotated[Path, typer.Option(help="Folder of the trained model, RUN/METHOD/model.")],
     output: Annotated[Path, typer.Option("--out", help="Write each prediction to OUT/NAME.zarr.")],
     mpp: Annotated[
-        float | None, typer.Option(help="Predict at these microns per pixel. Default: the model's.")
+        float | None, typer.Option(min=0, help="Predict at these microns per pixel. Default: the model's.")
     ] = None,
     tissue: Annotated[
         bool, typer.Option("--tissue/--no-tissue", help="Predict tissue only, or the whole slide.")

@@ -15,6 +15,7 @@ from lsr_ext.distributions import CountDistribution
 from lsr_ext.files import written_whole
 from lsr_ext.inference.decoding import decode
 from lsr_ext.inference.model_file import (
+    DECODINGS,
     DESCRIPTION_NAME,
     WEIGHTS_NAME,
     ModelDescription,
@@ -78,7 +79,7 @@ class TrainedModel:
             float32 (L, H, W) or (N, L, H, W); they sum to 1 over the classes.
 
         Raises:
-            ValueError: an image of another shape or range.
+            ValueError: an image of another shape or range, or predictions that are not finite.
         """
         how = prediction or self.description.prediction
         pixels = self.to_input(image if image.ndim == 4 else image[None])
@@ -87,6 +88,8 @@ class TrainedModel:
             return predict_windows(turned, self.probabilities, how.window_px, how.overlap)
 
         found = predict_symmetric(pixels, predict, how.symmetries).cpu().numpy()
+        if not np.isfinite(found).all():
+            raise ValueError("the network's predictions are not finite: its training diverged")
         return found if image.ndim == 4 else found[0]
 
     def decode(self, probabilities: np.ndarray, kind: str | None = None) -> np.ndarray:
@@ -100,8 +103,10 @@ class TrainedModel:
             uint8 (H, W), indices of `classes`.
         """
         decoding = self.description.decoding
-        shifted = (kind or decoding.kind) == "expected_fraction"
-        return decode(probabilities, np.array(decoding.shift) if shifted else None)
+        kind = kind or decoding.kind
+        if kind not in DECODINGS:
+            raise ValueError(f"expected a decoding of {DECODINGS}, got {kind!r}")
+        return decode(probabilities, np.array(decoding.shift) if kind == "expected_fraction" else None)
 
     def save(self, folder: str | Path) -> None:
         """Write `model.json` and `weights.safetensors` into a folder, which replaces an older one as a whole."""

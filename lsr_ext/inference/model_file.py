@@ -15,6 +15,8 @@ FORMAT, VERSION = "lsr_ext.model", 1
 DESCRIPTION_NAME, WEIGHTS_NAME = "model.json", "weights.safetensors"
 _MAX_DESCRIPTION_BYTES = 2**24
 
+DECODINGS = ("likeliest", "expected_fraction")
+
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from filelock import FileLock, Timeout
 from torch import Tensor
 
 from lsr_ext.inference.model import TrainedModel
@@ -21,7 +23,18 @@ from lsr_ext.progress import track_progress
 from lsr_ext.wsi import Slide, tissue_mask
 from lsr_ext.wsi.tissue import TissueMask
 
-BLOCK_PX = 4 * CHUNK_PX  # what is predicted at once: larger repeats fewer windows, and takes more memory
+BLOCK_PX = 4 * CHUNK_PX  # the side of what is predicted at once; larger blocks predict fewer windows twice
+_logger = logging.getLogger(__name__)
+
+
+class _View(NamedTuple):
+    """A slide at the resolution that it is predicted at: microns per pixel, level-0 pixels per pixel, and size."""
+
+    slide: Slide
+    mpp: float
+    step: tuple[float, float]
+    height: int
+    width: int
 
 
 def predict_slide(
@@ -37,9 +50,9 @@ def predict_slide(
 ) -> Path:
     """Predict a slide's tissue into `<output>/<name of the slide>.zarr`; call it again to resume.
 
-    The slide is read at the model's resolution and predicted by overlapping windows, as `TrainedModel.predict`
-    does with an image. Blocks of 4096 px are read, predicted and written one after the other, the next one read
-    and the last one written meanwhile, so memory does not grow with the slide.
+    The slide is read at the model's resolution and predicted by overlapping windows, each averaged over the
+    symmetries. Blocks of 4096 px are read, predicted and written one after the other; the next one is read and the
+    last one written meanwhile, so memory does not grow with the slide.
 
     Args:
         model: predicts it.
@@ -56,72 +69,108 @@ def predict_slide(
 
     Raises:
         MissingResolutionError: the slide's resolution is unknown.
-        ValueError: neither the model nor `mpp` gives a resolution, the model is not for colour images, or a
-            prediction of something else is in the way.
+        ValueError: no resolution for the model, or one out of range; a model that is not for colour images, or
+            whose probabilities are not finite; a prediction of something else is in the way, or another process
+            writes it.
     """
+    view = _view(slide, checked_mpp(model, mpp))
     how = prediction or model.description.prediction
-    mpp = mpp or model.mpp
-    if mpp is None:
-        raise ValueError("the model does not know its resolution: give mpp, in microns per pixel")
+    path = Path(output) / f"{slide.path.stem}.zarr"
+    about = _about(model, view, how) | {"tissue": _describe_tissue(tissue, everywhere)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(path.with_name(f".{path.name}.lock"), timeout=0):
+            if path.exists():
+                check_finished(path, about)
+                return path
+            store = PredictionStore(path, (len(model.classes), view.height, view.width), about)
+            mask = None if everywhere else tissue or tissue_mask(slide)
+            _predict_into(store, model, view, mask, how, batch_size)
+            return store.finish()
+    except Timeout as error:
+        raise ValueError(f"another process is predicting {path}") from error
+
+
+def checked_mpp(model: TrainedModel, mpp: float | None) -> float:
+    """The resolution to predict slides at, in microns per pixel.
+
+    Raises:
+        ValueError: neither given nor known to the model, not above 0, or a model that does not take colour images.
+    """
     if model.description.input.channels != 3:
         raise ValueError(f"slides have 3 channels, the model takes {model.description.input.channels}")
+    found = model.mpp if mpp is None else mpp
+    if found is None:
+        raise ValueError("the model does not know its resolution: give mpp, in microns per pixel")
+    if not 0 < found < float("inf"):
+        raise ValueError(f"expected an mpp above 0, got {found}")
+    return found
+
+
+def _view(slide: Slide, mpp: float) -> _View:
     own = slide.known_mpp()
     step = mpp / own[0], mpp / own[1]
     height, width = int(slide.size[1] / step[1]), int(slide.size[0] / step[0])
-    path = Path(output) / f"{slide.path.stem}.zarr"
-    about = _about(model, slide, mpp, how)
-    if path.exists():
-        check_finished(path, about)
-        return path
-    grid = WindowGrid(height, width, how.window_px, how.overlap)
-    store = PredictionStore(path, (len(model.classes), height, width), about)
-    mask = None if everywhere else tissue or tissue_mask(slide)
-    todo = [
-        (block, windows)
-        for block in _blocks(height, width)
-        if not store.is_done(block) and (windows := _on_tissue(grid.windows_over(block), mask, step))
-    ]
+    if not (height and width):
+        raise ValueError(f"{slide.path}: expected an mpp that leaves at least one pixel, got {mpp}")
+    return _View(slide, mpp, step, height, width)
+
+
+def _predict_into(
+    store: PredictionStore,
+    model: TrainedModel,
+    view: _View,
+    mask: TissueMask | None,
+    how: PredictionDescription,
+    batch_size: int,
+) -> None:
+    """Predict the blocks with tissue that are not yet in the store."""
+    wanted = _windows_of_blocks(WindowGrid(view.height, view.width, how.window_px, how.overlap), mask, view.step)
+    if not wanted:
+        _logger.warning("%s: no tissue was found, so nothing is predicted", view.slide.path.name)
+    todo = [(block, windows) for block, windows in wanted if not store.is_done(block)]
+    steps = track_progress(_read_ahead(view, todo), view.slide.path.name, total=len(todo), least=2)
     with ThreadPoolExecutor(1) as writer:
         writing = None
-        for block, windows, pixels, corner in track_progress(
-            _read_ahead(slide, todo, step, mpp), slide.path.name, total=len(todo), least=2
-        ):
-            found = _predict_block(model, block, windows, pixels, corner, how.symmetries, batch_size)
-            classes, levels = _encode(model, found)
+        for block, windows, pixels, corner in steps:
+            found, outside = _predict_block(model, block, windows, pixels, corner, how.symmetries, batch_size)
+            classes, levels = _encode(model, found, outside)
             if writing is not None:
                 writing.result()
             writing = writer.submit(store.write, block, classes, levels)
         if writing is not None:
             writing.result()
-    return store.finish()
 
 
-def _blocks(height: int, width: int) -> list[Rectangle]:
-    """The image in blocks, row by row."""
-    return [
-        Rectangle(top, left, min(BLOCK_PX, height - top), min(BLOCK_PX, width - left))
-        for top in range(0, height, BLOCK_PX)
-        for left in range(0, width, BLOCK_PX)
-    ]
-
-
-def _on_tissue(windows: list[Rectangle], mask: TissueMask | None, step: tuple[float, float]) -> list[Rectangle]:
-    """The windows with any tissue."""
-    if mask is None:
-        return windows
-    rectangles = [(w.left * step[0], w.top * step[1], w.width * step[0], w.height * step[1]) for w in windows]
-    return [window for window, share in zip(windows, mask.fractions(rectangles), strict=True) if share > 0]
+def _windows_of_blocks(
+    grid: WindowGrid, mask: TissueMask | None, step: tuple[float, float]
+) -> list[tuple[Rectangle, list[Rectangle]]]:
+    """The blocks of the image, row by row, each with the windows over it that have any tissue; at least one."""
+    found = []
+    for top in range(0, grid.height, BLOCK_PX):
+        for left in range(0, grid.width, BLOCK_PX):
+            block = Rectangle(top, left, min(BLOCK_PX, grid.height - top), min(BLOCK_PX, grid.width - left))
+            windows = grid.windows_over(block)
+            if mask is not None:
+                level_0 = [
+                    (w.left * step[0], w.top * step[1], w.width * step[0], w.height * step[1]) for w in windows
+                ]
+                shares = mask.fractions(level_0)
+                windows = [window for window, share in zip(windows, shares, strict=True) if share > 0]
+            if windows:
+                found.append((block, windows))
+    return found
 
 
 def _read_ahead(
-    slide: Slide, todo: list[tuple[Rectangle, list[Rectangle]]], step: tuple[float, float], mpp: float
+    view: _View, todo: list[tuple[Rectangle, list[Rectangle]]]
 ) -> Iterator[tuple[Rectangle, list[Rectangle], np.ndarray, tuple[int, int]]]:
     """Blocks with their windows, the pixels of these and the pixels' corner, one read while one is predicted."""
 
     def read(windows: list[Rectangle]) -> tuple[np.ndarray, tuple[int, int]]:
         area = bounds(windows)
-        pixels = slide.read(area.left * step[0], area.top * step[1], area.width, area.height, mpp=mpp)
-        return pixels, (area.top, area.left)
+        x, y = area.left * view.step[0], area.top * view.step[1]
+        return view.slide.read(x, y, area.width, area.height, mpp=view.mpp), (area.top, area.left)
 
     with ThreadPoolExecutor(1) as reader:
         ahead = [reader.submit(read, windows) for _, windows in todo[:1]]
@@ -139,8 +188,8 @@ def _predict_block(
     corner: tuple[int, int],
     symmetries: int,
     batch_size: int,
-) -> Tensor:
-    """Probabilities of a block, float32 (L, height, width), NaN where there is no window."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """Probabilities of a block, float32 (L, height, width), and where no window is, bool (height, width)."""
 
     def predict(batch: list[Rectangle]) -> Tensor:
         tops, lefts = ([window[axis] - corner[axis] for window in batch] for axis in range(2))
@@ -150,29 +199,36 @@ def _predict_block(
         ]
         return predict_symmetric(model.to_input(np.stack(cut)), model.probabilities, symmetries)
 
-    return blend_windows(block, windows, predict, batch_size)
+    found, weight = blend_windows(block, windows, predict, batch_size)
+    return found.cpu().numpy(), (weight == 0).cpu().numpy()
 
 
-def _encode(model: TrainedModel, found: Tensor) -> tuple[np.ndarray, np.ndarray]:
+def _encode(model: TrainedModel, probabilities: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Classes and probabilities in uint8; outside the windows 255 and 0."""
-    probabilities = found.cpu().numpy()
-    outside = np.isnan(probabilities[0])
-    probabilities[:, outside] = 0
     classes = model.decode(probabilities)
     classes[outside] = NOT_PREDICTED
     return classes, np.rint(probabilities * 255).astype(np.uint8)
 
 
-def _about(model: TrainedModel, slide: Slide, mpp: float, how: PredictionDescription) -> dict[str, Any]:
+def _describe_tissue(tissue: TissueMask | None, everywhere: bool) -> str:
+    """Where a slide is predicted, for the attributes."""
+    if everywhere:
+        return "everywhere"
+    return "found" if tissue is None else hashlib.sha256(np.packbits(tissue.mask).tobytes()).hexdigest()
+
+
+def _about(model: TrainedModel, view: _View, how: PredictionDescription) -> dict[str, Any]:
     """What a prediction depends on, for its attributes."""
     digest = hashlib.sha256()
     for name, tensor in sorted(model.network.state_dict().items()):
-        digest.update(name.encode() + tensor.cpu().numpy().tobytes())
+        digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
+    path = view.slide.path
     return {
-        "slide": slide.path.name,
-        "slide_size": list(slide.size),
-        "slide_mpp": list(slide.known_mpp()),
-        "mpp": mpp,
+        "slide": path.name,
+        "slide_bytes": path.stat().st_size,
+        "slide_size": list(view.slide.size),
+        "slide_mpp": list(view.slide.known_mpp()),
+        "mpp": view.mpp,
         "classes": model.classes,
         "colours": [model.colours[name] for name in model.classes],
         "prediction": how.model_dump(),

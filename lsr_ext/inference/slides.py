@@ -11,7 +11,7 @@ from lsr_ext.data.cohort.slides import CohortSlide, list_slides
 from lsr_ext.files import write_atomically
 from lsr_ext.inference.model import TrainedModel
 from lsr_ext.inference.model_file import PredictionDescription
-from lsr_ext.inference.slide import predict_slide
+from lsr_ext.inference.slide import checked_mpp, predict_slide
 from lsr_ext.wsi import SlideError, open_slide
 
 REPORT_NAME = "failed.jsonl"
@@ -42,15 +42,17 @@ def predict_slides(
         The slides that failed: {"slide", "reason"} each.
 
     Raises:
-        ValueError: as for `predict_slide`, but for what is wrong with one slide.
+        ValueError: the model cannot predict slides, or no resolution is known. Errors of a single slide are
+            reported.
     """
+    checked_mpp(model, mpp)
     output, failures = Path(output), []
     for number, slide in enumerate(slides, start=1):
         _logger.info("%d of %d: %s", number, len(slides), slide.path.name)
         options = {"mpp": mpp, "everywhere": everywhere, "prediction": prediction, "batch_size": batch_size}
         try:
             predict_slide(model, open_slide(slide.path, mpp=slide.mpp), output, **options)
-        except (SlideError, OSError) as error:
+        except (SlideError, OSError, ValueError) as error:
             failures.append({"slide": str(slide.path), "reason": f"{type(error).__name__}: {error}"})
             _logger.warning("%s failed: %s", slide.path.name, error)
         write_atomically(output / REPORT_NAME, "".join(json.dumps(one) + "\n" for one in failures).encode())

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import torch
 from monai.data.utils import compute_importance_map
 from torch import Tensor
 
@@ -65,10 +64,10 @@ def blend_windows(
     windows: list[Rectangle],
     predict: Callable[[list[Rectangle]], Tensor],
     batch_size: int,
-) -> Tensor:
+) -> tuple[Tensor, Tensor]:
     """Blend the predictions of windows over a rectangle; the middle of a window counts most.
 
-    Windows are added in their order, so the result does not depend on what else is predicted, nor on the batches.
+    Windows are added in their order, so the result depends neither on what else is predicted nor on the batches.
 
     Args:
         rectangle: where the result is wanted.
@@ -77,7 +76,11 @@ def blend_windows(
         batch_size: windows at once.
 
     Returns:
-        float32 (L, height, width); NaN where there is no window.
+        The predictions, float32 (L, height, width), 0 where there is no window, and the sums of the weights,
+        (height, width), 0 there too.
+
+    Raises:
+        ValueError: predictions that are not finite.
     """
     weights = compute_importance_map(windows[0][2:], mode="gaussian")
     total = weight = None
@@ -91,7 +94,9 @@ def blend_windows(
             place, inside = _overlap(rectangle, window)
             total[(slice(None), *place)] += found[(slice(None), *inside)] * weights[inside]
             weight[place] += weights[inside]
-    return total / weight.where(weight > 0, torch.nan)
+    if not bool(total.isfinite().all()):
+        raise ValueError("the network's predictions are not finite: its training diverged")
+    return total / weight.where(weight > 0, 1), weight
 
 
 def _overlap(rectangle: Rectangle, window: Rectangle) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
