@@ -81,7 +81,7 @@ class PixelTruthSection(_Blocks):
     """
 
     stride_px: Count | None = None
-    edges: list[Share] | None = None
+    edges: list[Share] | None = Field(None, min_length=1)
     bins: int | None = Field(None, ge=2)
     high_share: Share | None = None
     classifier: ClassifierConfig | None = None
@@ -263,6 +263,7 @@ class LabelledImages(_Blocks):
     )
 
     source: Literal["labels"]
+    block_size_px: Count | None = None
     images: Path = Path()
     labels: Path
     distribution: Literal["table1", "table6", "table7"] | Path

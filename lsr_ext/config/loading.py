@@ -39,7 +39,8 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         raise ValueError(f"{path}: expected a mapping of sections, got {type(content).__name__}")
     data = content.get("data")
     if isinstance(data, dict):
-        data["root"] = path.parent / str(data.get("root", "."))
+        # Absolute, so that a run is the same whatever folder it is started in.
+        data["root"] = (path.parent / str(data.get("root", "."))).resolve()
     content = _merge(PRESETS.get(content.get("preset"), {}), content)
     for key, value in (overrides or {}).items():
         content = _merge(content, _nest(key, value))

@@ -45,9 +45,9 @@ class EvaluationConfig(Section):
     Masked scores count the pixels within `boundary_distance_px` of a true boundary. Images are predicted by
     windows of `window_px` (None: of a block's size), `overlap` of it shared with the next, and averaged over
     `symmetries` of 1, 2, 4 or 8 (see `lsr_ext.inference.symmetries`). Regions below `min_area_px` are no cells; a
-    dot within `dilation_px` of a region hits it. `decoding`: a pixel's class is the likeliest, or the likeliest
-    after each class's logit was shifted so that the training blocks hold its expected fraction
-    ("expected_fraction").
+    dot within `dilation_px` of a region hits it. `decoding`: "likeliest" takes a pixel's likeliest class;
+    "expected_fraction" adds a constant to each class's logit first, fitted so that the class covers its expected
+    share of the training blocks.
     """
 
     split: HeldOutSplit = "test"

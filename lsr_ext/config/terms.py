@@ -36,8 +36,8 @@ class PixelTerm(Term):
     """The weight of the pixel loss, which falls to zero by default.
 
     Pseudo-labels of blocks "high" or "low" show what a class looks like. They do not know how much of it there is,
-    and many are wrong: the super-resolution loss has the last word. Pseudo-labels by a block's area do know, and
-    are better kept.
+    and many are wrong: at the end the super-resolution loss is the only one. Pseudo-labels by a block's area do
+    know, and are better kept.
     """
 
     final_weight: float | None = Field(0.0, ge=0)

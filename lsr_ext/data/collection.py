@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,6 +27,8 @@ from lsr_ext.data.labels import (
 
 if TYPE_CHECKING:
     from lsr_ext.distributions import CountDistribution
+
+_logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -98,13 +101,27 @@ class BlockCollection:
 
     collate = staticmethod(default_collate)
 
-    def image(self, index: int) -> np.ndarray:
-        """The pixels of a block, (H, W, C), a view."""
-        block = self.blocks[index]
-        return block.cut(self.images[block.image])
+    def block_images(self, indices: Iterable[int]) -> list[np.ndarray]:
+        """The pixels of blocks, (H, W, C) each, views."""
+        return [self.blocks[index].cut(self.images[self.blocks[index].image]) for index in indices]
 
-    def dataset(self, augment: bool) -> BlockDataset:
-        """The blocks as tensors, with their masks where there are any."""
+    def readable(self) -> BlockCollection:
+        """The blocks whose images can be read; those that cannot are logged."""
+        if isinstance(self.images, list):
+            return self
+        unreadable = {image for image in {block.image for block in self.blocks} if not self._can_read(image)}
+        return self.subset([k for k, block in enumerate(self.blocks) if block.image not in unreadable])
+
+    def _can_read(self, image: int) -> bool:
+        try:
+            self.images[image]
+        except (OSError, ValueError) as error:
+            _logger.warning("%s is left out: %s", self.names[image], error)
+            return False
+        return True
+
+    def dataset(self, augment: bool, report: Path | None = None) -> BlockDataset:
+        """The blocks as tensors, with their masks where there are any; all can be read, so none is reported."""
         return BlockDataset(self, with_masks=self.masks is not None, augment=augment)
 
     def without_masks(self) -> BlockCollection:

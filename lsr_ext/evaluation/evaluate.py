@@ -39,7 +39,7 @@ def evaluate(config: RunConfig) -> dict[str, dict]:
         ValueError: the output folder holds a run with another configuration.
     """
     check_output(config)
-    data = prepare_data(config)
+    data = prepare_data(config).readable()
     maps = baseline_maps(data)
     prediction = describe_prediction(config.evaluation, data.block_size_px)
     device = choose_device(config.training.accelerator)

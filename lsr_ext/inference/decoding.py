@@ -25,8 +25,8 @@ def decode(probabilities: np.ndarray, shift: np.ndarray | None = None) -> np.nda
 def fit_shift(probabilities: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """The shift with which the likeliest classes have the expected areas.
 
-    Where the network is unsure, a class of few pixels is hardly ever the likeliest, though its mean probability
-    be right; the shift weighs the classes so that it is.
+    Where the network is unsure, a class of few pixels is hardly ever the likeliest, even if its mean probability
+    is right; the shift weighs the classes so that it is.
 
     Args:
         probabilities: (P, L) of pixels to fit it on.

@@ -44,7 +44,7 @@ def write_report(config: RunConfig) -> Path:
     metrics_path = config.output / "metrics.json"
     if not metrics_path.is_file():
         raise FileNotFoundError(f"expected the scores of a run, found none at {metrics_path}: evaluate first")
-    data = prepare_data(config)
+    data = prepare_data(config).readable()
     predictions = {method: load_prediction(config.output, method) for method in config.methods}
     maps = baseline_maps(data) | {name: maps for name, (maps, _) in predictions.items()}
     curves = {method: read_curves(method_folder(config.output, method)) for method in config.methods}

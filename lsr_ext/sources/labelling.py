@@ -49,7 +49,7 @@ def label_high_low(train: np.ndarray, test: np.ndarray, high_share: float) -> La
     for index in range(1, train.shape[1]):
         if not is_high[:, index].any():
             raise ValueError(
-                f"class {index}: no training block is high; all fractions are equal or too few differ"
+                f"class {index}: no training block is high; too many blocks have the same, largest fraction"
             )
     labels = [np.where(values > threshold, HIGH, LOW).astype(np.int64) for values in (train, test)]
     for side in labels:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,13 +44,13 @@ class LandCoverBlocks:
     def __len__(self) -> int:
         return len(self._crops)
 
-    def image(self, index: int) -> np.ndarray:
-        """The pixels of a crop, (H, W, 4)."""
-        crop = self._crops[index]
-        return crop.cut(self.patches[crop.image].image)
+    def block_images(self, indices: Iterable[int]) -> list[np.ndarray]:
+        """The pixels of crops, (H, W, 4) each."""
+        crops = [self._crops[index] for index in indices]
+        return [crop.cut(self.patches[crop.image].image) for crop in crops]
 
-    def dataset(self, augment: bool) -> LandCoverDataset:
-        """The crops, their blocks and their masks."""
+    def dataset(self, augment: bool, report: Path | None = None) -> LandCoverDataset:
+        """The crops, their blocks and their masks; all are in memory, so none is reported."""
         return LandCoverDataset(self.patches, self.crop_px, augment)
 
     def without_masks(self) -> LandCoverBlocks:

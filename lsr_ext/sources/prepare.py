@@ -49,6 +49,7 @@ def prepare_data(config: RunConfig) -> TrainingData:
     folder = config.shared or config.output
     context = RunContext(config.seed, config.evaluation.split, folder, config.training.accelerator)
     prepared = SOURCES[type(data)](data, context)
+    prepared = replace(prepared, mpp=prepared.mpp or data.mpp)
     if data.stains is None:
         return prepared
     return replace(prepared, stains=_read_stains(data).in_order(prepared.train.classes[1:]))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
@@ -38,13 +39,14 @@ class TrainingBlocks(Protocol):
     def __len__(self) -> int:
         """N, the number of items."""
 
-    def image(self, index: int) -> np.ndarray:
-        """The pixels of an item: uint8, or floating point in [0, 1], (H, W, C)."""
+    def block_images(self, indices: Iterable[int]) -> list[np.ndarray]:
+        """The pixels of those of these items that can be read: uint8, or floats in [0, 1], (H, W, C)."""
 
-    def dataset(self, augment: bool) -> Dataset:
+    def dataset(self, augment: bool, report: Path | None = None) -> Dataset:
         """Map-style: dicts of "image" float32 (C, H, W), "label", and "mask" int64 (H, W) where it has masks.
 
-        Where an item holds several blocks, "block_ids" int32 (H, W) says which block each pixel is of.
+        Where an item holds several blocks, "block_ids" int32 (H, W) tells which block each pixel is of. What
+        cannot be read is listed in `report`.
         """
 
     def without_masks(self) -> TrainingBlocks:
@@ -70,6 +72,7 @@ class TrainingData:
         dots: rater -> image index -> its dots, in pixels of the image; the first rater's are the truth.
         stains: of the colour baselines.
         low_resolution: image index -> the low-resolution model's map of it, where the source has one.
+        mpp: microns per pixel of the blocks; None: not known.
     """
 
     train: TrainingBlocks
@@ -80,6 +83,11 @@ class TrainingData:
     dots: Mapping[str, Mapping[int, DotSet]] = field(default_factory=dict)
     stains: StainSet | None = None
     low_resolution: Mapping[int, np.ndarray] | None = None
+    mpp: float | None = None
+
+    def readable(self) -> TrainingData:
+        """The same without held-out blocks that cannot be read."""
+        return replace(self, test=self.test.readable())
 
     @property
     def expected_area(self) -> np.ndarray:

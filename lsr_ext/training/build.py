@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import lightning
 import torch
 from torch import nn
@@ -52,13 +54,18 @@ def build_module(
     )
 
 
-def build_batches(method: Method, blocks: TrainingBlocks, training: TrainingConfig, seed: int) -> BlockDataModule:
-    """Batches of the blocks, with no other pixel labels than those they have."""
+def build_batches(
+    method: Method, blocks: TrainingBlocks, training: TrainingConfig, seed: int, folder: Path
+) -> BlockDataModule:
+    """Batches of the blocks, with no other pixel labels than those they have.
+
+    Blocks that cannot be read are listed in `left_out.jsonl` in the method's folder.
+    """
     batch_size = training.group_size * training.groups_per_batch
     if not method.is_grouped:
         batch_size = training.ungrouped_batch_size or batch_size
     return BlockDataModule(
-        blocks.dataset(training.augment),
+        blocks.dataset(training.augment, folder / "left_out.jsonl"),
         blocks.labels,
         training.steps,
         batch_size,

@@ -76,8 +76,10 @@ class BlockDataModule(lightning.LightningDataModule):
 
     def random_images(self) -> torch.Tensor:
         """As many training images, of any label, as a batch holds, float32 (N, C, H, W)."""
-        chosen = np.random.default_rng(self.seed).permutation(len(self.train_set))[: self.batch_size]
-        return torch.stack([self.train_set[index]["image"] for index in chosen.tolist()])
+        chosen = np.random.default_rng(self.seed).permutation(len(self.train_set))[: self.batch_size].tolist()
+        fetch = getattr(self.train_set, "__getitems__", None)  # it leaves out what cannot be read
+        items = fetch(chosen) if fetch else [self.train_set[index] for index in chosen]
+        return torch.stack([item["image"] for item in items])
 
 
 class _ResumableLoader(DataLoader):

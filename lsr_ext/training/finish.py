@@ -35,7 +35,6 @@ def make_model(
     decoding: str,
     trained_on: str,
     *,
-    mpp: float | None,
     seed: int,
     device: torch.device,
 ) -> TrainedModel:
@@ -48,7 +47,6 @@ def make_model(
         prediction: how images are predicted.
         decoding: "likeliest" or "expected_fraction".
         trained_on: the data, method and steps, in a line.
-        mpp: microns per pixel of the blocks; None: not known.
         seed: of the sample.
         device: to predict the sample on.
     """
@@ -60,7 +58,7 @@ def make_model(
             for name, colour in zip(classes, class_colours(classes), strict=True)
         ],
         input=InputDescription(channels=data.train.channels),
-        mpp=mpp,
+        mpp=data.mpp,
         prediction=prediction,
         decoding=DecodingDescription(kind=decoding, shift=[0.0] * len(classes)),
         distribution=_describe_distribution(data.distribution),
@@ -86,15 +84,16 @@ def _fit_decoding(model: TrainedModel, blocks: TrainingBlocks, area: np.ndarray,
     """The shift that gives a sample of the training blocks the areas that their labels stand for."""
     rng = np.random.default_rng(seed)
     sample = rng.permutation(len(blocks))[:_BLOCKS_TO_FIT]
-    batches = np.array_split(sample, -(-len(sample) // _BLOCKS_AT_ONCE))
-    pixels = np.concatenate([_predict_pixels(model, blocks, batch) for batch in batches])
+    images = blocks.block_images(sample.tolist())
+    batches = (images[first : first + _BLOCKS_AT_ONCE] for first in range(0, len(images), _BLOCKS_AT_ONCE))
+    pixels = np.concatenate([_predict_pixels(model, np.stack(batch)) for batch in batches])
     chosen = rng.permutation(len(pixels))[:_PIXELS_TO_FIT]
     return fit_shift(pixels[chosen], area)
 
 
-def _predict_pixels(model: TrainedModel, blocks: TrainingBlocks, indices: np.ndarray) -> np.ndarray:
-    """Class probabilities of all pixels of some blocks, float32 (P, L)."""
-    found = model.predict(np.stack([blocks.image(index) for index in indices]))
+def _predict_pixels(model: TrainedModel, images: np.ndarray) -> np.ndarray:
+    """Class probabilities of all pixels of images (N, H, W, C), float32 (P, L)."""
+    found = model.predict(images)
     return np.moveaxis(found, 1, 3).reshape(-1, found.shape[1])
 
 

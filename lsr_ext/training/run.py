@@ -12,9 +12,9 @@ from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.utilities import rank_zero_only
 
-from lsr_ext.config import METHODS, RunConfig, TrainingConfig
+from lsr_ext.config import METHODS, EvaluationConfig, RunConfig, TrainingConfig
 from lsr_ext.files import write_atomically
-from lsr_ext.inference import choose_device
+from lsr_ext.inference import TrainedModel, choose_device, load_model
 from lsr_ext.inference.model_file import DESCRIPTION_NAME
 from lsr_ext.sources import TrainingData, prepare_data
 from lsr_ext.training.build import build_batches, build_module, build_optimizer, describe_network
@@ -66,6 +66,7 @@ def _train_method(config: RunConfig, name: str, data: TrainingData) -> None:
     done = _steps_done(folder / CHECKPOINT_NAME)
     if done >= training.steps and described.exists():
         _logger.info("%s: already trained", name)
+        _update_model(described.parent, config.evaluation, data.block_size_px)
         return
     described.unlink(missing_ok=True)  # a model of a shorter training must not be taken for this one's
     device = choose_device(training.accelerator)
@@ -73,7 +74,7 @@ def _train_method(config: RunConfig, name: str, data: TrainingData) -> None:
     blocks = blocks_for(method, data, folder, teacher, device)
     module = build_module(method, data, training, config.loss, config.joint, config.seed)
     _logger.info("%s: training from step %d to %d", name, done, training.steps)
-    _fit(module, build_batches(method, blocks, training, config.seed), training, folder, done)
+    _fit(module, build_batches(method, blocks, training, config.seed, folder), training, folder, done)
     model = make_model(
         module.network,
         describe_network(training, data.train),
@@ -81,11 +82,20 @@ def _train_method(config: RunConfig, name: str, data: TrainingData) -> None:
         describe_prediction(config.evaluation, data.block_size_px),
         config.evaluation.decoding,
         f"{config.data.source}: {len(data.train)} blocks; {name}, {training.steps} steps, seed {config.seed}",
-        mpp=config.data.mpp,
         seed=config.seed,
         device=device,
     )
     rank_zero_only(model.save)(model_folder(config.output, name))
+
+
+def _update_model(folder: Path, evaluation: EvaluationConfig, block_size_px: int) -> None:
+    """Give a trained model the windows and the decoding of today's configuration, which it is scored with."""
+    model = load_model(folder)
+    about = model.description
+    decoding = about.decoding.model_copy(update={"kind": evaluation.decoding})
+    changes = {"prediction": describe_prediction(evaluation, block_size_px), "decoding": decoding}
+    if (about.prediction, about.decoding) != tuple(changes.values()):
+        TrainedModel(model.network, about.model_copy(update=changes)).save(folder)
 
 
 def _fit(

@@ -84,7 +84,7 @@ def test_blocks_are_the_slides_pixels_and_masks(cohort, tmp_path):
         block = manifest.table.slice(rows[index], 1).to_pylist()[0]
         rectangle = [block[name] for name in ("x", "y", "width", "height")]
         expected = open_slide(cohort / block["slide"]).read_resized(*rectangle, (16, 16))
-        np.testing.assert_array_equal(data.train.image(index), expected)
+        np.testing.assert_array_equal(data.train.block_images([index])[0], expected)
         item = data.train.dataset(augment=False)[index]
         # A pixel of the block is 4 x 4 pixels of the slide, and so is a pixel of the mask.
         mask = np.asarray(Image.open(cohort / "masks" / f"{block['slide'][7:16]}.png"))
@@ -110,7 +110,9 @@ def test_what_cannot_be_read_is_left_out_and_groups_stay_whole(cohort, tmp_path)
     corrupt_tiles(tmp_path / damaged)
     config = configure(tmp_path, tmp_path, data={"limit": 0.2})
     blocks = prepare_data(config).train
-    batches = build_batches(METHODS["intra+inter"], blocks.without_masks(), config.training, config.seed)
+    batches = build_batches(
+        METHODS["intra+inter"], blocks.without_masks(), config.training, config.seed, config.output
+    )
     batches.trainer = type("Trainer", (), {"global_rank": 0, "world_size": 1})
     sizes = []
     for batch in batches.train_dataloader():
@@ -118,8 +120,29 @@ def test_what_cannot_be_read_is_left_out_and_groups_stay_whole(cohort, tmp_path)
         for group in batch["group"].unique():
             assert len(batch["label"][batch["group"] == group].unique()) == 1
     assert min(sizes) <= 4
-    left_out = [json.loads(line) for line in (config.output / "left_out.jsonl").read_text().splitlines()]
+    train(config)  # to the end, with its decoding fitted to blocks of which some cannot be read
+    assert load_model(config.output / "intra+inter/model").mpp == pytest.approx(1.0)
+    left_out = [
+        json.loads(line) for line in (config.output / "intra+inter/left_out.jsonl").read_text().splitlines()
+    ]
     assert {event["slide"] for event in left_out} <= {str(tmp_path / damaged)}
+
+
+def test_held_out_blocks_that_cannot_be_read_are_not_scored(cohort, tmp_path, caplog):
+    slides = write_slides(tmp_path / "slides", COUNT)
+    write_masks(tmp_path / "masks", slides)
+    listed = [CohortSlide(path) for path in slides]
+    build_cohort(listed, Masks(tmp_path / "masks", ["t"]), RECIPE, tmp_path / "cohort.parquet", shares=SHARES)
+    (tmp_path / "distribution.json").write_bytes((cohort / "distribution.json").read_bytes())
+    config = configure(tmp_path, tmp_path)
+    train(config)
+    manifest = read_manifest(tmp_path / "cohort.parquet")
+    damaged = manifest.table["slide"][int(manifest.rows_of("test")[0])].as_py()
+    corrupt_tiles(tmp_path / damaged)
+    open_slide(tmp_path / damaged).forget()
+    assert 0 <= evaluate(config)["intra+inter"]["iou"] <= 1
+    assert "is left out" in caplog.text
+    assert write_report(config).is_file()
 
 
 def test_a_store_gives_the_same_blocks(cohort, tmp_path):
@@ -127,7 +150,7 @@ def test_a_store_gives_the_same_blocks(cohort, tmp_path):
     stored = prepare_data(configure(cohort, tmp_path, str(tmp_path / "store"))).train
     read = prepare_data(configure(cohort, tmp_path)).train
     np.testing.assert_array_equal(stored.labels, read.labels)
-    np.testing.assert_array_equal(stored.image(3), read.image(3))
+    np.testing.assert_array_equal(stored.block_images([3])[0], read.block_images([3])[0])
 
 
 def test_joined_manifests_are_one_after_the_other(cohort):
@@ -145,7 +168,7 @@ def test_a_patient_in_two_splits_is_refused(cohort, tmp_path):
     place = manifest.table.column_names.index("split")
     swapped = [{"train": "test", "test": "train"}[split] for split in manifest.table["split"].to_pylist()]
     object.__setattr__(other.manifest, "table", other.manifest.table.set_column(place, "split", [swapped]))
-    with pytest.raises(ValueError, match=r"patient patient \d has blocks in two splits"):
+    with pytest.raises(ValueError, match=r"slide .*slide-00\d.tif has blocks in two splits"):
         JoinedBlocks([open_blocks(cohort / "cohort.parquet"), other])
 
 
@@ -167,6 +190,30 @@ def test_labels_of_another_distribution_are_refused(cohort, tmp_path):
     config = configure(cohort, tmp_path, data={"distribution": str(tmp_path / "d.json")})
     with pytest.raises(ValueError, match=r"expected the manifest's labels \['0-25', .* got \['low', 'high'\]"):
         prepare_data(config)
+
+
+def test_classes_in_another_order_are_refused(cohort, tmp_path):
+    folder = tmp_path / "two"
+    folder.mkdir()
+    slides = write_slides(folder / "slides", COUNT)
+    write_masks(folder / "masks", slides)
+    source = Masks(folder / "masks", ["a", "b"])
+    build_cohort([CohortSlide(path) for path in slides], source, RECIPE, folder / "cohort.parquet", shares=SHARES)
+    CountDistribution(np.full((4, 2), 0.5), np.full((4, 2), 0.1), LABELS, ["b", "a"]).save(
+        folder / "distribution.json"
+    )
+    with pytest.raises(ValueError, match=r"expected the manifest's classes \['a', 'b'\] in this order"):
+        prepare_data(configure(folder, tmp_path))
+
+
+def test_a_slide_without_a_mask_and_another_resolution_are_refused(cohort, tmp_path):
+    (tmp_path / "masks").mkdir()
+    with pytest.raises(ValueError, match=r"data\.masks: 8 of 8 slides have no mask: slide-000\.tif"):
+        prepare_data(configure(cohort, tmp_path, data={"masks": str(tmp_path / "masks")}))
+    with pytest.raises(
+        ValueError, match=r"data\.mpp: the manifest's blocks are of 1 to 1 microns per pixel, got 0\.5"
+    ):
+        prepare_data(configure(cohort, tmp_path, data={"mpp": 0.5}))
 
 
 def test_a_mask_of_another_aspect_is_refused(cohort, tmp_path):

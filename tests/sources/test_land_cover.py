@@ -55,8 +55,8 @@ def test_the_expected_area_is_by_pixels(config):
 def test_a_batch_holds_blocks_of_several_labels_and_no_groups(config):
     data = prepare_data(config)
     assert data.train.labels is None
-    assert data.train.image(0).shape == (20, 20, 4)
-    batches = build_batches(METHODS["intra+inter"], data.train, config.training, config.seed)
+    assert data.train.block_images([0])[0].shape == (20, 20, 4)
+    batches = build_batches(METHODS["intra+inter"], data.train, config.training, config.seed, config.output)
     batches.trainer = type("Trainer", (), {"global_rank": 0, "world_size": 1})
     batch = next(iter(batches.train_dataloader()))
     assert "group" not in batch

@@ -172,7 +172,7 @@ def test_every_pixel_of_land_cover_has_a_label():
     truth = np.stack([block.cut(data.test.masks[block.image]) for block in data.test.blocks])
     assert (maps == truth).mean() == pytest.approx(0.83176, abs=1e-5)  # of the eight patches, by their own arrays
     assert len(data.train.patches) == 8
-    assert (data.train.channels, data.train.image(0).shape[2]) == (4, 4)
+    assert (data.train.channels, data.train.block_images([0])[0].shape[2]) == (4, 4)
 
 
 def test_painted_masks_give_cells_of_two_kinds():

@@ -38,7 +38,7 @@ class _Trainer:
 def test_groups_of_one_label_carry_ids(tmp_path, name):
     config = load_config(write_masks_run(tmp_path))
     data = prepare_data(config)
-    batches = build_batches(METHODS[name], data.train, config.training, config.seed)
+    batches = build_batches(METHODS[name], data.train, config.training, config.seed, config.output)
     batches.trainer = _Trainer()
     for batch in batches.train_dataloader():
         if name == "intra":

@@ -3,6 +3,7 @@ import torch
 from tiny_runs import write_masks_run
 
 from lsr_ext.config import load_config
+from lsr_ext.inference import load_model
 from lsr_ext.networks import SegmentationUNet
 from lsr_ext.networks.unet import ActNorm
 from lsr_ext.training import SegmentationModule, train
@@ -95,3 +96,23 @@ def test_an_output_holds_one_configuration(tmp_path):
     train(load_config(path, {"methods": ["intra"], "evaluation.boundary_distance_px": 2}))
     with pytest.raises(ValueError, match=r"config\.yaml is of a run with another configuration"):
         train(load_config(path, {"seed": 1}))
+
+
+def test_a_model_is_given_todays_windows_and_decoding(tmp_path):
+    path = write_masks_run(tmp_path)
+    train(load_config(path))
+    folder = tmp_path / "run/intra+inter/model"
+    before = load_model(folder)
+    train(load_config(path, {"evaluation.window_px": 40, "evaluation.decoding": "expected_fraction"}))
+    after = load_model(folder)
+    assert (after.description.prediction.window_px, after.description.decoding.kind) == (40, "expected_fraction")
+    assert after.description.decoding.shift == before.description.decoding.shift
+    for name, tensor in before.network.state_dict().items():
+        assert torch.equal(after.network.state_dict()[name], tensor)
+
+
+def test_a_run_is_the_same_from_another_folder(tmp_path, monkeypatch):
+    path = write_masks_run(tmp_path)
+    train(load_config(path))
+    monkeypatch.chdir(tmp_path)
+    train(load_config(path.name))

@@ -83,7 +83,7 @@ def test_pixel_masks_stay_out_of_reach_of_block_label_training(tmp_path):
 
     def shown(name):
         blocks = blocks_for(METHODS[name], data, tmp_path, None, torch.device("cpu"))
-        return build_batches(METHODS[name], blocks, config.training, config.seed).train_set
+        return build_batches(METHODS[name], blocks, config.training, config.seed, config.output).train_set
 
     for name in ("intra", "inter", "intra+inter"):
         assert shown(name).collection.masks is None

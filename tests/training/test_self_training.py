@@ -56,7 +56,7 @@ def test_pixel_labels_are_the_classes_that_the_first_network_predicts(config):
 def test_a_batch_holds_these_labels_in_place_of_the_truth(config):
     data = prepare_data(config)
     blocks = shown_blocks(config, data)
-    shown = build_batches(METHODS[SELF], blocks, config.training, config.seed).train_set.collection
+    shown = build_batches(METHODS[SELF], blocks, config.training, config.seed, config.output).train_set.collection
     for mask, predicted in zip(shown.masks, blocks.masks, strict=True):
         np.testing.assert_array_equal(mask, predicted)
     assert any((mask != truth).any() for mask, truth in zip(shown.masks, data.train.masks, strict=True))

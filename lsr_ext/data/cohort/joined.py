@@ -95,12 +95,12 @@ def _with_absolute_paths(manifest: Manifest) -> pa.Table:
 
 
 def _check_leakage(manifest: Manifest) -> None:
-    """Refuse a patient, or a slide of an unknown patient, with blocks in two splits."""
+    """Refuse a slide, or a patient, with blocks in two splits."""
     table = manifest.table
-    splits: dict[str, str] = {}
-    for patient, slide, split in zip(
-        *(table[name].to_pylist() for name in ("patient", "slide", "split")), strict=True
-    ):
-        owner = patient or slide
-        if splits.setdefault(owner, split) != split:
-            raise ValueError(f"patient {owner} has blocks in two splits, {splits[owner]} and {split}")
+    split_of: dict[str, str] = {}
+    rows = zip(*(table[name].to_pylist() for name in ("patient", "slide", "split")), strict=True)
+    for patient, slide, split in dict.fromkeys(rows):
+        # One file under two paths is one slide.
+        for owner in (f"slide {Path(slide).resolve()}", f"patient {patient}" if patient else None):
+            if owner is not None and split_of.setdefault(owner, split) != split:
+                raise ValueError(f"{owner} has blocks in two splits, {split_of[owner]} and {split}")

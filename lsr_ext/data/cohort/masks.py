@@ -71,8 +71,8 @@ def _open(path: Path, slide: Path, num_classes: int) -> tuple[np.ndarray, tuple[
     mask, size = read_mask(path), open_slide(slide).size
     if mask.min() < 0 or mask.max() >= num_classes:
         raise ValueError(f"{path}: expected class ids in [0, {num_classes}), got {mask.min()} to {mask.max()}")
-    expected = size[0] * mask.shape[0] / size[1]
-    if abs(expected - mask.shape[1]) > 1:
+    # Sides may be rounded down, each by less than a pixel of the mask.
+    if abs(mask.shape[1] * size[1] - mask.shape[0] * size[0]) > max(size):
         raise ValueError(
             f"{path}: expected the aspect of {slide.name}, {size[0]} x {size[1]} px, "
             f"got {mask.shape[1]} x {mask.shape[0]}"
