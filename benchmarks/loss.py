@@ -13,6 +13,7 @@ import argparse
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -77,8 +78,11 @@ def make_candidates(source: torch.Tensor, losses: dict, stage: str) -> dict[str,
     """(prepare, run) of each method for a stage, and of the copy that the floor comes from."""
     target, work = torch.empty_like(source), source.clone()
 
-    def fresh(copy: bool) -> torch.Tensor:
+    def fresh(name: str) -> torch.Tensor:
         """Logits as a network would hand them over: no leaf, and new after an in-place backward."""
+        if name == "compile max":
+            torch.compiler.cudagraph_mark_step_begin()  # its graphs' memory is free for the next replay
+        copy = name == "fused in place"
         if copy:
             work.copy_(source)
         x = (work if copy else source).detach().requires_grad_()
@@ -101,7 +105,7 @@ def make_candidates(source: torch.Tensor, losses: dict, stage: str) -> dict[str,
                 graph = capture(source, partial(forward if stage == "forward" else both, loss))
                 candidates[name] = (lambda: None, lambda _, graph=graph: graph.replay())
             continue
-        prepare = partial(fresh, name == "fused in place")
+        prepare = partial(fresh, name)
         if stage == "backward":
             candidates[name] = (lambda p=prepare, f=loss: (lambda x: (f(x), x))(p()), backward)
         else:
@@ -142,7 +146,8 @@ def measure(size: str, dtype: str, layout: str, threads: int, args: argparse.Nam
     return row
 
 
-def measure_all(args: argparse.Namespace) -> list[dict]:
+def measure_all(args: argparse.Namespace) -> Iterator[dict]:
+    """The rows, each as it is measured."""
     if args.allocator == "reuse" and args.device == "cpu":
         reuse_memory()
     configurations = [
@@ -153,17 +158,17 @@ def measure_all(args: argparse.Namespace) -> list[dict]:
         for dtype in args.dtypes
     ]
     console = Console(stderr=True)
-    return [
-        measure(*configuration, args) | {"allocator": args.allocator}
-        for configuration in track(configurations, f"allocator: {args.allocator}", console=console)
-    ]
+    for configuration in track(configurations, f"allocator: {args.allocator}", console=console):
+        yield measure(*configuration, args) | {"allocator": args.allocator}
 
 
 def print_table(rows: list[dict]) -> None:
-    table = Table(title="loss, medians in ms; x = how many times faster the fused loss is")
+    table = Table(
+        title="loss, medians in ms; x = how many times faster the fused loss is; host = what its call takes there"
+    )
     for column in ("allocator", "size", "dtype", "layout", "threads", "stage", "floor", *METHODS):
         table.add_column(column, justify="right")
-    for column in ("x eager", "x compile", "% of floor", "extra MiB"):
+    for column in ("x eager", "x compile", "% of floor", "extra MiB", "host"):
         table.add_column(column, justify="right")
     for row in rows:
         for stage in (name for name in STAGES if name in row):
@@ -174,6 +179,10 @@ def print_table(rows: list[dict]) -> None:
             cells += [f"{times[name] / fused:.1f}" if name in times else "-" for name in ("eager", "compile")]
             cells += [f"{100 * times['floor'] / fused:.0f}"]
             cells += [f"{row['extra_bytes']['fused'] / 2**20:.2f}" if "extra_bytes" in row else "-"]
+            host = row[stage]["fused"].get("host_ms")
+            cells += [
+                "-" if host is None else f"{host:.2f}" + (" waited" if row[stage]["fused"]["waited"] else "")
+            ]
             table.add_row(*cells)
     Console(width=190).print(table)
 
@@ -241,8 +250,10 @@ def measure_in_processes(args: argparse.Namespace) -> list[dict]:
 def main() -> None:
     args = parse()
     both = args.allocator == "both" and args.device == "cpu"
-    rows = measure_in_processes(args) if both else measure_all(args)
-    write_json(args.json, {"environment": environment(), "rows": rows})
+    described, rows = environment(), []
+    for row in measure_in_processes(args) if both else measure_all(args):
+        rows.append(row)
+        write_json(args.json, {"environment": described, "rows": rows})
     print_table(rows)
     if args.plot:
         plot(rows, Path(args.plot))
