@@ -5,14 +5,17 @@ from __future__ import annotations
 import ctypes
 import gc
 import json
+import math
 import os
 import platform
 import statistics
+import subprocess
 import time
 from collections.abc import Callable, Mapping
 from datetime import date
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -29,42 +32,63 @@ def reuse_memory() -> None:
             raise OSError(f"mallopt refused option {option}")
 
 
-def synchronise(device: str) -> None:
-    if device == "cuda":
-        torch.cuda.synchronize()
+@lru_cache
+def _more_than_the_caches() -> torch.Tensor:
+    return torch.ones(64 << 20, device="cuda")
+
+
+def _read_past_the_caches(times: int) -> None:
+    """Empty the second-level cache by reads: what is written would go to memory on the next one's time."""
+    for _ in range(times):
+        _more_than_the_caches().sum()
 
 
 @lru_cache
-def _more_than_the_caches() -> torch.Tensor:
-    return torch.empty(256 << 20, dtype=torch.uint8, device="cuda")
+def _seconds_of_a_read() -> float:
+    start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    _read_past_the_caches(3)
+    start.record()
+    _read_past_the_caches(10)
+    end.record()
+    torch.cuda.synchronize()
+    return 1e-4 * start.elapsed_time(end)
 
 
-def time_on_device(prepare: Callable, run: Callable) -> float:
-    """Measure seconds between events on a GPU; its L2 cache is overwritten before."""
+class Timing(NamedTuple):
+    """One call: seconds on its device, seconds of the host, and whether the device had to wait for the host."""
+
+    seconds: float
+    host: float
+    waited: bool
+
+
+def time_on_device(prepare: Callable, run: Callable, host: float) -> Timing:
+    """A call between events on a GPU that has work before it for twice as long as the host took."""
     state = prepare()
-    _more_than_the_caches().zero_()
     start, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
     torch.cuda.synchronize()
+    _read_past_the_caches(1 + math.ceil(min(2 * host, 0.2) / _seconds_of_a_read()))
     start.record()
+    begin = time.perf_counter()
     result = run(state)
+    host = time.perf_counter() - begin
+    waited = start.query()
     end.record()
     torch.cuda.synchronize()
     del result, state
-    return 1e-3 * start.elapsed_time(end)
+    return Timing(1e-3 * start.elapsed_time(end), host, waited)
 
 
-def time_once(prepare: Callable, run: Callable, device: str) -> float:
-    """Measure seconds of run(prepare()), without the time of prepare."""
+def time_once(prepare: Callable, run: Callable, device: str, host: float = 0.0) -> Timing:
+    """A call of run(prepare()), without what prepare takes; `host` is what the host took the last time."""
     if device == "cuda":
-        return time_on_device(prepare, run)
+        return time_on_device(prepare, run, host)
     state = prepare()
-    synchronise(device)
     start = time.perf_counter()
     result = run(state)
-    synchronise(device)
     seconds = time.perf_counter() - start
     del result, state
-    return seconds
+    return Timing(seconds, seconds, False)
 
 
 def interleaved(
@@ -73,21 +97,28 @@ def interleaved(
     """Time each candidate's (prepare, run) in turn, round after round, so that a drift of the machine affects all
     alike.
 
-    It stops after `repeats` rounds, or after `seconds` if there were at least five rounds.
+    Stops after `repeats` rounds, or after `seconds` once there were five. On a GPU beside the device's time the
+    host's, and the share of rounds in which the device waited for it.
     """
-    for prepare, run in candidates.values():
-        for _ in range(2):
-            time_once(prepare, run, device)
-    times: dict[str, list[float]] = {name: [] for name in candidates}
+    host: dict[str, float] = {}
+    for name, (prepare, run) in candidates.items():
+        for _ in range(3):
+            host[name] = time_once(prepare, run, device).host
+    timings: dict[str, list[Timing]] = {name: [] for name in candidates}
     start = time.perf_counter()
     gc.disable()
     for round_number in range(repeats):
         if round_number >= 5 and time.perf_counter() - start > seconds:
             break
         for name, (prepare, run) in candidates.items():
-            times[name].append(time_once(prepare, run, device))
+            timings[name].append(time_once(prepare, run, device, host[name]))
     gc.enable()
-    return {name: summary(values) for name, values in times.items()}
+    found = {name: summary([timing.seconds for timing in each]) for name, each in timings.items()}
+    if device == "cuda":
+        for name, each in timings.items():
+            found[name]["host_ms"] = 1e3 * statistics.median(timing.host for timing in each)
+            found[name]["waited"] = sum(timing.waited for timing in each) / len(each)
+    return found
 
 
 def summary(values: list[float]) -> dict[str, float]:
@@ -132,12 +163,23 @@ def processor_name() -> str:
     return platform.processor()
 
 
+def driver() -> str:
+    """The version of the GPU's driver, as it tells itself."""
+    command = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()[0]
+    except (OSError, subprocess.CalledProcessError, IndexError):
+        return "unknown"
+
+
 def environment() -> dict[str, object]:
+    gpu = {"driver": driver(), "cuda_runtime": torch.version.cuda} if torch.cuda.is_available() else {}
     return {
         "date": date.today().isoformat(),
         "processor": processor_name(),
         "cores": os.cpu_count(),
         "python": platform.python_version(),
+        **gpu,
         **lsr_ext.build_info(),
     }
 

@@ -16,7 +16,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -97,8 +97,11 @@ def make_candidates(source: torch.Tensor, losses: dict, stage: str) -> dict[str,
     """Make (prepare, run) of each method for a stage, and of the copy that gives the floor."""
     target, work = torch.empty_like(source), source.clone()
 
-    def fresh(copy: bool) -> torch.Tensor:
-        """Return logits as from a network: not a leaf, and new after an in-place backward."""
+    def fresh(name: str) -> torch.Tensor:
+        """Logits as a network would hand them over: no leaf, and new after an in-place backward."""
+        if name == "compile max":
+            torch.compiler.cudagraph_mark_step_begin()  # its graphs' memory is free for the next replay
+        copy = name == "fused in place"
         if copy:
             work.copy_(source)
         x = (work if copy else source).detach().requires_grad_()
@@ -121,7 +124,7 @@ def make_candidates(source: torch.Tensor, losses: dict, stage: str) -> dict[str,
                 graph = capture(source, partial(forward if stage == "forward" else both, loss))
                 candidates[name] = (lambda: None, lambda _, graph=graph: graph.replay())
             continue
-        prepare = partial(fresh, name == "fused in place")
+        prepare = partial(fresh, name)
         if stage == "backward":
             candidates[name] = (lambda p=prepare, f=loss: (lambda x: (f(x), x))(p()), backward)
         else:
@@ -162,7 +165,8 @@ def measure(size: str, dtype: str, layout: str, threads: int, args: argparse.Nam
     return row
 
 
-def measure_all(args: argparse.Namespace) -> list[dict]:
+def measure_all(args: argparse.Namespace) -> Iterator[dict]:
+    """The rows, each as it is measured."""
     if args.allocator == "reuse" and args.device == "cpu":
         reuse_memory()
     configurations = [
@@ -173,17 +177,17 @@ def measure_all(args: argparse.Namespace) -> list[dict]:
         for dtype in args.dtypes
     ]
     console = Console(stderr=True)
-    return [
-        measure(*configuration, args) | {"allocator": args.allocator}
-        for configuration in track(configurations, f"allocator: {args.allocator}", console=console)
-    ]
+    for configuration in track(configurations, f"allocator: {args.allocator}", console=console):
+        yield measure(*configuration, args) | {"allocator": args.allocator}
 
 
 def print_table(rows: list[dict]) -> None:
-    table = Table(title="loss, medians in ms; x = how many times faster the fused loss is")
+    table = Table(
+        title="loss, medians in ms; x = how many times faster the fused loss is; host = what its call takes there"
+    )
     for column in ("allocator", "size", "dtype", "layout", "threads", "stage", "floor", *METHODS):
         table.add_column(column, justify="right")
-    for column in ("x eager", "x compile", "% of floor", "extra MiB"):
+    for column in ("x eager", "x compile", "% of floor", "extra MiB", "host"):
         table.add_column(column, justify="right")
     for row in rows:
         for stage in (name for name in STAGES if name in row):
@@ -194,6 +198,10 @@ def print_table(rows: list[dict]) -> None:
             cells += [f"{times[name] / fused:.1f}" if name in times else "-" for name in ("eager", "compile")]
             cells += [f"{100 * times['floor'] / fused:.0f}"]
             cells += [f"{row['extra_bytes']['fused'] / 2**20:.2f}" if "extra_bytes" in row else "-"]
+            host = row[stage]["fused"].get("host_ms")
+            cells += [
+                "-" if host is None else f"{host:.2f}" + (" waited" if row[stage]["fused"]["waited"] else "")
+            ]
             table.add_row(*cells)
     Console(width=190).print(table)
 
@@ -291,8 +299,10 @@ def main() -> None:
             plot(content["rows"], content["environment"], args.methods, Path(args.plot))
         return
     both = args.allocator == "both" and args.device == "cpu"
-    rows = measure_in_processes(args) if both else measure_all(args)
-    write_json(args.json, {"environment": environment(), "rows": rows})
+    described, rows = environment(), []
+    for row in measure_in_processes(args) if both else measure_all(args):
+        rows.append(row)
+        write_json(args.json, {"environment": described, "rows": rows})
     print_table(rows)
     if args.plot:
         plot(rows, environment(), args.methods, Path(args.plot))

@@ -71,7 +71,7 @@ def block_moments(
     if not _use_fused(backend, logits.device):
         return reference.block_moments(logits, mask, activation, block_ids=block_ids, num_blocks=num_blocks)
     blocks = logits.shape[0] if num_blocks is None else num_blocks
-    return ops.BlockMoments.apply(logits, mask, block_ids, blocks, activation)
+    return ops.block_moments(ops.MomentInputs(logits, mask, block_ids, blocks, activation))
 
 
 def label_super_resolution_loss(

@@ -97,9 +97,23 @@ def fused_loss(inputs: LossInputs, inplace_backward: bool) -> Tensor:
     """The loss by the fused operator; with `inplace_backward` its gradient overwrites the logits."""
     if inplace_backward:
         check_may_overwrite(inputs.logits)
+    if not _is_transformed():
+        return EagerLoss.apply(inputs.logits, inputs, inplace_backward)
     inplace = inplace_backward and not torch.compiler.is_compiling()  # the compiler plans memory by itself
     loss, _, _ = LabelSuperResolution.apply(inplace, *inputs)
     return loss
+
+
+def block_moments(inputs: MomentInputs) -> tuple[Tensor, Tensor, Tensor]:
+    """The block sums by the fused operator."""
+    if not _is_transformed():
+        return EagerMoments.apply(inputs.logits, inputs)
+    return BlockMoments.apply(*inputs)
+
+
+def _is_transformed() -> bool:
+    """Whether the compiler or a transform of torch.func looks on, and needs to see every argument."""
+    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
 
 
 def check_may_overwrite(logits: Tensor) -> None:
@@ -137,9 +151,25 @@ def _(logits: Tensor, *_: object) -> None:
     return None
 
 
-def _gradients(inputs: type[MomentInputs | LossInputs], logits: Tensor) -> tuple[Tensor | None, ...]:
+def _gradients(inputs: type[MomentInputs | LossInputs], logits: Tensor | None) -> tuple[Tensor | None, ...]:
     """One gradient for each input: no other than the logits has one."""
     return tuple(logits if name == "logits" else None for name in inputs._fields)
+
+
+def _moment_coefficients(grad_S: Tensor, grad_Q: Tensor) -> tuple[Tensor, Tensor]:
+    """a and b of d / d p = a + b p: p adds p to S and p (1 - p) to Q."""
+    return (grad_S + grad_Q).contiguous(), (-2 * grad_Q).contiguous()
+
+
+def _loss_gradient(ctx: FunctionCtx, grad: Tensor, inplace: bool) -> Tensor:
+    """The gradient by the logits, the first of what was saved; written over them if `inplace`."""
+    logits, *tables = ctx.saved_tensors
+    if not inplace:
+        return torch.ops.lsr.pixel_gradient(logits, *tables, grad, ctx.activation)
+    torch.ops.lsr.pixel_gradient_(logits, *tables, grad, ctx.activation)
+    # Whoever else saved the logits, this node included, is told by autograd that they are gone.
+    torch.autograd.graph.increment_version(logits)
+    return logits.detach()
 
 
 def _save_moments_context(ctx: FunctionCtx, inputs: tuple, output: tuple) -> None:
@@ -150,8 +180,7 @@ def _save_moments_context(ctx: FunctionCtx, inputs: tuple, output: tuple) -> Non
 
 @once_differentiable
 def _moments_backward(ctx: FunctionCtx, _: Tensor, grad_S: Tensor, grad_Q: Tensor) -> tuple:
-    # p adds p to S and p (1 - p) to Q.
-    a, b = (grad_S + grad_Q).contiguous(), (-2 * grad_Q).contiguous()
+    a, b = _moment_coefficients(grad_S, grad_Q)
     grad = torch.ops.lsr.pixel_gradient(*ctx.saved_tensors, a, b, None, ctx.activation)
     return _gradients(MomentInputs, logits=grad)
 
@@ -161,13 +190,15 @@ def _save_loss_context(ctx: FunctionCtx, inputs: tuple, output: tuple) -> None:
     _, a, b = output
     ctx.activation = given.activation
     ctx.mark_non_differentiable(a, b)
+    if not torch.compiler.is_compiling():
+        ctx.set_materialize_grads(False)  # or every backward pass fills two tables with zeros for a and b
     ctx.save_for_backward(given.logits, given.mask, given.block_ids, a, b)
 
 
 @once_differentiable
-def _loss_backward(ctx: FunctionCtx, grad: Tensor, *_: Tensor | None) -> tuple:
-    pixel_grad = torch.ops.lsr.pixel_gradient(*ctx.saved_tensors, grad, ctx.activation)
-    return _gradients(LossInputs, logits=pixel_grad)
+def _loss_backward(ctx: FunctionCtx, grad: Tensor | None, *_: Tensor | None) -> tuple:
+    gradient = None if grad is None else _loss_gradient(ctx, grad, inplace=False)
+    return _gradients(LossInputs, logits=gradient)
 
 
 library.register_autograd("lsr::block_moments", _moments_backward, setup_context=_save_moments_context)
@@ -196,13 +227,40 @@ class LabelSuperResolution(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor, *_: Tensor | None) -> tuple:
-        logits, *tables = ctx.saved_tensors
-        if not ctx.inplace:
-            gradient = torch.ops.lsr.pixel_gradient(logits, *tables, grad, ctx.activation)
-        else:
-            torch.ops.lsr.pixel_gradient_(logits, *tables, grad, ctx.activation)
-            # Whoever else saved the logits, this node included, is told by autograd that they are gone.
-            torch.autograd.graph.increment_version(logits)
-            gradient = logits.detach()
+    def backward(ctx: FunctionCtx, grad: Tensor | None, *_: Tensor | None) -> tuple:
+        gradient = None if grad is None else _loss_gradient(ctx, grad, ctx.inplace)
         return None, *_gradients(LossInputs, logits=gradient)
+
+
+class EagerMoments(torch.autograd.Function):
+    """The operator where nobody looks on: an argument less to look at is time that a GPU waits for the host."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, logits: Tensor, inputs: MomentInputs) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.activation = inputs.activation
+        ctx.save_for_backward(logits, inputs.mask, inputs.block_ids)
+        with torch._C._AutoDispatchBelowAutograd():
+            return torch.ops.lsr.block_moments(*inputs)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, _: Tensor, grad_S: Tensor, grad_Q: Tensor) -> tuple:
+        a, b = _moment_coefficients(grad_S, grad_Q)
+        return torch.ops.lsr.pixel_gradient(*ctx.saved_tensors, a, b, None, ctx.activation), None
+
+
+class EagerLoss(torch.autograd.Function):
+    """As :class:`EagerMoments`, for the fused loss; with `inplace` the gradient overwrites the logits."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, logits: Tensor, inputs: LossInputs, inplace: bool) -> Tensor:
+        with torch._C._AutoDispatchBelowAutograd():
+            loss, a, b = torch.ops.lsr.label_super_resolution(*inputs)
+        ctx.activation, ctx.inplace = inputs.activation, inplace
+        ctx.save_for_backward(logits, inputs.mask, inputs.block_ids, a, b)
+        return loss
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple:
+        return _loss_gradient(ctx, grad, ctx.inplace), None, None

@@ -1,6 +1,7 @@
 """The CUDA library without a GPU: every kernel for every architecture, no spills, only stable symbols."""
 
 import importlib.util
+import re
 import subprocess
 import sys
 import tarfile
@@ -86,6 +87,26 @@ def test_a_spill_is_found(tmp_path):
     (kernel,) = check_ptxas.parse(done.stderr + done.stdout)
     (problem,) = check_ptxas.problems([kernel])
     assert "for sm_90" in problem and "bytes spilled, 0 allowed" in problem
+
+
+def test_gradients_are_stored_by_16_bytes(tmp_path):
+    """Left to itself the compiler splits the stores of classes that it computes one by one into single words."""
+    try:
+        compiler = nvcc.toolkit() / "bin" / "nvcc"
+    except nvcc.NoCompiler as error:
+        pytest.skip(str(error))
+    target = tmp_path / "float32.ptx"
+    command = [compiler, *nvcc.FLAGS, "-arch=compute_90", "-ptx", f"-I{ROOT / 'csrc'}", "-o", target]
+    subprocess.run([*command, ROOT / "csrc" / "cuda" / "float32.cu"], capture_output=True, check=True)
+    entries = target.read_text().split(".entry ")[1:]
+    stores = {entry.split("(")[0]: re.findall(r"st\.global\S*", entry) for entry in entries}
+    planar = {name: kinds for name, kinds in stores.items() if re.search(r"planar_gradient.*Li16EEEv", name)}
+    assert len(planar) >= 6
+    for name, kinds in planar.items():
+        assert set(kinds) == {"st.global.v4.u32"}, name
+    for name, kinds in stores.items():  # beside the vectors, the few elements after the last whole one
+        if "interleaved_gradient" in name:
+            assert "st.global.v4.u32" in kinds, name
 
 
 def test_only_stable_symbols(library):

@@ -7,14 +7,55 @@
 
 namespace lsr::cuda {
 
-// Per block n, the number of sums that were not finite, and 2 L sums in two words each: units of 2^-32, and
-// the rest in units of 2^-72. After the last block, how many pixels named a block that there is not.
+// A sum of numbers from 0 to below 2^31 in two words: units of 2^-32, and the rest in units of 2^-72.
+constexpr double kCoarse = 0x1p32, kFine = 0x1p40;
+
+LSR_DEVICE void add_fixed(uint64_t* words, double value) {
+  const double scaled = value * kCoarse;
+  const uint64_t coarse = static_cast<uint64_t>(scaled);
+  const uint64_t fine = static_cast<uint64_t>((scaled - static_cast<double>(coarse)) * kFine);
+  if (coarse > 0) add_integer(words, coarse);
+  if (fine > 0) add_integer(words + 1, fine);
+}
+
+LSR_DEVICE double fixed_value(const uint64_t* words) {
+  return static_cast<double>(words[0]) / kCoarse + static_cast<double>(words[1]) / kCoarse / kFine;
+}
+
+// A sum of doubles from 0 to 1 or so, to more digits than they have: relative to the largest, which all have
+// to announce before the first is added.
+struct ExactSum {
+  uint64_t largest;  // its bits, which order as the numbers do
+  uint64_t words[2];
+
+  LSR_DEVICE void announce(double x) {
+    uint64_t bits;
+    memcpy(&bits, &x, 8);
+    raise_integer(&largest, bits);
+  }
+  LSR_DEVICE void add(double x) {
+    if (is_finite()) add_fixed(words, x * power_of_two(2046 - (largest >> 52)));
+  }
+  LSR_DEVICE double value() const {
+    return is_finite() ? fixed_value(words) * power_of_two(largest >> 52) : NAN;
+  }
+
+ private:
+  LSR_DEVICE bool is_finite() const { return largest >> 52 < 2046; }
+  static LSR_DEVICE double power_of_two(uint64_t biased) {
+    const uint64_t bits = biased << 52;
+    double x;
+    memcpy(&x, &bits, 8);
+    return x;
+  }
+};
+
+// Per block n, the number of sums that were not finite, and 2 L sums in two words each. After the last block,
+// how many pixels named a block that there is not.
 struct FixedSums {
   uint64_t* data;
   int64_t blocks;
   int classes;
-
-  static constexpr double kCoarse = 0x1p32, kFine = 0x1p40;
 
   LSR_HD static int64_t words(int64_t blocks, int64_t classes) { return blocks * (2 + 4 * classes) + 1; }
   LSR_HD uint64_t* block(int64_t k) const { return data + k * (2 + 4 * int64_t{classes}); }
@@ -28,20 +69,14 @@ struct FixedSums {
   // Value i of block k: a sum of probabilities, at least 0.
   LSR_DEVICE void add(int64_t k, int i, double sum) const {
     if (!(sum >= 0 && sum < 0x1p31)) return add_integer(block(k) + 1, 1);
-    const double scaled = sum * kCoarse;
-    const uint64_t coarse = static_cast<uint64_t>(scaled);
-    const uint64_t fine = static_cast<uint64_t>((scaled - static_cast<double>(coarse)) * kFine);
-    uint64_t* words = block(k) + 2 + 2 * i;
-    if (coarse > 0) add_integer(words, coarse);
-    if (fine > 0) add_integer(words + 1, fine);
+    add_fixed(block(k) + 2 + 2 * i, sum);
   }
 
   LSR_DEVICE double n(int64_t k) const { return static_cast<double>(block(k)[0]); }
 
   LSR_DEVICE double value(int64_t k, int i) const {
     if (block(k)[1] > 0 || block(blocks)[0] > 0) return NAN;
-    const uint64_t* words = block(k) + 2 + 2 * i;
-    return static_cast<double>(words[0]) / kCoarse + static_cast<double>(words[1]) / kCoarse / kFine;
+    return fixed_value(block(k) + 2 + 2 * i);
   }
 };
 

@@ -69,9 +69,14 @@ LossScratch scratch_of(const Pixels& pixels, const Targets& targets, Pieces& pie
   scratch.mean = pieces.take<double>(target_cells);
   scratch.std = pieces.take<double>(target_cells);
   scratch.class_weights = pieces.take<double>(classes);
-  scratch.groups = pieces.take<Group>(cells);
-  scratch.leaders = pieces.take<int64_t>(cells);
   scratch.labels = pieces.take<int64_t>(blocks * targets.label_columns);
+  GroupScratch& groups = scratch.groups;
+  groups.columns = std::max(targets.label_columns, targets.group ? targets.group_columns : 1);
+  groups.capacity = GroupScratch::capacity_for(blocks * groups.columns);
+  groups.slots = pieces.take<uint64_t>(groups.capacity);
+  groups.first = pieces.take<int64_t>(blocks * groups.columns);
+  groups.sums = pieces.take<GroupSums>(cells);
+  groups.groups = pieces.take<Group>(cells);
   return scratch;
 }
 

@@ -68,6 +68,22 @@ int64_t resident_blocks() {
 
 #endif
 
+// Parts of each image, at most so many, so that their thread blocks fill whole waves: p parts take the time
+// of their waves / p. Another wave has to be worth it.
+inline int64_t parts_that_fill(int64_t images, int64_t most, int64_t resident) {
+  images = std::max<int64_t>(1, images);
+  const auto most_of = [&](int64_t waves) {
+    return std::min(most, std::max<int64_t>(1, waves * resident / images));
+  };
+  const auto waves_of = [&](int64_t parts) { return (images * parts + resident - 1) / resident; };
+  int64_t best = most_of(1);
+  for (int64_t waves = 2; waves <= 4; ++waves) {
+    const int64_t parts = most_of(waves);
+    if (20 * waves_of(parts) * best < 19 * waves_of(best) * parts) best = parts;
+  }
+  return best;
+}
+
 // Parts of an image, of so many units each: as many as keep the device busy at once, each long enough to be
 // worth starting, a multiple of `multiple`.
 struct Cut {
@@ -75,9 +91,9 @@ struct Cut {
 };
 
 inline Cut cut(int64_t images, int64_t units, int64_t least, int64_t multiple, int64_t resident) {
-  const int64_t wanted = std::max<int64_t>(1, resident / std::max<int64_t>(1, images));
   const int64_t most = std::max<int64_t>(1, (units + least - 1) / least);
-  int64_t length = (units + std::min(wanted, most) - 1) / std::min(wanted, most);
+  const int64_t parts = parts_that_fill(images, most, resident);
+  int64_t length = (units + parts - 1) / parts;
   length = std::max<int64_t>(multiple, (length + multiple - 1) / multiple * multiple);
   return {std::max<int64_t>(1, (units + length - 1) / length), length};
 }

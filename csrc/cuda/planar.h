@@ -20,7 +20,7 @@ LSR_HD constexpr int planar_unroll(int classes) { return classes == 1 ? 4 : clas
 
 // Thread blocks that a multiprocessor is to hold at a time: as many as the registers allow without a spill.
 LSR_HD constexpr int planar_residents(int classes) {
-  return classes == 1 ? 3 : classes == 2 ? 4 : classes <= 8 ? 2 : 1;
+  return classes == 1 ? 3 : classes == 2 ? 4 : classes <= 6 ? 3 : classes <= 8 ? 2 : 1;
 }
 
 // The planes of one part of an image, in vectors.

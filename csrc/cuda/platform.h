@@ -44,9 +44,19 @@ LSR_DEVICE void add_integer(uint64_t* to, uint64_t value) {
   atomicAdd(reinterpret_cast<unsigned long long*>(to), static_cast<unsigned long long>(value));
 }
 
+LSR_DEVICE void raise_integer(uint64_t* to, uint64_t value) {
+  atomicMax(reinterpret_cast<unsigned long long*>(to), static_cast<unsigned long long>(value));
+}
+
+// Writes `value` where `to` holds `expected`; what it held.
+LSR_DEVICE uint64_t swap_integer(uint64_t* to, uint64_t expected, uint64_t value) {
+  return atomicCAS(reinterpret_cast<unsigned long long*>(to), static_cast<unsigned long long>(expected),
+                   static_cast<unsigned long long>(value));
+}
+
 LSR_DEVICE uint32_t high_product(uint32_t a, uint32_t b) { return __umulhi(a, b); }
 
-// 2^x and 1 / x, each in one instruction, to 2 and 1 ulp.
+// 2^x and 1 / x, each in one instruction, to 2 and 1 ulp; subnormal numbers are 0.
 LSR_DEVICE float quick_exp2(float x) {
   float y;
   asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
@@ -55,6 +65,13 @@ LSR_DEVICE float quick_exp2(float x) {
 LSR_DEVICE float reciprocal(float x) {
   float y;
   asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+  return y;
+}
+
+// The larger of both; what is no number stays so.
+LSR_DEVICE float bounded_below(float x, float least) {
+  float y;
+  asm("max.NaN.ftz.f32 %0, %1, %2;" : "=f"(y) : "f"(x), "f"(least));
   return y;
 }
 
@@ -80,12 +97,36 @@ T shuffle_xor(T value, int lane_xor) {
 
 inline void add_integer(uint64_t* to, uint64_t value) { __atomic_fetch_add(to, value, __ATOMIC_RELAXED); }
 
+inline uint64_t swap_integer(uint64_t* to, uint64_t expected, uint64_t value) {
+  __atomic_compare_exchange_n(to, &expected, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);
+  return expected;
+}
+
+inline void raise_integer(uint64_t* to, uint64_t value) {
+  uint64_t held = __atomic_load_n(to, __ATOMIC_RELAXED);
+  while (held < value &&
+         !__atomic_compare_exchange_n(to, &held, value, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+  }
+}
+
 inline uint32_t high_product(uint32_t a, uint32_t b) {
   return static_cast<uint32_t>(static_cast<uint64_t>(a) * b >> 32);
 }
 
-inline float quick_exp2(float x) { return std::exp2(x); }
-inline float reciprocal(float x) { return 1 / x; }
+// As far off as the device's may be, by an error that its argument chooses, and without subnormal numbers.
+inline float approximate(double exact, float argument, double error) {
+  uint32_t bits;
+  std::memcpy(&bits, &argument, 4);
+  const double share = static_cast<double>(bits * 2654435769u) * 0x1p-31 - 1;  // in [-1, 1)
+  const float y = static_cast<float>(exact * (1 + share * error));
+  return std::fabs(y) < 0x1p-126f ? 0.0f : y;
+}
+inline float quick_exp2(float x) {
+  if (std::fabs(x) < 0x1p-126f) return 1;  // exactly, as the device
+  return approximate(std::exp2(static_cast<double>(x)), x, 0x1p-22);
+}
+inline float reciprocal(float x) { return approximate(1 / static_cast<double>(x), x, 0x1p-23); }
+inline float bounded_below(float x, float least) { return x < least ? least : x; }
 
 inline float half_to_float(uint16_t half) {
   const uint32_t magnitude = (half & 0x7fffu) << 13, sign = (half & 0x8000u) << 16;

@@ -2,28 +2,25 @@
 // block: the table is a few hundred numbers wide.
 #pragma once
 
+#include "groups.h"
 #include "kernels.h"
 #include "sums.h"
 
-namespace lsr {
-
-// A table whose means and Q/n are divided once, not by every member of a group again.
-struct DividedTable : Table {
-  const double *mu, *q;
-};
-
-LSR_HD double mu_of(const DividedTable& t, int64_t k, int64_t l) { return t.mu[k * t.classes + l]; }
-LSR_HD double q_of(const DividedTable& t, int64_t k, int64_t l) { return t.q[k * t.classes + l]; }
-
-}  // namespace lsr
-
 namespace lsr::cuda {
 
-// Value i of block k, summed by a warp.
+// Value i of block k.
 LSR_DEVICE double value_of(const MomentSums& in, int64_t k, int i) {
   if (in.fixed.data) return i == 0 ? in.fixed.n(k) : in.fixed.value(k, i - 1);
   double sum = 0;
-  for (int64_t part = lane_index(); part < in.records.parts; part += kWarp) sum += in.records.at(k, i, part);
+#pragma unroll 8
+  for (int64_t part = 0; part < in.records.parts; ++part) sum += in.records.at(k, i, part);
+  return sum;
+}
+
+// The same of records, by a warp.
+LSR_DEVICE double warp_value_of(const Records& records, int64_t k, int i) {
+  double sum = 0;
+  for (int64_t part = lane_index(); part < records.parts; part += kWarp) sum += records.at(k, i, part);
   return warp_sum(sum);
 }
 
@@ -38,11 +35,19 @@ struct MomentTable {
   }
 };
 
-// Every warp of the grid takes one value after the other.
+// Every warp of the grid takes one value after the other; a thread each where there is little to add, so that
+// all loads are on their way at once.
 LSR_DEVICE void add_up(const MomentSums& in, const MomentTable& out, int64_t first_warp, int64_t warps) {
+  constexpr int64_t kFewParts = 64;
   const int width = 1 + 2 * out.classes;
+  if (in.fixed.data || in.records.parts <= kFewParts) {
+    for (int64_t i = first_warp * kWarp + lane_index(); i < out.blocks * width; i += warps * kWarp) {
+      out.at(i / width, static_cast<int>(i % width)) = value_of(in, i / width, static_cast<int>(i % width));
+    }
+    return;
+  }
   for (int64_t i = first_warp; i < out.blocks * width; i += warps) {
-    const double sum = value_of(in, i / width, static_cast<int>(i % width));
+    const double sum = warp_value_of(in.records, i / width, static_cast<int>(i % width));
     if (lane_index() == 0) out.at(i / width, static_cast<int>(i % width)) = sum;
   }
 }
@@ -57,9 +62,8 @@ add_up_moments(MomentSums in, MomentTable out, int64_t thread_blocks) {
 struct LossScratch {
   MomentTable moments;
   double *mu, *q, *mean, *std, *class_weights;
-  Group* groups;     // (K, L), at each group's first block
-  int64_t* leaders;  // (K, L): that block
-  int64_t* labels;   // (K, label_columns): -1 where the label is out of range
+  int64_t* labels;  // (K, label_columns): -1 where the label is out of range
+  GroupScratch groups;
 };
 
 struct LossJob {
@@ -90,20 +94,26 @@ LSR_DEVICE bool copy_labels(const Targets& targets, int64_t blocks, int64_t* to)
   return bad;
 }
 
-// The block's sum of a value of each thread; `room` holds one a warp.
-LSR_DEVICE double block_sum(double value, double* room) {
-  value = warp_sum(value);
-  sync_threads();  // the room is read out
-  if (lane_index() == 0) room[warp_index()] = value;
+// The thread block's sums of some values of each thread, in place; `room` holds them once a warp.
+template <int Count>
+LSR_DEVICE void block_sums(double* values, double* room) {
+#pragma unroll
+  for (int i = 0; i < Count; ++i) {
+    const double sum = warp_sum(values[i]);
+    if (lane_index() == 0) room[warp_index() * Count + i] = sum;
+    values[i] = 0;
+  }
   sync_threads();
-  double sum = 0;
-  for (int warp = 0; warp < kTableThreads / kWarp; ++warp) sum += room[warp];
-  return sum;
+  for (int warp = 0; warp < kTableThreads / kWarp; ++warp) {
+#pragma unroll
+    for (int i = 0; i < Count; ++i) values[i] += room[warp * Count + i];
+  }
 }
 
 LSR_KERNEL(kTableThreads, 1)
 table_loss(LossJob job) {
-  LSR_SHARED(double, room, kTableThreads / kWarp);
+  constexpr int kSums = 5;
+  LSR_SHARED(double, room, kSums* kTableThreads / kWarp);
   const LossScratch& scratch = job.scratch;
   const int64_t blocks = scratch.moments.blocks, classes = scratch.moments.classes, cells = blocks * classes;
   const Targets& targets = job.targets;
@@ -139,20 +149,12 @@ table_loss(LossJob job) {
                                 targets.class_weights ? scratch.class_weights : nullptr};
   table.mu = scratch.mu;
   table.q = scratch.q;
-  // 3. Groups, each by the thread of its first block; the others fetch it.
+  // 3. Groups.
   const bool grouped = options.mode != Mode::kIntra;
-  if (grouped) {
-    for (int64_t cell = thread_index(); cell < cells; cell += kTableThreads) {
-      const int64_t k = cell / classes, l = cell % classes;
-      if (!is_known(table, k, l)) continue;
-      scratch.leaders[cell] = leader_of(table, k, l);
-      if (scratch.leaders[cell] == k) scratch.groups[cell] = group_of(table, options, k, l);
-    }
-    sync_threads();
-  }
+  if (grouped) sum_groups(table, options, scratch.groups);
   const auto group_at = [&](int64_t k, int64_t l) -> const Group* {
     if (!grouped || !is_known(table, k, l)) return nullptr;
-    return &scratch.groups[scratch.leaders[k * classes + l] * classes + l];
+    return &scratch.groups.groups[scratch.groups.place(k, l, classes)];
   };
   // 4. The loss.
   Share mine{};
@@ -164,9 +166,10 @@ table_loss(LossJob job) {
     mine.sharpness += share.sharpness;
     mine.sharpness_weight += share.sharpness_weight;
   }
-  const Share total{block_sum(mine.value, room), block_sum(mine.weight, room),
-                    block_sum(mine.sharpness, room), block_sum(mine.sharpness_weight, room)};
-  const bool spoilt = block_sum(bad ? 1 : 0, room) > 0;
+  double sums[kSums] = {mine.value, mine.weight, mine.sharpness, mine.sharpness_weight, bad ? 1.0 : 0.0};
+  block_sums<kSums>(sums, room);
+  const Share total{sums[0], sums[1], sums[2], sums[3]};
+  const bool spoilt = sums[4] > 0;
   if (thread_index() == 0) {
     const double loss = spoilt ? NAN : loss_of(options, total);
     if (job.wide_loss) {

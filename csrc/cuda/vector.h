@@ -122,12 +122,25 @@ void read_own(const void* from, Words<Bytes>& to) {
 // second-level cache where they fit.
 template <int Bytes>
 LSR_DEVICE void write_words(void* to, const Words<Bytes>& words) {
-  if constexpr (Bytes == 2) {
-    *static_cast<uint16_t*>(to) = static_cast<uint16_t>(words.at[0]);
-  } else {
-    *static_cast<Words<Bytes>*>(to) = words;
-  }
+  *static_cast<Words<Bytes>*>(to) = words;
 }
+LSR_DEVICE void write_words(void* to, const Words<2>& words) {
+  *static_cast<uint16_t*>(to) = static_cast<uint16_t>(words.at[0]);
+}
+
+#if defined(__CUDACC__)
+
+// By hand: left to itself the compiler splits stores of several words where it computes them one by one.
+LSR_DEVICE void write_words(void* to, const Words<16>& words) {
+  asm volatile("st.global.v4.u32 [%0], {%1, %2, %3, %4};" ::"l"(to), "r"(words.at[0]), "r"(words.at[1]),
+               "r"(words.at[2]), "r"(words.at[3])
+               : "memory");
+}
+LSR_DEVICE void write_words(void* to, const Words<8>& words) {
+  asm volatile("st.global.v2.u32 [%0], {%1, %2};" ::"l"(to), "r"(words.at[0]), "r"(words.at[1]) : "memory");
+}
+
+#endif
 
 // One element by itself, wherever it lies; cached, for passes that come back to it.
 template <class S>

@@ -44,19 +44,28 @@ LSR_HD bool is_known(const Table& t, int64_t k, int64_t l) { return label_of(t, 
 
 LSR_HD double weight_of(const Table& t, int64_t l) { return t.class_weights ? t.class_weights[l] : 1.0; }
 
-LSR_HD bool same_group(const Table& t, int64_t j, int64_t k, int64_t l) {
-  if (!is_known(t, j, l) || label_of(t, j, l) != label_of(t, k, l)) return false;
-  if (!t.group) return true;
-  const int64_t column = t.group_columns == 1 ? 0 : l;
-  return t.group[j * t.group_columns + column] == t.group[k * t.group_columns + column];
+LSR_HD int64_t group_id_of(const Table& t, int64_t k, int64_t l) {
+  if (!t.group) return 0;
+  return t.group[t.group_columns == 1 ? k : k * t.group_columns + l];
 }
 
-// The first block of k's group for class l: the one that stands for it.
-LSR_HD int64_t leader_of(const Table& t, int64_t k, int64_t l) {
-  for (int64_t j = 0; j < k; ++j) {
-    if (same_group(t, j, k, l)) return j;
-  }
-  return k;
+// Columns of groups: one for all classes, or one a class.
+LSR_HD int64_t group_columns_of(const Table& t) {
+  const int64_t ids = t.group ? t.group_columns : 1;
+  return ids > t.label_columns ? ids : t.label_columns;
+}
+
+// Two known blocks.
+LSR_HD bool same_group(const Table& t, int64_t j, int64_t k, int64_t l) {
+  return label_of(t, j, l) == label_of(t, k, l) && group_id_of(t, j, l) == group_id_of(t, k, l);
+}
+
+// A number that blocks of one group share, and those of others hardly.
+LSR_HD uint64_t group_hash(const Table& t, int64_t k, int64_t l) {
+  uint64_t hash = static_cast<uint64_t>(label_of(t, k, l)) * 0x9e3779b97f4a7c15u;
+  hash = (hash ^ hash >> 32 ^ static_cast<uint64_t>(group_id_of(t, k, l))) * 0xbf58476d1ce4e5b9u;
+  hash = (hash ^ hash >> 29 ^ static_cast<uint64_t>(l)) * 0x94d049bb133111ebu;
+  return hash ^ hash >> 31;
 }
 
 LSR_HD double mu_of(const Table& t, int64_t k, int64_t l) { return t.S[k * t.classes + l] / t.n[k]; }
@@ -74,25 +83,16 @@ LSR_HD double target_gap(const Table& t, int64_t k, int64_t l, double centre) {
   return t.mean[label_of(t, k, l) * t.classes + l] - centre;
 }
 
-// Eq. 8, and Eq. 11 in mode intra+inter, of the group that block k leads. Two passes: E[x^2] - E[x]^2
-// cancels.
+// The variance of a block's mean (Eq. 14-16).
 template <class T>  // a Table, or one whose means are at hand
-LSR_HD Group group_of(const T& t, const Options& o, int64_t k, int64_t l) {
-  double members = 0, sum = 0, within = 0;
-  for (int64_t j = k; j < t.blocks; ++j) {
-    if (!same_group(t, j, k, l)) continue;
-    members += 1;
-    sum += mu_of(t, j, l);
-    within += q_of(t, j, l) / effective_pixels(o, t.n[j]);
-  }
-  const double centre = sum / members;
-  double squares = 0;
-  for (int64_t j = k; j < t.blocks; ++j) {
-    if (!same_group(t, j, k, l)) continue;
-    const double deviation = mu_of(t, j, l) - centre;
-    squares += deviation * deviation;
-  }
-  return {members, centre, (squares + (o.mode == Mode::kIntraInter ? within : 0)) / members};
+LSR_HD double variance_of(const T& t, const Options& o, int64_t k, int64_t l) {
+  return q_of(t, k, l) / effective_pixels(o, t.n[k]);
+}
+
+// The variance of a group (Eq. 8, and Eq. 11 in mode intra+inter), from sums over its members: of their
+// means' squares about the group's (two passes: E[x^2] - E[x]^2 cancels), and of their own variances.
+LSR_HD double spread_of(const Options& o, double members, double squares, double variances) {
+  return (squares + (o.mode == Mode::kIntraInter ? variances : 0)) / members;
 }
 
 // The matching of one known cell: of the block alone, or of its group.
@@ -102,7 +102,7 @@ LSR_HD Distance match_cell(const T& t, const Options& o, const Group* group, int
   const double floor = o.floor_rel * r2 + o.floor_abs;
   if (group) return match(o.form, target_gap(t, k, l, group->centre), group->variance + floor, r2);
   const double q = q_of(t, k, l);
-  const double s = q / effective_pixels(o, t.n[k]) + floor;
+  const double s = variance_of(t, o, k, l) + floor;
   return match_block(o.form, target_gap(t, k, l, mu_of(t, k, l)), s, r2, q);
 }
 

@@ -209,12 +209,16 @@ void check_all(const std::vector<int64_t>& class_counts,
   std::printf("%ld cases, %d failures\n", long(cases), failures);
 }
 
-// The loss in one launch of stage B against stage B of the CPU; twice, to the bit.
-void check_loss(std::mt19937& random) {
+// The loss in one launch of stage B against stage B of the CPU; twice, to the bit. Labels and groups are one
+// a block, or one a block and class.
+void check_loss(int64_t blocks, int64_t side, int64_t columns, std::mt19937& random) {
   std::normal_distribution<float> normal(0, 2);
   std::uniform_real_distribution<double> uniform(0.1, 0.9);
-  const int64_t blocks = 7, classes = 3, side = 9;
-  const std::vector<int64_t> labels{0, 1, 0, -1, 1, 1, 2}, group{5, 5, 5, 5, 6, 5, 5};
+  std::uniform_int_distribution<int64_t> label(-1, 2), id(0, blocks / 4);
+  const int64_t classes = 3;
+  std::vector<int64_t> labels(blocks * columns), group(blocks * columns);
+  for (int64_t& x : labels) x = label(random);
+  for (int64_t& x : group) x = id(random) % 2 ? id(random) : 5;  // a large one among small ones
   std::vector<float> logits(blocks * classes * side * side);
   for (float& x : logits) x = normal(random);
   const Pixels pixels{{logits.data(), Scalar::kFloat32, classes * side * side, side * side, side, 1},
@@ -233,9 +237,9 @@ void check_loss(std::mt19937& random) {
   const cuda::Plan plan = cuda::plan_moments(pixels);
   std::unique_ptr<char[]> moments(new char[cuda::moment_workspace_bytes(pixels, plan)]);
   cuda::block_moments(pixels, plan, moments.get(), n.data(), S.data(), Q.data(), nullptr);
-  const Table table{blocks, classes,      n.data(), S.data(),    Q.data(),   labels.data(),
-                    1,      group.data(), 1,        mean.data(), std.data(), nullptr};
-  const cuda::Targets targets{labels.data(), 1,       3,    group.data(), 1,   mean.data(),
+  const Table table{blocks,  classes,      n.data(), S.data(),    Q.data(),   labels.data(),
+                    columns, group.data(), columns,  mean.data(), std.data(), nullptr};
+  const cuda::Targets targets{labels.data(), columns, 3,    group.data(), columns, mean.data(),
                               std.data(),    nullptr, true, true,         true};
   std::unique_ptr<char[]> scratch(new char[cuda::loss_workspace_bytes(pixels, targets)]);
   for (int mode = 0; mode < 3; ++mode) {
@@ -280,11 +284,14 @@ int main(int argc, char** argv) {
     check_all({1, 2, 3, 6, 8, 9}, {{1, 1}, {1, 15}, {3, 16}, {7, 129}});
     check_all({4, 5, 7, 12, 16, 17, 24, 32, 40, 130}, {{4, 24}});
     check_all({2, 6}, {{30, 160}});
-    check_loss(random);
+    check_loss(7, 9, 1, random);
+    check_loss(900, 1, 1, random);
+    check_loss(300, 1, 3, random);
   } else {
     check_all({1, 3, 34}, {{3, 17}}, 3);
     check_all({8}, {{12, 64}}, 5);
-    check_loss(random);
+    check_loss(7, 9, 1, random);
+    check_loss(40, 1, 3, random);
   }
   return failures != 0;
 }
