@@ -16,7 +16,7 @@ def run(out, **environment):
     return subprocess.run(["bash", SCRIPT], env=environment, capture_output=True, text=True)
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_rehearsal(tmp_path):
     done = run(tmp_path, LSR_DRY="1", LSR_BUDGET="1800", OMP_NUM_THREADS="1")
     assert done.returncode == 0, done.stdout + (tmp_path / "check.log").read_text()
