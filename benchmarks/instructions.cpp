@@ -1,7 +1,8 @@
-// `lsr_instructions STAGE REPEATS`: the kernels on one small batch, for counting instructions.
+// `lsr_instructions STAGE CLASSES LAYOUT REPEATS`: the kernels on one small batch, for counting instructions.
 #include <cstdlib>
 #include <cstring>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "cpu/parallel.h"
@@ -17,20 +18,31 @@ void one_thread(int64_t count, int64_t, cpu::Body body, void* context) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 3) return 1;
-  const int64_t images = 4, classes = 6, height = 64, width = 64, area = height * width;
-  std::vector<float> logits(images * classes * area), gradient(logits.size());
+  if (argc != 5) return 1;
+  const bool forward = !std::strcmp(argv[1], "forward");
+  const int64_t images = 4, classes = std::atoi(argv[2]), height = 64, width = 64, area = height * width;
+  const std::string layout = argv[3];
+  const int64_t step = layout == "strided" ? 2 : 1;
+  const bool channels_last = layout.find("channels_last") != std::string::npos;
+  const bool masked = layout.find("masked") != std::string::npos;
+  std::vector<float> logits(images * classes * area * step), gradient(logits.size());
+  std::vector<uint8_t> mask(images * area);
   std::mt19937 random(0);
   std::normal_distribution<float> normal;
   for (float& x : logits) x = normal(random);
+  for (uint8_t& m : mask) m = random() % 4 > 0;
   const auto array = [&](std::vector<float>& x) {
-    return Array{x.data(), Scalar::kFloat32, classes * area, area, width, 1};
+    if (channels_last) {
+      return Array{x.data(), Scalar::kFloat32, classes * area, 1, width * classes, classes};
+    }
+    return Array{x.data(), Scalar::kFloat32, classes * area * step, area * step, width * step, step};
   };
-  const Pixels pixels{array(logits),       images, classes, height, width, nullptr, nullptr, images,
-                      Activation::kSoftmax};
+  const Pixels pixels{array(logits), images, classes,
+                      height,        width,  masked ? mask.data() : nullptr,
+                      nullptr,       images, Activation::kSoftmax};
   std::vector<double> n(images), S(images * classes), Q(S), a(S.size(), 0.1), b(S.size(), 0.2);
-  for (int i = std::atoi(argv[2]); i > 0; --i) {
-    if (!std::strcmp(argv[1], "forward")) {
+  for (int i = std::atoi(argv[4]); i > 0; --i) {
+    if (forward) {
       cpu::block_moments(pixels, n.data(), S.data(), Q.data(), one_thread);
     } else {
       cpu::pixel_gradient(pixels, {a.data(), b.data(), 1.0}, array(gradient), one_thread);

@@ -117,7 +117,7 @@ void pixel_gradient_(Tensor logits, OptionalTensor mask, OptionalTensor block_id
 }
 
 // The name of the build of the kernels that this processor runs.
-std::string cpu_build() { return cpu::kernels().name; }
+std::string cpu_build() { return cpu::build().name; }
 
 }  // namespace
 }  // namespace lsr

@@ -120,7 +120,7 @@ py::array cuda_pixel_gradient(const py::array& logits, const Mask& mask, const I
 }  // namespace lsr
 
 PYBIND11_MODULE(lsr_core_numpy, m) {
-  m.def("cpu_build", [] { return lsr::cpu::kernels().name; });
+  m.def("cpu_build", [] { return lsr::cpu::build().name; });
   m.def("block_moments", &lsr::block_moments, py::arg("logits"), py::arg("mask"), py::arg("block_ids"),
         py::arg("blocks"), py::arg("softmax"));
   m.def("table_loss", &lsr::table_loss, py::arg("n"), py::arg("S"), py::arg("Q"), py::arg("labels"),

@@ -51,13 +51,16 @@ def assert_loss_equals_reference(sample, value, gradient, sums):
     logits = sample.logits.double().detach().requires_grad_()
     arguments = (sample.labels, sample.mean, sample.std)
     whole = reference.label_super_resolution_loss(logits, *arguments, **sample.options)
-    loss = whole
+    loss, rounding = whole, 0.0
     if dtype != torch.float64:
         n, *exact = reference.block_moments(logits, **moment_arguments(sample))
         S, Q = (table + (own - table).detach() for table, own in zip(exact, sums[1:], strict=True))
         tensors, options = split_options(sample.options)
         tables = {name: tensors[name] for name in ("group", "class_weights")}
         loss = reference.table_loss(n, S, Q, *arguments, options, **tables)
+        # The coefficients of the pixel gradient, too, are rounded to single precision, and may cancel.
+        slopes = torch.cat(torch.autograd.grad(loss, (S, Q), retain_graph=True, materialize_grads=True))
+        rounding = 2.0**-22 * slopes.abs().max().item() if slopes.numel() else 0.0
     (expected,) = torch.autograd.grad(loss, logits)
 
     assert value.dtype == torch.promote_types(dtype, torch.float32)
@@ -66,7 +69,7 @@ def assert_loss_equals_reference(sample, value, gradient, sums):
     torch.testing.assert_close(value.double(), whole.detach(), **value_tolerance)
     relative, absolute = TOLERANCE[dtype]
     largest = expected.abs().max().item() if expected.numel() else 0.0
-    torch.testing.assert_close(gradient.double(), expected, rtol=0, atol=relative * largest + absolute)
+    torch.testing.assert_close(gradient.double(), expected, rtol=0, atol=relative * largest + absolute + rounding)
 
 
 @settings(max_examples=2000, deadline=None, suppress_health_check=list(HealthCheck))

@@ -4,6 +4,7 @@ import importlib.util
 import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -134,6 +135,29 @@ def test_a_wheel_of_one_python_is_refused(tmp_path):
         f"{path.name}: has no lsr_ext/_C_cuda.so",
         f"{path.name}: has no lsr_ext/_slides.so",
     ]
+
+
+def test_a_source_distribution_holds_all_that_the_build_reads(tmp_path):
+    command = [
+        sys.executable,
+        "setup.py",
+        "-q",
+        "egg_info",
+        "--egg-base",
+        tmp_path,
+        "sdist",
+        "--dist-dir",
+        tmp_path,
+    ]
+    subprocess.run(command, cwd=ROOT, capture_output=True, check=True)
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as sdist:
+        held = {name.partition("/")[2] for name in sdist.getnames()}
+    wanted = ["setup.py", "pyproject.toml", "lsr_ext/py.typed"]
+    for folder, pattern in (("csrc", "*.*"), ("tools", "*.py"), ("lsr_ext", "*.py")):
+        wanted += [path.relative_to(ROOT).as_posix() for path in (ROOT / folder).rglob(pattern)]
+    assert not set(wanted) - held
+    assert not [name for name in held if name.endswith((".so", ".pyc"))]
 
 
 @pytest.mark.parametrize("archs", ["7.5", "hopper", "9.0,x"])

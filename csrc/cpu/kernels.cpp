@@ -5,16 +5,22 @@
 
 namespace lsr::cpu {
 
-extern const Kernels kPortable;
+// A build's kernels, each type's in a translation unit of its own.
+#define LSR_BUILD(name, text)                                                       \
+  extern const Kernels name##Float32, name##Float64, name##BFloat16, name##Float16; \
+  static constexpr Build name{text, &name##Float32, &name##Float64, &name##BFloat16, &name##Float16};
+
+LSR_BUILD(kPortable, "portable")
 #if defined(__x86_64__)
-extern const Kernels kAvx2, kAvx512;
+LSR_BUILD(kAvx2, "avx2")
+LSR_BUILD(kAvx512, "avx512")
 #endif
 
 namespace {
 
-const Kernels& choose() {
+const Build& choose() {
   const char* wish = std::getenv("LSR_CPU");
-  const auto allowed = [wish](const Kernels& build) { return !wish || !std::strcmp(wish, build.name); };
+  const auto allowed = [wish](const Build& build) { return !wish || !std::strcmp(wish, build.name); };
 #if defined(__x86_64__)
   __builtin_cpu_init();
   const bool avx2 =
@@ -30,9 +36,22 @@ const Kernels& choose() {
 
 }  // namespace
 
-const Kernels& kernels() {
-  static const Kernels& chosen = choose();
+const Build& build() {
+  static const Build& chosen = choose();
   return chosen;
+}
+
+const Kernels& Build::kernels(Scalar scalar) const {
+  switch (scalar) {
+    case Scalar::kFloat64:
+      return *float64;
+    case Scalar::kBFloat16:
+      return *bfloat16;
+    case Scalar::kFloat16:
+      return *float16;
+    default:
+      return *float32;
+  }
 }
 
 }  // namespace lsr::cpu

@@ -1,4 +1,4 @@
-// Stages A and C on the CPU: what the kernels are given, and the builds of them to choose from.
+// Stages A and C on the CPU: the kernels, and the builds of them to choose from.
 #pragma once
 
 #include <cstdint>
@@ -26,15 +26,23 @@ struct GradientSource {
   double scale;
 };
 
+// For one type of logits.
 struct Kernels {
-  const char* name;
   void (*moments)(const Pixels& pixels, const Range& range, MomentSink& sink);
   // `stream`: out is not the logits and too large to stay in the caches, so it may pass them by.
   void (*gradient)(const Pixels& pixels, const Range& range, const GradientSource& source, const Array& out,
                    bool stream);
 };
 
+// The kernels for one kind of processor, by the type of the logits.
+struct Build {
+  const char* name;
+  const Kernels *float32, *float64, *bfloat16, *float16;
+
+  const Kernels& kernels(Scalar scalar) const;
+};
+
 // The best build for this processor; the environment variable LSR_CPU names a lesser one.
-const Kernels& kernels();
+const Build& build();
 
 }  // namespace lsr::cpu

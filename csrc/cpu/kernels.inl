@@ -1,12 +1,12 @@
-// One build of the kernels: included once by each translation unit, after its target pragma.
+// The kernels of one build for one type of logits: included once by each translation unit, after its target
+// pragma.
 //
-// A range of pixels is cut into runs: consecutive pixels that lie at one stride and belong to one block. They
-// are read and written where they are, whatever the strides. No header of the standard library that holds
-// templates with code may be used here: the linker keeps one copy of each, and it could be this build's.
+// A range of pixels is cut into runs: consecutive pixels that lie at one stride and belong to one block. No
+// header of the standard library that holds templates with code may be used here: the linker keeps one copy
+// of each, and it could be this build's.
 
-#include <new>
-
-#include "runs.h"  // before anything that includes lsr/activation.h
+#include "exclusive.h"  // before anything that includes lsr/activation.h
+#include "independent.h"
 
 #include "kernels.h"
 
@@ -16,19 +16,6 @@ namespace {
 using cpu::GradientSource;
 using cpu::MomentSink;
 using cpu::Range;
-
-class Buffer {
- public:
-  explicit Buffer(int64_t bytes) : data_(::operator new(static_cast<size_t>(bytes), kAlignment)) {}
-  ~Buffer() { ::operator delete(data_, kAlignment); }
-  Buffer(const Buffer&) = delete;
-  Buffer& operator=(const Buffer&) = delete;
-  char* data() const { return static_cast<char*>(data_); }
-
- private:
-  static constexpr std::align_val_t kAlignment{64};
-  void* data_;
-};
 
 // How many of `count` pixels lie at one stride: all where rows join, else those to the end of the row.
 int64_t straight_pixels(const Array& array, int64_t width, int64_t pixel, int64_t count) {
@@ -43,23 +30,33 @@ int64_t same_block(const int32_t* ids, int64_t count) {
   return i;
 }
 
-// Up to so many classes of a pixel stay in registers, in code of their own.
+// Up to so many exclusive classes of a pixel stay in registers, in code of their own.
 #if !defined(LSR_MAX_STATIC)
 #define LSR_MAX_STATIC 8
 #endif
 
-// The number of classes where it is known to the compiler, 0 where it is not.
-template <int N>
-struct Classes {
-  static constexpr int value = N;
-};
+template <class S>
+using MomentsOfRun = void (*)(const Run<S>& run, const Scratch<S>& scratch, double* sums_p, double* sums_q);
 
-template <int N = LSR_MAX_STATIC, class Call>
-void with_classes(int classes, Call call) {
-  if constexpr (N == 0) {
-    call(Classes<0>{});
+template <class S, int N = LSR_MAX_STATIC>
+MomentsOfRun<S> exclusive_moments_of(int classes) {
+  if constexpr (N < 2) {
+    return exclusive_moments<0, S>;
   } else {
-    classes == N ? call(Classes<N>{}) : with_classes<N - 1>(classes, call);
+    return classes == N ? exclusive_moments<N, S> : exclusive_moments_of<S, N - 1>(classes);
+  }
+}
+
+template <class S>
+using GradientOfRun = void (*)(const Run<S>& run, const Scratch<S>& scratch, const Compute<S>* a,
+                               const Compute<S>* b, Pointer<S> out, bool stream);
+
+template <class S, int N = LSR_MAX_STATIC>
+GradientOfRun<S> exclusive_gradient_of(int classes) {
+  if constexpr (N < 2) {
+    return exclusive_gradient<0, S>;
+  } else {
+    return classes == N ? exclusive_gradient<N, S> : exclusive_gradient_of<S, N - 1>(classes);
   }
 }
 
@@ -94,19 +91,19 @@ const uint8_t* mask_of(const Pixels& pixels, int64_t image, int64_t pixel) {
 template <class S>
 void moments_of(const Pixels& pixels, const Range& range, MomentSink& sink) {
   const int classes = static_cast<int>(pixels.classes);
-  const Buffer scratch(scratch_bytes<Compute<S>>(classes));
-  with_classes(classes, [&](auto instance) {
-    for_each_run(pixels, range, pixels.logits, [&](int64_t pixel, int64_t count, int64_t block) {
-      if (block < 0) return;
-      double* record = sink.record(block);
-      const uint8_t* mask = mask_of(pixels, range.image, pixel);
-      int64_t valid = mask ? 0 : count;
-      for (int64_t i = 0; mask && i < count; ++i) valid += mask[i] != 0;
-      record[0] += static_cast<double>(valid);
-      moments_run<decltype(instance)::value, S>(
-          pointer_at<const S>(pixels.logits, pixels.width, range.image, pixel), count, mask,
-          pixels.activation, classes, record + 1, record + 1 + classes, scratch.data());
-    });
+  const Scratch<S> scratch(classes);
+  const bool exclusive = pixels.activation == Activation::kSoftmax;
+  const MomentsOfRun<S> moments_of_run =
+      exclusive ? exclusive_moments_of<S>(classes) : independent_moments<S>;
+  for_each_run(pixels, range, pixels.logits, [&](int64_t pixel, int64_t count, int64_t block) {
+    if (block < 0) return;
+    double* record = sink.record(block);
+    const uint8_t* mask = mask_of(pixels, range.image, pixel);
+    int64_t valid = mask ? 0 : count;
+    for (int64_t i = 0; mask && i < count; ++i) valid += mask[i] != 0;
+    record[0] += static_cast<double>(valid);
+    const Pointer<const S> logits = pointer_at<const S>(pixels.logits, pixels.width, range.image, pixel);
+    moments_of_run({logits, count, mask, classes}, scratch, record + 1, record + 1 + classes);
   });
 }
 
@@ -131,45 +128,31 @@ void gradient_of(const Pixels& pixels, const Range& range, const GradientSource&
                  bool stream) {
   using T = Compute<S>;
   const int classes = static_cast<int>(pixels.classes);
-  const Buffer scratch(scratch_bytes<T>(classes)), coefficients(2 * classes * sizeof(T));
+  const Scratch<S> scratch(classes);
+  const Buffer coefficients(2 * classes * sizeof(T));
   T* a = reinterpret_cast<T*>(coefficients.data());
   T* b = a + classes;
   int64_t loaded = -1;
-  with_classes(classes, [&](auto instance) {
-    for_each_run(pixels, range, out, [&](int64_t pixel, int64_t count, int64_t block) {
-      const Pointer<S> to = pointer_at<S>(out, pixels.width, range.image, pixel);
-      if (block < 0) return store_zeros(to, classes, count);
-      if (block != loaded) load_coefficients(source, loaded = block, classes, a, b);
-      gradient_run<decltype(instance)::value, S>(
-          pointer_at<const S>(pixels.logits, pixels.width, range.image, pixel), count,
-          mask_of(pixels, range.image, pixel), pixels.activation, classes, a, b, to, stream, scratch.data());
-    });
+  const bool exclusive = pixels.activation == Activation::kSoftmax;
+  const GradientOfRun<S> gradient_of_run =
+      exclusive ? exclusive_gradient_of<S>(classes) : independent_gradient<S>;
+  for_each_run(pixels, range, out, [&](int64_t pixel, int64_t count, int64_t block) {
+    const Pointer<S> to = pointer_at<S>(out, pixels.width, range.image, pixel);
+    if (block < 0) return store_zeros(to, classes, count);
+    if (block != loaded) load_coefficients(source, loaded = block, classes, a, b);
+    const Pointer<const S> logits = pointer_at<const S>(pixels.logits, pixels.width, range.image, pixel);
+    const uint8_t* mask = mask_of(pixels, range.image, pixel);
+    gradient_of_run({logits, count, mask, classes}, scratch, a, b, to, stream);
   });
-}
-
-template <class Call>
-void with_scalar(Scalar scalar, Call call) {
-  switch (scalar) {
-    case Scalar::kFloat32:
-      return call(float{});
-    case Scalar::kFloat64:
-      return call(double{});
-    case Scalar::kBFloat16:
-      return call(BFloat16{});
-    case Scalar::kFloat16:
-      return call(Float16{});
-  }
-}
-
-void moments(const Pixels& pixels, const Range& range, MomentSink& sink) {
-  with_scalar(pixels.logits.scalar, [&](auto s) { moments_of<decltype(s)>(pixels, range, sink); });
-}
-
-void gradient(const Pixels& pixels, const Range& range, const GradientSource& source, const Array& out,
-              bool stream) {
-  with_scalar(pixels.logits.scalar,
-              [&](auto s) { gradient_of<decltype(s)>(pixels, range, source, out, stream); });
 }
 
 }  // namespace
 }  // namespace lsr
+
+// Defines a cpu::Kernels, and ends the translation unit.
+#define LSR_KERNELS(name, S)                         \
+  namespace lsr::cpu {                               \
+  extern const Kernels name;                         \
+  const Kernels name{moments_of<S>, gradient_of<S>}; \
+  }                                                  \
+  LSR_END_TARGET

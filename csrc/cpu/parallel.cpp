@@ -87,6 +87,7 @@ void block_moments(const Pixels& pixels, double* n, double* S, double* Q, Parall
   const int64_t ranges = pixels.images * per_image;
   const int64_t width = 1 + 2 * pixels.classes;
   const Output output{n, S, Q, pixels.classes};
+  const Kernels& kernels = build().kernels(pixels.logits.scalar);
   std::fill(n, n + pixels.blocks, 0.0);
   std::fill(S, S + pixels.blocks * pixels.classes, 0.0);
   std::fill(Q, Q + pixels.blocks * pixels.classes, 0.0);
@@ -95,7 +96,7 @@ void block_moments(const Pixels& pixels, double* n, double* S, double* Q, Parall
     std::vector<double> sums(ranges * width);
     for_each_range(parallel, pixels, per_image, [&](int64_t i) {
       ImageSums sink(sums.data() + i * width);
-      kernels().moments(pixels, range_at(pixels, per_image, i), sink);
+      kernels.moments(pixels, range_at(pixels, per_image, i), sink);
     });
     for (int64_t i = 0; i < ranges; ++i) output.add(i / per_image, sums.data() + i * width);
     return;
@@ -103,7 +104,7 @@ void block_moments(const Pixels& pixels, double* n, double* S, double* Q, Parall
   std::vector<IdSums> sinks(ranges);
   for_each_range(parallel, pixels, per_image, [&](int64_t i) {
     sinks[i].width = width;
-    kernels().moments(pixels, range_at(pixels, per_image, i), sinks[i]);
+    kernels.moments(pixels, range_at(pixels, per_image, i), sinks[i]);
   });
   for (const IdSums& sink : sinks) {
     for (size_t j = 0; j < sink.blocks.size(); ++j) output.add(sink.blocks[j], sink.sums.data() + j * width);
@@ -116,9 +117,10 @@ void pixel_gradient(const Pixels& pixels, const GradientSource& source, const Ar
   const int64_t bytes = pixels.images * pixels.classes * pixels.height * pixels.width * bytes_of(out.scalar);
   const bool stream = out.data != pixels.logits.data && bytes > kStreamBytes;
   const int64_t last = pixels.images * per_image - 1;
+  const Kernels& kernels = build().kernels(pixels.logits.scalar);
   // Backwards: what the moments read last may still lie in a cache.
   for_each_range(parallel, pixels, per_image, [&](int64_t i) {
-    kernels().gradient(pixels, range_at(pixels, per_image, last - i), source, out, stream);
+    kernels.gradient(pixels, range_at(pixels, per_image, last - i), source, out, stream);
   });
 }
 

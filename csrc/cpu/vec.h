@@ -6,7 +6,7 @@
 
 #include <cstdint>
 #include <cstring>
-#if defined(__x86_64__)
+#if LSR_VECTOR_BYTES >= 32
 #include <immintrin.h>
 #endif
 

@@ -182,6 +182,6 @@ int main() {
     }
   }
   check_table(random);
-  std::printf("%s: %ld cases, %d failures\n", cpu::kernels().name, long(cases), failures);
+  std::printf("%s: %ld cases, %d failures\n", cpu::build().name, long(cases), failures);
   return failures != 0;
 }

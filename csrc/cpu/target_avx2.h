@@ -1,22 +1,25 @@
-// The kernels for x86-64 with AVX2 and FMA.
+// Begins a translation unit of kernels for x86-64 with AVX2 and FMA; on other processors it stays empty.
+#pragma once
+
 #if defined(__x86_64__)
+
+#include <cmath>
 #include <cstdint>
 #include <cstring>
 #include <new>
+#include <utility>
 
 #if defined(__clang__)
 #pragma clang attribute push(__attribute__((target("avx2,fma,f16c"))), apply_to = function)
+#define LSR_END_TARGET _Pragma("clang attribute pop")
 #else
 #pragma GCC target("avx2,fma,f16c")
+#define LSR_END_TARGET
 #endif
 #define LSR_VECTOR_BYTES 32
 
 #include "kernels.inl"
 
-namespace lsr::cpu {
-extern const Kernels kAvx2{"avx2", moments, gradient};
-}
-#if defined(__clang__)
-#pragma clang attribute pop
-#endif
+#else
+#define LSR_KERNELS(name, S)
 #endif

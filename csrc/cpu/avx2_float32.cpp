@@ -1,0 +1,3 @@
+#include "target_avx2.h"
+
+LSR_KERNELS(kAvx2Float32, float)

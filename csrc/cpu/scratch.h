@@ -1,0 +1,68 @@
+// What the kernels keep of a part of a run while they work on it.
+#pragma once
+
+#include <cstdint>
+#include <new>
+
+#include "exp.h"  // before anything that includes lsr/activation.h
+#include "layouts.h"
+
+namespace lsr {
+namespace {
+
+// Vectors of pixels in a part of a run: their exponentials stay in the first-level cache.
+constexpr int part_vectors(int classes) { return classes <= 8 ? 16 : classes <= 64 ? 256 / classes : 2; }
+
+class Buffer {
+ public:
+  explicit Buffer(int64_t bytes) : data_(::operator new(static_cast<size_t>(bytes), kAlignment)) {}
+  ~Buffer() { ::operator delete(data_, kAlignment); }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  char* data() const { return static_cast<char*>(data_); }
+
+ private:
+  static constexpr std::align_val_t kAlignment{64};
+  void* data_;
+};
+
+// Room for a part's exponentials; for the sums, or the gradient of a number of classes that is not Static;
+// for the copy of a part, and which of its lanes count.
+template <class S>
+class Scratch {
+  using T = Compute<S>;
+  using V = Lanes<T>;
+  using Bits = typename Vec<T>::Bits;
+
+ public:
+  explicit Scratch(int classes)
+      : classes_(classes), pixels_(part_vectors(classes) * kLanes<T>), buffer_(offset(kEnd)) {}
+
+  V* lanes() const { return at<V>(kExponentials); }
+  V* sums() const { return at<V>(kSums); }  // (2, classes)
+  double* wide_sums() const { return at<double>(kWideSums); }
+  Pointer<S> rows() const { return {at<S>(kRows), pixels_, 1}; }
+  Bits* counted() const { return at<Bits>(kCounted); }
+  void clear_sums() const { std::memset(sums(), 0, offset(kRows) - offset(kSums)); }
+
+ private:
+  enum Piece { kExponentials, kSums, kWideSums, kRows, kCounted, kEnd };
+  int64_t offset(Piece piece) const {
+    const int64_t sizes[] = {pixels_ * classes_ * int64_t{sizeof(T)}, 2 * classes_ * int64_t{sizeof(V)},
+                             2 * classes_ * kLanes<T> * int64_t{sizeof(double)},
+                             pixels_ * classes_ * int64_t{sizeof(S)}, pixels_ * int64_t{sizeof(Bits)}};
+    int64_t bytes = 0;
+    for (int i = 0; i < piece; ++i) bytes += sizes[i];
+    return bytes;
+  }
+  template <class E>
+  E* at(Piece piece) const {
+    return reinterpret_cast<E*>(buffer_.data() + offset(piece));
+  }
+
+  int64_t classes_, pixels_;
+  Buffer buffer_;
+};
+
+}  // namespace
+}  // namespace lsr
