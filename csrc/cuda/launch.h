@@ -77,7 +77,8 @@ inline int64_t parts_that_fill(int64_t images, int64_t most, int64_t resident) {
   };
   const auto waves_of = [&](int64_t parts) { return (images * parts + resident - 1) / resident; };
   int64_t best = most_of(1);
-  for (int64_t waves = 2; waves <= 4; ++waves) {
+  const int64_t first = waves_of(best);
+  for (int64_t waves = first + 1; waves <= first + 4; ++waves) {
     const int64_t parts = most_of(waves);
     if (20 * waves_of(parts) * best < 19 * waves_of(best) * parts) best = parts;
   }

@@ -19,8 +19,12 @@ LSR_HD constexpr int planar_bytes(int classes) {
 LSR_HD constexpr int planar_unroll(int classes) { return classes == 1 ? 4 : classes == 2 ? 2 : 1; }
 
 // Thread blocks that a multiprocessor is to hold at a time: as many as the registers allow without a spill.
+template <class S>
 LSR_HD constexpr int planar_residents(int classes) {
-  return classes == 1 ? 3 : classes == 2 ? 4 : classes <= 6 ? 3 : classes <= 8 ? 2 : 1;
+  if (classes == 1) return 3;
+  if (classes == 2) return 4;
+  const bool three = sizeof(S) == 4 ? classes <= 6 : sizeof(S) == 2 && (classes <= 4 || classes == 6);
+  return three ? 3 : classes <= 8 ? 2 : 1;
 }
 
 // The planes of one part of an image, in vectors.
@@ -117,7 +121,7 @@ LSR_DEVICE const S* plane_of(const Planes& planes, const Part& part) {
 }
 
 template <class S, int L, bool Exact, int Bytes>
-LSR_KERNEL(kThreads, planar_residents(L))
+LSR_KERNEL(kThreads, planar_residents<S>(L))
 planar_moments(Planes planes, Records records) {
   using T = Compute<S>;
   constexpr int V = Bytes / static_cast<int>(sizeof(S)), kUnroll = planar_unroll(L);
@@ -165,7 +169,7 @@ planar_moments(Planes planes, Records records) {
 }
 
 template <class S, int L, bool Exact, int Bytes>
-LSR_KERNEL(kThreads, planar_residents(L))
+LSR_KERNEL(kThreads, planar_residents<S>(L))
 planar_gradient(Planes planes, GradientSource source, void* out, int64_t out_image_stride,
                 int64_t out_class_stride, int64_t out_row_stride) {
   using T = Compute<S>;

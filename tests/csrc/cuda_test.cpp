@@ -15,6 +15,7 @@
 #include "cpu/table_loss.h"
 #include "cuda/emulation.h"
 #include "cuda/kernels.h"
+#include "cuda/launch.h"
 #include "cuda/vector.h"
 
 using namespace lsr;
@@ -262,6 +263,17 @@ void check_loss(int64_t blocks, int64_t side, int64_t columns, std::mt19937& ran
   }
 }
 
+// However many images: four fifths of the places for thread blocks are taken, in whole waves.
+void check_cut() {
+  for (const int64_t resident : {132, 264, 396, 528}) {
+    for (int64_t images = 1; images <= 1000; ++images) {
+      const int64_t blocks = images * cuda::parts_that_fill(images, 1 << 20, resident);
+      const int64_t places = (blocks + resident - 1) / resident * resident;
+      expect(5 * blocks >= 4 * places, "a full device", "images", images, resident, 0);
+    }
+  }
+}
+
 // The kernels told of one pixel more than the gradient has room for.
 void plant_overrun() {
   const Case c{1, 3, 5, 64, Activation::kSoftmax, Layout::kPlanar, false, false};
@@ -281,6 +293,7 @@ int main(int argc, char** argv) {
   if (what == "overrun") {
     plant_overrun();
   } else if (what == "all") {
+    check_cut();
     check_all({1, 2, 3, 6, 8, 9}, {{1, 1}, {1, 15}, {3, 16}, {7, 129}});
     check_all({4, 5, 7, 12, 16, 17, 24, 32, 40, 130}, {{4, 24}});
     check_all({2, 6}, {{30, 160}});
