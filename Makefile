@@ -7,7 +7,7 @@ FORMATTED := $(shell find csrc tests benchmarks -name '*.h' -o -name '*.cpp' -o 
 
 # Of the tests; a file's tests run in one process, as they share what takes long to make.
 WORKERS ?= 2
-PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
+PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
 .PHONY: build demo test test-all lint format bench wheel clean
 

@@ -6,9 +6,10 @@ profile, chosen by `--hypothesis-profile=long`, except where a test sets its own
 
 import os
 
-# Before torch is imported. Two workers of two threads each would wait for each other on two cores; the tests of
-# threads set their own number.
+# Before torch and Numba are imported. Two workers of two threads each would wait for each other on two cores, and
+# Numba sets the number of OpenMP's threads for torch too. Tests of threads set their own number.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("NUMBA_NUM_THREADS", "1")
 
 from hypothesis import HealthCheck, settings
 

@@ -35,7 +35,7 @@ def imported_parts(path):
             yield from (name.name.split(".")[1] for name in node.names if name.name.startswith("lsr_ext."))
 
 
-@pytest.mark.parametrize("part", FLOOR_OF)
+@pytest.mark.parametrize("part", sorted(FLOOR_OF))
 def test_a_package_imports_from_below_alone(part):
     files = sorted((PACKAGE / part).rglob("*.py")) or [PACKAGE / f"{part}.py"]
     assert files[0].is_file()

@@ -1,5 +1,9 @@
 """L2 separation against scipy's cdist, on arrays of every kind, and on real Ki67 tiles."""
 
+import os
+import subprocess
+import sys
+
 import ki67
 import numpy as np
 import pytest
@@ -42,6 +46,21 @@ def test_map_is_the_nearest_colour(count, max_distance):
         expected[distances.min(-1) > max_distance] = 0
     found = l2_map(image, stains, max_distance)
     assert found.dtype == np.uint8 and np.array_equal(found, expected)
+
+
+def test_any_number_of_threads_gives_one_map(tmp_path):
+    """Threads share what is known of a colour; Numba's number of threads is that of its start."""
+    image, stains = random_image(400, 500), random_stains(5)
+    np.savez(tmp_path / "given.npz", image=image, rgb=stains.rgb, background=stains.background_rgb)
+    program = (
+        "import sys, numpy as np; from lsr_ext.baselines import StainSet, l2_map; given = np.load(sys.argv[1]);"
+        "names = tuple(map(str, range(len(given['rgb']))));"
+        "np.save(sys.argv[2], l2_map(given['image'], StainSet(names, given['rgb'], given['background'])))"
+    )
+    found = tmp_path / "found.npy"
+    environment = os.environ | {"NUMBA_NUM_THREADS": "4"}
+    subprocess.run([sys.executable, "-c", program, tmp_path / "given.npz", found], env=environment, check=True)
+    assert np.array_equal(np.load(found), l2_map(image, stains))
 
 
 def test_standard_colours_and_counterstains():

@@ -15,7 +15,7 @@ def discs(folder, **data):
     return load_config(write_masks_run(folder, data=given | data))
 
 
-@pytest.mark.parametrize("folds", [2, 3])
+@pytest.mark.parametrize("folds", [2, pytest.param(3, marks=pytest.mark.long)])
 def test_labels_go_with_the_fraction(tmp_path, folds):
     config = discs(tmp_path, classifier=CLASSIFIER | {"folds": folds})
     data = prepare_data(config)

@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from lsr_ext import CountDistribution, LabelSuperResolutionLoss
-from lsr_ext.config import JointTerms, Term
+from lsr_ext.config import JointTerms, PixelTerm, Term
 from lsr_ext.training import SegmentationModule
 from lsr_ext.training.objective import PixelLoss
 
@@ -59,7 +59,7 @@ class _Trainer:
 
 def test_the_joint_loss_is_the_weighted_sum(monkeypatch):
     loss, pixel = LabelSuperResolutionLoss(DISTRIBUTION), PixelLoss()
-    terms = JointTerms(pixel=Term(weight=0.25), super_resolution=Term(weight=2.0))
+    terms = JointTerms(pixel=PixelTerm(weight=0.25), super_resolution=Term(weight=2.0))
     network = nn.Conv2d(3, 2, 1)
     module = SegmentationModule(network, DISTRIBUTION, loss, torch.optim.SGD, pixel_loss=pixel, joint=terms)
     monkeypatch.setattr(SegmentationModule, "trainer", _Trainer())
