@@ -13,7 +13,14 @@ Drawn = tuple[int, int]  # the index of an item, and its group in the batch
 
 
 class GroupNumbers(Sampler[list[Drawn]]):
-    """The batches of a sampler, each index with the number of its group in the batch. For `GroupedItems`."""
+    """The batches of a sampler, each index with the number of its group in the batch. For `GroupedItems`.
+
+    Example:
+        >>> import numpy as np
+        >>> sampler = GroupedBatchSampler(np.array([0, 0, 1, 1]), group_size=2, groups_per_batch=2)
+        >>> [group for _, group in next(iter(GroupNumbers(sampler)))]
+        [0, 0, 1, 1]
+    """
 
     def __init__(self, sampler: GroupedBatchSampler) -> None:
         self.sampler = sampler

@@ -97,6 +97,10 @@ def expected_fractions(labels: np.ndarray, mean: np.ndarray) -> np.ndarray:
 
     Returns:
         float64 (N, L).
+
+    Example:
+        >>> expected_fractions(np.array([1, 0]), np.array([[0.9, 0.1], [0.4, 0.6]])).tolist()
+        [[0.4, 0.6], [0.9, 0.1]]
     """
     labels = np.broadcast_to(labels.reshape(len(labels), -1), (len(labels), mean.shape[1]))
     known = labels >= 0

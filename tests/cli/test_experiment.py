@@ -141,7 +141,7 @@ def test_settings_are_chosen_on_the_validation_split(tmp_path, monkeypatch, caps
     assert stop.value.code == 0
     assert "--part is now called --split" in capsys.readouterr().err
     output = tmp_path / "run" / "validation"
-    assert "of the validation split" in (output / "table4.md").read_text()
+    assert "on the validation split" in (output / "table4.md").read_text()
     content = json.loads((output / "table4.json").read_bytes())
     found = content["rows"][0]["scores"]["iou"]["seeds"]["0"]
     data = prepare_data(load_config(config, {"evaluation.split": "validation"}))
