@@ -298,13 +298,13 @@ int main(int argc, char** argv) {
     check_all({4, 5, 7, 12, 16, 17, 24, 32, 40, 130}, {{4, 24}});
     check_all({2, 6}, {{30, 160}});
     check_loss(7, 9, 1, random);
-    check_loss(900, 1, 1, random);
-    check_loss(300, 1, 3, random);
+    check_loss(150, 1, 1, random);
+    check_loss(50, 1, 3, random);
   } else {
     check_all({1, 3, 34}, {{3, 17}}, 3);
     check_all({8}, {{12, 64}}, 5);
     check_loss(7, 9, 1, random);
-    check_loss(40, 1, 3, random);
+    check_loss(20, 1, 3, random);
   }
   return failures != 0;
 }
