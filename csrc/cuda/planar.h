@@ -24,7 +24,7 @@ LSR_HD constexpr int planar_residents(int classes) {
   if (classes == 1) return 3;
   if (classes == 2) return 4;
   const bool three = sizeof(S) == 4 ? classes <= 6 : sizeof(S) == 2 && (classes <= 4 || classes == 6);
-  return three ? 3 : classes <= 8 ? 2 : 1;
+  return three ? 3 : classes <= (sizeof(S) == 8 ? 4 : 8) ? 2 : 1;
 }
 
 // The planes of one part of an image, in vectors.
