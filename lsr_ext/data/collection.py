@@ -19,7 +19,7 @@ from lsr_ext.data.images import read_image
 from lsr_ext.data.labels import (
     LabelTable,
     add_label_noise,
-    expected_fractions,
+    expected_area,
     quantile_edges,
     quantise_fractions,
     read_label_table,
@@ -130,8 +130,7 @@ class BlockCollection:
 
     def expected_area(self, distribution: CountDistribution) -> np.ndarray:
         """The share of each class in all blocks of known label, by p(c_l | z): float64 (L,) of sum 1."""
-        fractions = expected_fractions(self.labels[self.known], distribution.mean.numpy()).mean(0)
-        return fractions / fractions.sum()
+        return expected_area(self.labels, distribution.mean.numpy())
 
     def fractions(self) -> np.ndarray:
         """Return the exact class fractions of every block from the masks: float64 (N, L) in [0, 1].

@@ -109,6 +109,18 @@ def expected_fractions(labels: np.ndarray, mean: np.ndarray) -> np.ndarray:
     return np.where(known, fractions, rest / np.maximum((~known).sum(1, keepdims=True), 1))
 
 
+def expected_area(labels: np.ndarray, mean: np.ndarray) -> np.ndarray:
+    """The share of each class in all blocks of known label: float64 (L,) of sum 1.
+
+    Args:
+        labels: int64 (N,), or (N, L) for one label per class; -1 = unknown.
+        mean: (Z, L), the expected fraction of each class given the label, in [0, 1].
+    """
+    known = (labels.reshape(len(labels), -1) >= 0).any(1)
+    fractions = expected_fractions(labels[known], mean).mean(0)
+    return fractions / fractions.sum()
+
+
 def add_label_noise(fractions: np.ndarray, std: float, generator: np.random.Generator) -> np.ndarray:
     """Add the error of an annotator to fractions: Gaussian noise of `std`, clipped to [0, 1].
 

@@ -10,7 +10,7 @@ from lsr_ext.sources import TrainingData
 
 
 def low_resolution_maps(data: TrainingData) -> np.ndarray:
-    """The best map by labels alone, uint8 (N, H, W): the source's own map, or one class for all of a block.
+    """The best map by labels alone, uint8 (N, H, W): the source's map, or one class for all of a block.
 
     Two classes and one label per block: the labels with the largest expected foreground are foreground, as many
     as bring the foreground of the training blocks closest to its expected area. (By the likeliest class a rare

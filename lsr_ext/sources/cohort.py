@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from lsr_ext.config.data import Cohort
-from lsr_ext.data import Block, BlockCollection, expected_fractions
+from lsr_ext.data import Block, BlockCollection
 from lsr_ext.data.cohort import BlockSource, CohortDataset, JoinedBlocks, Manifest, SlideMasks, open_blocks
+from lsr_ext.data.labels import expected_area
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.sources.context import RunContext
 from lsr_ext.sources.labelled_images import read_distribution
@@ -58,9 +59,7 @@ class CohortBlocks:
 
     def expected_area(self, distribution: CountDistribution) -> np.ndarray:
         """The share of each class in all blocks of known label, by p(c_l | z): float64 (L,) of sum 1."""
-        known = (self.labels.reshape(len(self), -1) >= 0).any(1)
-        fractions = expected_fractions(self.labels[known], distribution.mean.numpy()).mean(0)
-        return fractions / fractions.sum()
+        return expected_area(self.labels, distribution.mean.numpy())
 
 
 class _ReadBlocks(Sequence[np.ndarray]):
