@@ -6,7 +6,7 @@ import numpy as np
 import tifffile
 from skimage.transform import downscale_local_mean
 
-from lsr_ext.wsi.codestreams import check_declared_size
+from lsr_ext.codestreams import check_declared_size
 
 _TILES = 5  # of the smaller page
 _CELLS = 16  # compared per tile, across and down: their averages depend little on how a pyramid was made

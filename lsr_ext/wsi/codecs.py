@@ -9,7 +9,7 @@ import imagecodecs
 import numpy as np
 import simplejpeg
 
-from lsr_ext.wsi.codestreams import J2kHeader
+from lsr_ext.codestreams import J2kHeader
 
 # Declares that the components are red, green and blue: without a JFIF or Adobe marker, libjpeg assumes YCbCr.
 _ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"

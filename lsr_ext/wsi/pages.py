@@ -59,7 +59,7 @@ def find_images(tiff: tifffile.TiffFile, agree: Callable[[Page, Page], bool]) ->
     """
     if tiff.is_ome or tiff.is_qpi or tiff.is_imagej:
         return _images_of_series(tiff)
-    pages = [page if isinstance(page, Page) else page.aspage() for page in tiff.pages]
+    pages = [page if isinstance(page, Page) else page.aspage() for page in list(tiff.pages)]
     if tiff.is_svs:
         levels = [page for page in pages if page is pages[0] or (page.is_tiled and _is_smaller(page, pages[0]))]
         return [_image(pages[0], [*levels, *_sub_pages(pages[0])])]

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import tifffile
 
+from lsr_ext.codestreams import check_declared_size, correct_photometric
 from lsr_ext.wsi.agreement import pages_agree
 from lsr_ext.wsi.backend import WHOLE_FILE, Facts, Job, Level, Region, Tile, View, place_each
-from lsr_ext.wsi.codestreams import check_declared_size
 from lsr_ext.wsi.directories import check_directories
 from lsr_ext.wsi.errors import CorruptSlideError, SlideError, UnsupportedSlideError
 from lsr_ext.wsi.pages import PageImage, choose_image, find_images
@@ -57,6 +57,8 @@ class PlanesBackend:
             self._levels = [pages for pages in image.levels if _alike(pages, image)]
         except ValueError as error:
             raise UnsupportedSlideError(f"{self._path}: {error}") from None
+        for page in {id(page): page for pages in self._levels for page in pages}.values():
+            correct_photometric(page)
         self._decoders = [[page.decode for page in pages] for pages in self._levels]
         self._tables = [[page.jpegtables for page in pages] for pages in self._levels]
         first = image.first

@@ -12,11 +12,11 @@ from typing import NamedTuple
 import numpy as np
 import tifffile
 
+from lsr_ext.codestreams import correct_photometric
 from lsr_ext.wsi import native
 from lsr_ext.wsi.agreement import pages_agree
 from lsr_ext.wsi.backend import WHOLE_FILE, Facts, Job, Level, Region, Tile, View, place_each
 from lsr_ext.wsi.codecs import DECODERS, JPEG, MAY_BE_YCBCR, RGB, YCBCR, Coding, decode, jpeg_prefix
-from lsr_ext.wsi.codestreams import HEADER_BYTES, JpegHeader
 from lsr_ext.wsi.directories import check_directories
 from lsr_ext.wsi.errors import CorruptSlideError, IncompleteLevelError, SlideError, UnsupportedSlideError
 from lsr_ext.wsi.pages import PageImage, choose_image, find_images
@@ -121,6 +121,7 @@ class TiffBackend:
         return _TileTable(offsets, sizes, columns, coding)
 
     def _coding(self, page: tifffile.TiffPage) -> Coding:
+        correct_photometric(page)
         compression, photometric = int(page.compression), int(page.photometric)
         found = {
             "8 bits per sample": page.bitspersample == 8 and page.dtype == np.uint8,
@@ -137,18 +138,8 @@ class TiffBackend:
         for expected, holds in found.items():
             if not holds:
                 raise UnsupportedSlideError(f"{self._path}, page {page.index}: expected {expected}, got {page}")
-        if compression == JPEG and photometric == RGB and self._holds_ycbcr(page):
-            photometric = YCBCR  # Bio-Formats and QuPath tag it as RGB, the colours after decoding
         tables = page.jpegtables or b""
         return Coding(compression, photometric, int(page.predictor), page.tilewidth, page.tilelength, tables)
-
-    def _holds_ycbcr(self, page: tifffile.TiffPage) -> bool | None:
-        """Whether the page's first tile says that it holds YCbCr."""
-        place = next((i for i, size in enumerate(page.databytecounts) if size), None)
-        if place is None:
-            return None
-        size = min(page.databytecounts[place], HEADER_BYTES)
-        return JpegHeader.parse(os.pread(self._file.descriptor, size, page.dataoffsets[place])).holds_ycbcr
 
     def reductions(self, level: int) -> Sequence[int]:
         coding = self._tables[level].coding
@@ -280,7 +271,7 @@ def _associated(tiff: tifffile.TiffFile, levels: Sequence[tifffile.TiffPage]) ->
     """Return the pages of an SVS's label, macro and thumbnail."""
     if not tiff.is_svs:
         return {}
-    pages = [page if isinstance(page, tifffile.TiffPage) else page.aspage() for page in tiff.pages]
+    pages = [page if isinstance(page, tifffile.TiffPage) else page.aspage() for page in list(tiff.pages)]
     others = [page for page in pages if page not in levels and not page.is_tiled]
     return {name: page.index for page in others if (name := _associated_name(page))}
 

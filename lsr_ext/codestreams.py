@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import struct
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    import tifffile
 
 HEADER_BYTES = 2**16  # the headers of a tile lie in its first bytes
 _JPEG_START, _J2K_START = b"\xff\xd8", b"\xff\x4f\xff\x51"
@@ -11,6 +14,7 @@ _J2K_SIZE, _J2K_COMPONENT = struct.Struct(">HHIIIIIIIIH"), struct.Struct(">BBB")
 _JP2_COLOURS = b"colr\x01"  # the box of colours, by number
 _J2K_CODING_STYLE = 0xFF52
 _J2K_END_OF_HEADER = (0xFF90, 0xFFD9)  # start of tile data, end of the codestream
+_RGB, _YCBCR = 2, 6
 _JPEG, _J2K = (6, 7, 33007), (33003, 33005, 34712)  # TIFF's numbers
 _FRAMES = frozenset({*range(0xC0, 0xD0)} - {0xC4, 0xC8, 0xCC})  # markers that start a frame
 _SCAN, _END = 0xDA, 0xD9
@@ -105,6 +109,23 @@ class JpegHeader(NamedTuple):
                 break
             place += 2 + length
         return cls(0, 0, marked)
+
+
+def correct_photometric(page: tifffile.TiffPage) -> None:
+    """Tag a page of JPEG tiles as what its first tile says; the file of the page must be open.
+
+    Bio-Formats and QuPath tag YCbCr as RGB, the colours after decoding.
+    """
+    if page.compression != _JPEG[1] or page.samplesperpixel != 3 or page.photometric not in (_RGB, _YCBCR):
+        return
+    place = next((i for i, size in enumerate(page.databytecounts) if size), None)
+    if place is None:
+        return
+    page.parent.filehandle.seek(page.dataoffsets[place])
+    data = page.parent.filehandle.read(min(page.databytecounts[place], HEADER_BYTES))
+    says = JpegHeader.parse(data).holds_ycbcr
+    if says is not None:
+        page.photometric = type(page.photometric)(_YCBCR if says else _RGB)
 
 
 def _frame_holds_ycbcr(segment: bytes) -> bool | None:
