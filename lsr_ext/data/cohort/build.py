@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lsr_ext.data.cohort.grid import Grid, merge_values
-from lsr_ext.data.cohort.label_sources import LabelSource
+from lsr_ext.data.cohort.label_sources import LabelSource, check_labels_differ
 from lsr_ext.data.cohort.manifest import make_table, write_table
 from lsr_ext.data.cohort.quarantine import DEFAULT_LIMIT, QuarantineLimitError
 from lsr_ext.data.cohort.recipe import Recipe
@@ -26,7 +26,7 @@ from lsr_ext.progress import track_progress
 from lsr_ext.wsi import SlideError, open_slide, tissue_mask
 
 DEFAULT_SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
-_VERSION = 1  # version of the content of a part; a part of another version is made again
+_VERSION = 2  # version of the content of a part; a part of another version is made again
 
 
 def build_cohort(
@@ -65,6 +65,7 @@ def build_cohort(
         ValueError: no blocks, or too few slides for the splits.
     """
     output = Path(output)
+    check_labels_differ(source, [slide.path for slide in slides])
     folder = output.with_name(f"{output.name}.parts")
     folder.mkdir(parents=True, exist_ok=True)
     remove_unfinished(folder)
@@ -137,7 +138,7 @@ def _blocks(slide: CohortSlide, source: LabelSource, recipe: Recipe) -> pa.Table
     count = len(rectangles)
     x, y, width, height = rectangles.T
     columns = {
-        "slide": [str(slide.path.resolve())] * count,
+        "slide": [str(slide.path.absolute())] * count,
         "patient": [slide.patient] * count,
         "x": x,
         "y": y,
@@ -166,7 +167,7 @@ def _join(
     seed: int,
 ) -> None:
     parts = list(parts)
-    groups = [slide.patient or slide.path.stem for slide, _ in parts]
+    groups = [slide.patient or slide.label for slide, _ in parts]
     splits = assign_splits(groups, shares, seed)
     tables = []
     for (_, part), group in zip(parts, groups, strict=True):
@@ -174,7 +175,7 @@ def _join(
         place = table.column_names.index("split")
         table = table.set_column(place, "split", pa.array([splits[group]] * len(table), pa.string()))
         place = table.column_names.index("slide")
-        tables.append(table.set_column(place, "slide", _relative(table["slide"], output.parent.resolve())))
+        tables.append(table.set_column(place, "slide", _relative(table["slide"], output.parent.absolute())))
     joined = pa.concat_tables(tables)
     if not len(joined):
         raise ValueError(f"{output}: expected at least one block, got none from {len(parts)} slides")
