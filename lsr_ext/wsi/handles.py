@@ -31,7 +31,7 @@ def configure(
 
     Args:
         cache_bytes: memory for decoded tiles of all slides; 32 MiB by default. To scan a wide slide row by row,
-            give enough for a row of tiles.
+            give enough for a row of tiles. OpenSlide's own tiles, of all slides together, get as much again.
         open_handles: number of slides that are kept open, 64 by default; further slides are closed after use.
         read_limit_bytes: memory of one read, 1 GiB by default; above it `Slide.read` raises `ReadTooLargeError`.
 

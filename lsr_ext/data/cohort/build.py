@@ -20,10 +20,11 @@ from lsr_ext.data.cohort.manifest import make_table, write_table
 from lsr_ext.data.cohort.quarantine import DEFAULT_LIMIT, QuarantineLimitError
 from lsr_ext.data.cohort.recipe import Recipe
 from lsr_ext.data.cohort.slides import CohortSlide, assign_splits
+from lsr_ext.data.cohort.tissue import TissueFinder
 from lsr_ext.data.labels import quantise_fractions
 from lsr_ext.files import remove_unfinished, write_atomically, written_whole
 from lsr_ext.progress import track_progress
-from lsr_ext.wsi import SlideError, open_slide, tissue_mask
+from lsr_ext.wsi import SlideError, open_slide
 
 DEFAULT_SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 _VERSION = 2  # version of the content of a part; a part of another version is made again
@@ -39,6 +40,7 @@ def build_cohort(
     seed: int = 0,
     limit: float = DEFAULT_LIMIT,
     workers: int = 1,
+    tissue: TissueFinder = TissueFinder(),  # noqa: B008 - immutable
 ) -> Path:
     """Write the manifest of a cohort.
 
@@ -56,6 +58,7 @@ def build_cohort(
         seed: random seed of the splits.
         limit: the largest share of slides that may be left out, in [0, 1].
         workers: number of processes; 1: only this process.
+        tissue: finds the tissue.
 
     Returns:
         `output`.
@@ -71,7 +74,7 @@ def build_cohort(
     remove_unfinished(folder)
     remove_unfinished(output.parent, output.name)
     parts, failures = [], []
-    make = partial(_make_part, source=source, recipe=recipe, folder=folder)
+    make = partial(_make_part, source=source, recipe=recipe, folder=folder, tissue=tissue)
     for slide, (part, reason) in zip(slides, _each(make, slides, workers), strict=True):
         if reason is None:
             parts.append((slide, part))
@@ -98,13 +101,15 @@ def _each(make: partial, slides: Sequence[CohortSlide], workers: int) -> Iterato
         yield from track_progress(pool.map(make, slides), "slides", total=len(slides), least=2)
 
 
-def _make_part(slide: CohortSlide, source: LabelSource, recipe: Recipe, folder: Path) -> tuple[Path, str | None]:
+def _make_part(
+    slide: CohortSlide, source: LabelSource, recipe: Recipe, folder: Path, tissue: TissueFinder
+) -> tuple[Path, str | None]:
     """Return the file of a slide's blocks, and the reason if there is no file."""
     for attempt in (1, 2):
         try:
-            part = folder / f"{slide.path.stem}-{_fingerprint(slide, source, recipe)}.parquet"
+            part = folder / f"{slide.path.stem}-{_fingerprint(slide, source, recipe, tissue)}.parquet"
             if not part.exists():
-                _write_part(part, _blocks(slide, source, recipe))
+                _write_part(part, _blocks(slide, source, recipe, tissue))
             return part, None
         except (SlideError, ValueError, OSError) as error:
             reason = f"{type(error).__name__}: {error}"
@@ -113,14 +118,14 @@ def _make_part(slide: CohortSlide, source: LabelSource, recipe: Recipe, folder: 
     raise AssertionError("unreachable")
 
 
-def _fingerprint(slide: CohortSlide, source: LabelSource, recipe: Recipe) -> str:
+def _fingerprint(slide: CohortSlide, source: LabelSource, recipe: Recipe, tissue: TissueFinder) -> str:
     found = slide.path.stat()
     facts = [_VERSION, str(slide.path), found.st_size, found.st_mtime_ns, slide.mpp, recipe.as_dict()]
-    facts += [source.name, source.classes, source.fingerprint(slide.path)]
+    facts += [source.name, source.classes, source.fingerprint(slide.path), tissue.fingerprint(slide.path)]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _blocks(slide: CohortSlide, source: LabelSource, recipe: Recipe) -> pa.Table:
+def _blocks(slide: CohortSlide, source: LabelSource, recipe: Recipe, tissue: TissueFinder) -> pa.Table:
     opened = open_slide(slide.path, mpp=slide.mpp)
     mpp = opened.known_mpp()
     patches = Grid.over(opened.size, recipe.patch_side(mpp))
@@ -128,9 +133,9 @@ def _blocks(slide: CohortSlide, source: LabelSource, recipe: Recipe) -> pa.Table
     rectangles = patches.merged(recipe.merge).rectangles()
     known = ~np.isnan(values).any(axis=1)
     values, rectangles = values[known], rectangles[known]
-    tissue = tissue_mask(opened).fractions(rectangles) if len(rectangles) else np.empty(0)
-    enough = tissue >= recipe.min_tissue
-    values, rectangles, tissue = values[enough], rectangles[enough], tissue[enough]
+    covered = tissue.find(opened).fractions(rectangles) if len(rectangles) else np.empty(0)
+    enough = covered >= recipe.min_tissue
+    values, rectangles, covered = values[enough], rectangles[enough], covered[enough]
     many = len(source.classes) > 1
     labels = quantise_fractions(
         values if many else values[:, 0], [recipe.edges] * values.shape[1] if many else recipe.edges
@@ -148,7 +153,7 @@ def _blocks(slide: CohortSlide, source: LabelSource, recipe: Recipe) -> pa.Table
         "size_px": [recipe.size_px] * count,
         "label_source": [source.name] * count,
         "split": [""] * count,
-        "tissue_fraction": tissue,
+        "tissue_fraction": covered,
     }
     return make_table(columns, labels)
 

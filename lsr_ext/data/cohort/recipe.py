@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 MPP_AT_40X = 0.25
+LEAST_PATCH_PX = 8
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,19 @@ class Recipe:
             raise ValueError(f"expected min_tissue in [0, 1], got {self.min_tissue}")
 
     def patch_side(self, mpp: tuple[float, float]) -> int:
-        """Return the side of a patch in level-0 pixels of a slide with this resolution."""
+        """Return the side of a patch in level-0 pixels of a slide with this resolution.
+
+        Raises:
+            ValueError: fewer than 8 pixels, which show no tissue.
+        """
         halvings = round(math.log2(math.sqrt(mpp[0] * mpp[1]) / MPP_AT_40X))
-        return max(round(self.patch_px / 2**halvings), 1)
+        side = round(self.patch_px / 2**halvings)
+        if side < LEAST_PATCH_PX:
+            raise ValueError(
+                f"expected patches of at least {LEAST_PATCH_PX} px, got {side} px: {self.patch_px} px at 40x, on "
+                f"a slide of {mpp[0]:.4g} x {mpp[1]:.4g} microns per pixel"
+            )
+        return side
 
     @property
     def label_names(self) -> list[str]:

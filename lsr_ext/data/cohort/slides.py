@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from lsr_ext.data.cohort.dicom import group_dicom
 from lsr_ext.data.csv_files import clean, read_rows
+from lsr_ext.wsi import SlideError, open_slide
 
 SUFFIXES = (
     *(".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".dcm"),
@@ -98,6 +99,30 @@ def scan_slides(source: str | Path) -> SlideListing:
     slides.sort(key=lambda slide: str(slide.path))
     _check_distinct(source, slides)
     return SlideListing(slides, skipped)
+
+
+def with_mpp(slides: Sequence[CohortSlide], mpp: float | None) -> list[CohortSlide]:
+    """Give slides a resolution if neither the list nor their file has one; what does not open stays as it is.
+
+    Args:
+        slides: the slides.
+        mpp: microns per level-0 pixel; None: change nothing.
+
+    Raises:
+        ValueError: an mpp that is not above 0.
+    """
+    if mpp is None:
+        return list(slides)
+    if not 0 < mpp < float("inf"):
+        raise ValueError(f"expected an mpp above 0, got {mpp}")
+    return [slide._replace(mpp=mpp) if slide.mpp is None and _lacks_mpp(slide.path) else slide for slide in slides]
+
+
+def _lacks_mpp(path: Path) -> bool:
+    try:
+        return open_slide(path).mpp is None
+    except (SlideError, OSError):
+        return False
 
 
 def assign_splits(groups: Sequence[str], shares: Mapping[str, float], seed: int) -> dict[str, str]:
