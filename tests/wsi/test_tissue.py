@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-from slides import REAL, write_pyramid
+from scipy.ndimage import median_filter
+from slides import CASES, REAL, needs_cases, write_pyramid
 
 from lsr_ext.wsi import open_slide, tissue_fraction, tissue_mask
 from lsr_ext.wsi.tissue import TissueMask
@@ -82,3 +83,50 @@ def test_real_slides():
     aperio = tissue_mask(open_slide(REAL / "CMU-1-Small-Region.svs"))
     assert 0.2 < aperio.mask.mean() < 0.95
     assert tissue_mask(open_slide(REAL / "ome_tiff_crops" / "OS-1-detail.ome.tif")).mask.mean() > 0.6
+
+
+PALE, DAB = (205, 212, 228), (120, 72, 40)
+BLUE_PEN, GREEN_PEN, RED_PEN = (30, 60, 190), (20, 140, 70), (205, 20, 35)
+
+
+@needs_cases
+def test_pale_tissue_beside_strong_stain_counts():
+    slide = open_slide(CASES / "17_ihc_negative_beside_dab.tif")
+    pixels = slide.read(0, 0, *slide.size, level=0)
+    truth = median_filter(pixels.min(axis=2) < 225, 5)  # glass is 243 there
+    assert np.mean(tissue_mask(slide).mask == truth) > 0.99
+
+
+@pytest.mark.parametrize("strong", [DAB, PURPLE, BLUE_PEN, GREEN_PEN, RED_PEN])
+@pytest.mark.parametrize("pale_side", [100, 300])
+def test_pale_tissue_beside_any_strong_colour(painted, strong, pale_side):
+    mask = tissue_mask(painted((600, 100, 300, 500, strong), (100, 100, pale_side, pale_side, PALE))).mask
+    truth = np.zeros(mask.shape, bool)
+    truth[100 : 100 + pale_side, 100 : 100 + pale_side] = True
+    truth[100:600, 600:900] = strong in (DAB, PURPLE)
+    assert np.mean(mask == truth) > 0.99
+
+
+@pytest.mark.parametrize("pen", [BLUE_PEN, GREEN_PEN, RED_PEN, INK])
+def test_pen_is_no_tissue_unless_it_is_kept(painted, pen):
+    slide = painted((100, 100, 400, 300, PINK), (600, 100, 20, 500, pen), (600, 600, 300, 20, pen))
+    assert not tissue_mask(slide).mask[:, 560:].any()
+    assert tissue_mask(slide).mask[110:390, 110:490].all()
+    if pen != INK:
+        assert tissue_mask(slide, keep_pen=True).mask[200:500, 605:615].all()
+
+
+@pytest.mark.parametrize("colour", [(40, 40, 160), (150, 20, 20), (90, 90, 90), (10, 50, 12)])
+def test_what_shines_in_the_dark_is_tissue(painted, colour):
+    mask = tissue_mask(painted((200, 100, 400, 300, colour), colour=(3, 3, 4))).mask
+    truth = np.zeros((768, 1024), bool)
+    truth[100:400, 200:600] = True
+    assert np.mean(mask == truth) > 0.99
+
+
+def test_a_threshold_of_ones_own(painted):
+    slide = painted((200, 100, 400, 300, PINK), (700, 100, 200, 300, PALE))
+    assert tissue_mask(slide, threshold=0.2).mask.mean() == pytest.approx(400 * 300 / (1024 * 768), rel=0.02)
+    assert not tissue_mask(slide, threshold=0.9).mask.any()
+    with pytest.raises(ValueError, match=r"expected a threshold in \[0, 1\], got 2"):
+        tissue_mask(slide, threshold=2)
