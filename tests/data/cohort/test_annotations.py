@@ -18,14 +18,10 @@ def areas(annotations):
 
 
 def write(path, *features):
-    items = [
-        {
-            "type": "Feature",
-            "geometry": geometry,
-            "properties": {} if name is None else {"classification": {"name": name}},
-        }
-        for name, geometry in features
-    ]
+    items = []
+    for name, geometry in features:
+        properties = {} if name is None else {"classification": {"name": name}}
+        items.append({"type": "Feature", "geometry": geometry, "properties": properties})
     path.write_text(json.dumps({"type": "FeatureCollection", "features": items}))
     return path
 
@@ -91,7 +87,8 @@ IMAGESCOPE = """<Annotations MicronsPerPixel="0.25">
 </Regions></Annotation>
 <Annotation Id="2" Name=""><Regions><Region Id="4" Type="2" Text="Necrosis"><Vertices><Vertex X="0" Y="0"/>
 <Vertex X="20" Y="10"/></Vertices></Region><Region Id="5" Type="0">
-<Vertices><Vertex X="0" Y="0"/><Vertex X="9" Y="0"/><Vertex X="9" Y="9"/></Vertices></Region></Regions></Annotation></Annotations>"""
+<Vertices><Vertex X="0" Y="0"/><Vertex X="9" Y="0"/><Vertex X="9" Y="9"/></Vertices></Region></Regions>
+</Annotation></Annotations>"""
 
 
 def test_asap(tmp_path):

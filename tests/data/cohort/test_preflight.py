@@ -30,6 +30,10 @@ from lsr_ext.wsi import MissingResolutionError, open_slide
 RECIPE = Recipe(patch_px=64, merge=1, size_px=16, edges=(0.25, 0.75))
 
 
+def _corners(x, y, side):
+    return [[x, y], [x + side, y], [x + side, y + side], [x, y + side], [x, y]]
+
+
 def write_regions(path, *squares):
     """Squares (class, x, y, side)."""
     features = [
@@ -37,7 +41,7 @@ def write_regions(path, *squares):
             "type": "Feature",
             "geometry": {
                 "type": "Polygon",
-                "coordinates": [[[x, y], [x + s, y], [x + s, y + s], [x, y + s], [x, y]]],
+                "coordinates": [_corners(x, y, s)],
             },
             "properties": {"classification": {"name": name}},
         }
@@ -136,9 +140,8 @@ def test_patches_of_a_few_pixels_are_refused_and_magnified_blocks_warned_of(tmp_
 
 def test_tissue_of_ones_own(tmp_path, slide):
     write_regions(tmp_path / "labels" / "s.geojson", ("Tumor", 0, 0, 512))
-    Image.fromarray(np.kron([[7, 0], [0, 0]], np.ones((16, 16))).astype(np.uint8)).save(
-        tmp_path / "labels" / "s.png"
-    )
+    corner = np.kron([[7, 0], [0, 0]], np.ones((16, 16))).astype(np.uint8)
+    Image.fromarray(corner).save(tmp_path / "labels" / "s.png")
     source, tissue = Regions(tmp_path / "labels", ["Tumor"]), TissueFinder(tmp_path / "labels")
     (check,) = check_cohort([slide], source, RECIPE, tissue)
     assert (check.on_tissue, check.warnings) == (1.0, ())
@@ -146,7 +149,7 @@ def test_tissue_of_ones_own(tmp_path, slide):
     assert "expected a slide, found none" in check.error
 
 
-def test_the_table_and_the_command(tmp_path, slide, capsys):
+def test_the_table_and_the_command(tmp_path, slide, capsys, monkeypatch):
     write_regions(tmp_path / "labels" / "s.geojson", ("Tumor", 512, 512, 256), ("Stroma", 0, 0, 64))
     write_pyramid(tmp_path / "slides" / "t.tif", tissue_like(128, 128), mpp=None)
     (tmp_path / "slides" / "notes.txt").touch()
@@ -158,12 +161,13 @@ def test_the_table_and_the_command(tmp_path, slide, capsys):
     arguments = ["cohort", "build", str(tmp_path / "slides"), str(tmp_path / "m.parquet")]
     arguments += ["--regions", str(tmp_path / "labels"), "--class", "Tumor", "--patch-px", "64", "--merge", "1"]
     arguments += ["--size-px", "16", "--share", "train=1", "--limit", "0.5", "--min-tissue", "0.9"]
+    monkeypatch.setattr("sys.argv", ["lsr", *arguments])
     with pytest.raises(SystemExit) as ended:
-        main(arguments)
+        main()
     assert not ended.value.code
     shown = capsys.readouterr().out
     assert "1 files skipped: no slide by its suffix '.txt'" in shown
     assert "1 with errors" in shown
     assert (tmp_path / "m.parquet.checks.csv").is_file()
     labels = read_manifest(tmp_path / "m.parquet").labels
-    assert (len(labels), labels.tolist().count(2)) == (64, 16)  # tissue is a quarter of 256 blocks
+    assert (len(labels), labels.tolist().count(9)) == (64, 16)  # tissue is a quarter of 256 blocks
