@@ -43,13 +43,14 @@ class LossInputs(NamedTuple):
     """The arguments of ``torch.ops.lsr.label_super_resolution``."""
 
     logits: Tensor
-    labels: Tensor
+    labels: Tensor | None
     mean: Tensor
     std: Tensor
     group: Tensor | None
     mask: Tensor | None
     block_ids: Tensor | None
     class_weights: Tensor | None
+    block_weights: Tensor | None
     mode: str
     form: str
     n_eff: float
@@ -60,28 +61,39 @@ class LossInputs(NamedTuple):
     activation: str
 
 
+def _integers(table: Tensor | None) -> Tensor | None:
+    return table if table is None or table.dtype is torch.int64 else table.long()
+
+
+def _reals(table: Tensor | None) -> Tensor | None:
+    """Numbers as the operator takes them: of fewer digits they are widened, which loses none."""
+    return table if table is None or table.dtype in (torch.float64, torch.float32) else table.float()
+
+
 def loss_inputs(
     logits: Tensor,
-    labels: Tensor,
+    labels: Tensor | None,
     mean: Tensor,
     std: Tensor,
     options: LossOptions,
     *,
-    group: Tensor | None,
-    mask: Tensor | None,
-    block_ids: Tensor | None,
-    class_weights: Tensor | None,
+    group: Tensor | None = None,
+    mask: Tensor | None = None,
+    block_ids: Tensor | None = None,
+    class_weights: Tensor | None = None,
+    block_weights: Tensor | None = None,
 ) -> LossInputs:
     """The operator's arguments for :func:`lsr_ext.functional.label_super_resolution_loss`'s."""
     return LossInputs(
         logits=logits,
-        labels=labels.long(),
-        mean=mean,
-        std=std,
-        group=None if group is None else group.long(),
+        labels=_integers(labels),
+        mean=_reals(mean),
+        std=_reals(std),
+        group=_integers(group),
         mask=mask,
         block_ids=block_ids,
-        class_weights=class_weights,
+        class_weights=_reals(class_weights),
+        block_weights=_reals(block_weights),
         mode=options.mode,
         form=options.form,
         n_eff=options.n_eff,
@@ -116,6 +128,15 @@ def _is_transformed() -> bool:
     return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
 
 
+def _plain(error: RuntimeError) -> Exception:
+    """What the operator says of values that it finds out of range, without the place in its source."""
+    message = str(error)
+    for fault in ("labels must lie in", "block_ids must be below"):
+        if fault in message:
+            return ValueError(message[message.index(fault) :].splitlines()[0])
+    return error
+
+
 def check_may_overwrite(logits: Tensor) -> None:
     """Raise where a gradient written over the logits would destroy a leaf, or overlap itself."""
     if logits.is_leaf and logits.requires_grad:
@@ -135,8 +156,9 @@ def _(
 
 
 @library.register_fake("lsr::label_super_resolution")
-def _(logits: Tensor, labels: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor]:
-    table = logits.new_empty((labels.shape[0], logits.shape[1]), dtype=table_dtype(logits))
+def _(logits: Tensor, labels: Tensor | None, mean: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor]:
+    blocks = (mean if labels is None else labels).shape[0]
+    table = logits.new_empty((blocks, logits.shape[1]), dtype=table_dtype(logits))
     loss = logits.new_empty((), dtype=torch.promote_types(logits.dtype, torch.float32))
     return loss, table, torch.empty_like(table)
 
@@ -239,8 +261,11 @@ class EagerMoments(torch.autograd.Function):
     def forward(ctx: FunctionCtx, logits: Tensor, inputs: MomentInputs) -> tuple[Tensor, Tensor, Tensor]:
         ctx.activation = inputs.activation
         ctx.save_for_backward(logits, inputs.mask, inputs.block_ids)
-        with torch._C._AutoDispatchBelowAutograd():
-            return torch.ops.lsr.block_moments(*inputs)
+        try:
+            with torch._C._AutoDispatchBelowAutograd():
+                return torch.ops.lsr.block_moments(*inputs)
+        except RuntimeError as error:
+            raise _plain(error) from None
 
     @staticmethod
     @once_differentiable
@@ -254,8 +279,11 @@ class EagerLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: FunctionCtx, logits: Tensor, inputs: LossInputs, inplace: bool) -> Tensor:
-        with torch._C._AutoDispatchBelowAutograd():
-            loss, a, b = torch.ops.lsr.label_super_resolution(*inputs)
+        try:
+            with torch._C._AutoDispatchBelowAutograd():
+                loss, a, b = torch.ops.lsr.label_super_resolution(*inputs)
+        except RuntimeError as error:
+            raise _plain(error) from None
         ctx.activation, ctx.inplace = inputs.activation, inplace
         ctx.save_for_backward(logits, inputs.mask, inputs.block_ids, a, b)
         return loss
