@@ -1,6 +1,7 @@
 """The kernels on a GPU: against the reference in float64 over the CPU's cases, and as CUDA sees them."""
 
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from test_functional import assert_loss_equals_reference, assert_sums_equal_refe
 from test_ops import CHECKS, loss_arguments
 from torch import library
 
-from lsr_ext import functional, ops, reference
+from lsr_ext import CountDistribution, LabelSuperResolutionLoss, functional, ops, reference
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
@@ -147,6 +148,19 @@ def test_graph_capture_and_replay(by_id):
             arguments[0].copy_(torch.randn(arguments[0].shape, generator=torch.Generator().manual_seed(seed)))
         graph.replay()
         assert all(map(torch.equal, captured, step(*arguments, **options)))
+
+
+def test_the_recipe_for_a_graph():
+    """As docs/performance.md has it."""
+    page = (Path(__file__).parents[1] / "docs" / "performance.md").read_text()
+    recipe = next(block for block in page.split("```python\n")[1:] if "CUDAGraph" in block).split("```")[0]
+    loss = LabelSuperResolutionLoss(CountDistribution(torch.rand(2, 6), torch.rand(2, 6) * 0.2 + 0.05)).cuda()
+    labels, logits = (torch.arange(20) // 10).cuda(), torch.randn(20, 6, 400, 400, device="cuda")
+    found = {"torch": torch, "loss": loss, "labels": labels, "logits": logits}
+    exec(recipe, found)
+    expected = loss(logits.requires_grad_(), labels)
+    assert torch.equal(found["value"], expected)
+    assert torch.equal(found["static_logits"].grad, torch.autograd.grad(expected, logits)[0])
 
 
 def test_a_step_does_not_synchronise():

@@ -59,7 +59,6 @@ LSR_DEVICE int class_of(const Elements& in, int j) {
 template <class S>
 LSR_KERNEL(kThreads, (sizeof(S) == 2 ? 2 : 3))
 element_moments(Elements in, Records records) {
-  allow_early_launch();
   using T = Compute<S>;
   constexpr int V = 16 / static_cast<int>(sizeof(S));
   LSR_SHARED(double, p_wide, V* kThreads);

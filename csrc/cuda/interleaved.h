@@ -185,7 +185,6 @@ struct Staging {
 template <class S, int L, bool Exact>
 LSR_KERNEL(kThreads, tile_residents(L))
 interleaved_moments(Tiles tiles, Records records) {
-  allow_early_launch();
   using T = Compute<S>;
   using Stage = Staging<S, L>;
   LSR_SHARED(Words<16>, staged_all, kWarps * Stage::kVectors);

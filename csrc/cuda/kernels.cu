@@ -115,8 +115,8 @@ void label_super_resolution(const Pixels& pixels, const Plan& plan, void* moment
   const MomentSums sums = sum_up(pixels, plan, moment_workspace, stream);
   Pieces pieces(loss_workspace);
   const LossScratch scratch = scratch_of(pixels, targets, pieces);
-  launch_early(table_loss, 1, kTableThreads, stream,
-               LossJob{sums, targets, options, scratch, loss, wide_loss, a, b});
+  launch(table_loss, 1, kTableThreads, stream,
+         LossJob{sums, targets, options, scratch, loss, wide_loss, a, b});
 }
 
 void pixel_gradient(const Pixels& pixels, const GradientSource& source, const Array& out, LsrStream stream) {

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cstdlib>
 #include <stdexcept>
 #include <string>
 
@@ -27,30 +26,6 @@ void launch(void (*kernel)(Parameters...), int64_t blocks, int threads, LsrStrea
             const Arguments&... arguments) {
   kernel<<<static_cast<unsigned>(blocks), threads, 0, stream>>>(arguments...);
   check(cudaGetLastError(), "a launch failed");
-}
-
-inline bool knows_early_launches() {
-  int device = 0, major = 0;
-  check(cudaGetDevice(&device), "no current device");
-  check(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, device), "no such device");
-  return major >= 9 && !std::getenv("LSR_PLAIN");
-}
-
-// A launch that the device may prepare while the one before it ends; the kernel calls await_launch_before()
-// before it touches memory. Where the device does not know of this, a launch as any other.
-template <class... Parameters, class... Arguments>
-void launch_early(void (*kernel)(Parameters...), int64_t blocks, int threads, LsrStream stream,
-                  const Arguments&... arguments) {
-  cudaLaunchAttribute early{};
-  early.id = cudaLaunchAttributeProgrammaticStreamSerialization;
-  early.val.programmaticStreamSerializationAllowed = 1;
-  cudaLaunchConfig_t config{};
-  config.gridDim = static_cast<unsigned>(blocks);
-  config.blockDim = static_cast<unsigned>(threads);
-  config.stream = stream;
-  config.attrs = &early;
-  config.numAttrs = knows_early_launches() ? 1 : 0;
-  check(cudaLaunchKernelEx(&config, kernel, arguments...), "a launch failed");
 }
 
 inline void fill_zero(void* data, int64_t bytes, LsrStream stream) {
@@ -79,12 +54,6 @@ template <class... Parameters, class... Arguments>
 void launch(void (*kernel)(Parameters...), int64_t blocks, int threads, LsrStream,
             const Arguments&... arguments) {
   emulation::launch(blocks, threads, [&] { kernel(arguments...); });
-}
-
-template <class... Parameters, class... Arguments>
-void launch_early(void (*kernel)(Parameters...), int64_t blocks, int threads, LsrStream stream,
-                  const Arguments&... arguments) {
-  launch(kernel, blocks, threads, stream, arguments...);
 }
 
 inline void fill_zero(void* data, int64_t bytes, LsrStream) {

@@ -26,7 +26,6 @@ LSR_DEVICE void read_pixel(const Words<16>& vector, int j, Compute<S>* x) {
 template <class S, int L>
 LSR_KERNEL(kThreads, planar_residents<S>(L))
 packed_moments(Planes planes, Records records) {
-  allow_early_launch();
   using T = Compute<S>;
   constexpr int V = packed_pixels<S>(L);
   LSR_SHARED(double, rows, kThreads / kWarp * BlockSums<L>::kWidth);

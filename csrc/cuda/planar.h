@@ -123,7 +123,6 @@ LSR_DEVICE const S* plane_of(const Planes& planes, const Part& part) {
 template <class S, int L, bool Exact, int Bytes>
 LSR_KERNEL(kThreads, planar_residents<S>(L))
 planar_moments(Planes planes, Records records) {
-  allow_early_launch();
   using T = Compute<S>;
   constexpr int V = Bytes / static_cast<int>(sizeof(S)), kUnroll = planar_unroll(L);
   LSR_SHARED(double, rows, kThreads / kWarp * BlockSums<L>::kWidth);

@@ -54,21 +54,6 @@ LSR_DEVICE uint64_t swap_integer(uint64_t* to, uint64_t expected, uint64_t value
                    static_cast<unsigned long long>(value));
 }
 
-// Waits until the launch before this one has ended and its writes are seen; for kernels that are launched
-// early.
-LSR_DEVICE void await_launch_before() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.wait;" ::: "memory");
-#endif
-}
-
-// Lets such a kernel after this one be launched as soon as this one's last thread blocks run.
-LSR_DEVICE void allow_early_launch() {
-#if __CUDA_ARCH__ >= 900
-  asm volatile("griddepcontrol.launch_dependents;");
-#endif
-}
-
 LSR_DEVICE uint32_t high_product(uint32_t a, uint32_t b) { return __umulhi(a, b); }
 
 // 2^x and 1 / x, each in one instruction, to 2 and 1 ulp; subnormal numbers are 0.
@@ -104,8 +89,6 @@ inline int thread_index() { return emulation::self().thread; }
 inline int64_t block_index() { return emulation::self().block_index; }
 inline void sync_threads() { emulation::sync_threads(); }
 inline void sync_warp() { emulation::sync_warp(); }
-inline void await_launch_before() {}
-inline void allow_early_launch() {}
 
 template <class T>
 T shuffle_xor(T value, int lane_xor) {

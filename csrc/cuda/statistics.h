@@ -133,7 +133,6 @@ table_loss(LossJob job) {
   const int64_t blocks = scratch.moments.blocks, classes = scratch.moments.classes, cells = blocks * classes;
   const Targets& targets = job.targets;
   const Options& options = job.options;
-  await_launch_before();
   // 1. The sums and the targets, in double precision.
   add_up(job.sums, scratch.moments, warp_index(), kTableThreads / kWarp);
   const Table table{blocks,

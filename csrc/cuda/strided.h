@@ -89,7 +89,6 @@ LSR_DEVICE Moment<T> moment_of(bool exclusive, const Shared<T>& s, T logit) {
 template <class S>
 LSR_KERNEL(kThreads, 2)
 strided_moments(Strided in, Records records, FixedSums fixed) {
-  allow_early_launch();
   using T = Compute<S>;
   constexpr int kWarps = kThreads / kWarp;
   LSR_SHARED(double, rows, kWarps* BlockSums<kStridedClasses>::kWidth);
