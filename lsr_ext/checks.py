@@ -180,9 +180,9 @@ def check_fractions(fractions: Tensor, std: Tensor, form: str) -> None:
     for name, values, most in (("fractions", fractions, 1.0), ("std", std, float("inf"))):
         outside = (known & ~((values >= 0) & (values <= most))).nonzero().tolist()
         if outside:
-            k, l = outside[0]
+            k, cls = outside[0]
             raise ValueError(
-                f"{name} must lie in [0, {most:g}] or be NaN, got {values[k, l]:g} for block {k}, class {l}"
+                f"{name} must lie in [0, {most:g}] or be NaN, got {values[k, cls]:g} for block {k}, class {cls}"
             )
     if form in ("kl", "reverse_kl") and bool((known & ~(std > 0)).any()):
         raise ValueError(f"form {form!r} needs std > 0 wherever a fraction is known")

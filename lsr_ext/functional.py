@@ -206,7 +206,7 @@ def fraction_loss(
     r"""Match the class fractions a network predicts in blocks to the fractions that are known of the blocks.
 
     :func:`label_super_resolution_loss` with a target of its own for each block, eta_kl and rho_kl, in place of
-    its label's. Groups compare residuals r_kl = mu_kl - eta_kl, by their mean and variance over the group's blocks:
+    its label's. Groups compare residuals r_kl = mu_kl - eta_kl, by mean and variance over the group's blocks:
 
         d = -mean_k r_kl,   V_g = mean_k (r_kl - mean_k r_kl)^2,   r2 = mean_k (alpha rho_kl)^2
 
