@@ -28,13 +28,17 @@ def block_moments(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Pixel counts and per-class sums over each block; see :func:`lsr_ext.functional.block_moments`."""
     x = logits if logits.dtype == torch.float64 else logits.float()
-    p = x.softmax(1) if activation == "softmax" else x.sigmoid()
-    q = p * (1 - p)
     valid = torch.ones_like(logits[:, 0], dtype=torch.bool) if mask is None else mask
     if block_ids is not None:
-        return _moments_by_id(p, q, valid & (block_ids >= 0), block_ids, num_blocks)
+        valid = valid & (block_ids >= 0)
+    if mask is not None or block_ids is not None:
+        # A pixel that does not count must leave no trace, whatever it holds; of its gradient neither.
+        x = torch.where(valid[:, None], x, 0)
+    p = x.softmax(1) if activation == "softmax" else x.sigmoid()
+    q = p * (1 - p)
+    if block_ids is not None:
+        return _moments_by_id(p, q, valid, block_ids, num_blocks)
     if mask is not None:
-        # A masked pixel must leave no trace, whatever it holds: 0 * inf would.
         p, q = (torch.where(valid[:, None], value, 0) for value in (p, q))
     wide = table_dtype(logits)
     n = valid.sum((1, 2)).to(wide)

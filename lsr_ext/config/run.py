@@ -9,7 +9,7 @@ from pydantic import Field, field_validator, model_validator
 
 from lsr_ext.config.data import Data
 from lsr_ext.config.methods import METHODS, MethodName
-from lsr_ext.config.section import Count, Section
+from lsr_ext.config.section import Count, Section, Weights
 from lsr_ext.config.terms import JointTerms
 from lsr_ext.config.training import TrainingConfig
 from lsr_ext.options import LossOptions
@@ -30,7 +30,7 @@ class LossConfig(Section):
     alpha: float = 1.0
     floor: float | None = None
     sharpness: float = 0.0
-    class_weights: list[float] | None = None
+    class_weights: Weights | None = None
     backend: Literal["auto", "fused", "reference"] = "auto"
 
     @model_validator(mode="after")
