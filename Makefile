@@ -9,7 +9,7 @@ FORMATTED := $(shell find csrc tests benchmarks -name '*.h' -o -name '*.cpp' -o 
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: build demo test test-all lint format bench wheel clean
+.PHONY: build demo test test-all campaign lint format bench wheel clean
 
 build: .venv/built
 
@@ -34,6 +34,10 @@ test: build
 # killed at random moments, the demonstration, and the examples on ../shared/data where that folder is.
 test-all: test
 	$(PYTEST) -m "long or hypothesis" --hypothesis-profile=long
+
+# Damaged files, random losses, kills and full disks, by the thousand; about a quarter of an hour.
+campaign: build
+	PYTHONPATH=tests:tests/campaign $(BIN)/python tests/campaign/run.py
 
 lint: build
 	$(BIN)/ruff check .

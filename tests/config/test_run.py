@@ -151,7 +151,10 @@ def test_home_folders_and_paths_that_are_null(tmp_path, monkeypatch):
     [
         ({"preset": ["ihc"]}, r"preset: Input should be 'ihc' or 'brca', got \['ihc'\]"),
         ({"loss": {"class_weights": [0, 0]}}, r"loss.class_weights: .*expected a weight above 0"),
-        ({"joint": {"pixel_class_weights": [-1, 0]}}, r"joint.pixel_class_weights.0: .* greater than or equal to 0"),
+        (
+            {"joint": {"pixel_class_weights": [-1, 0]}},
+            r"joint.pixel_class_weights.0: .* greater than or equal to 0",
+        ),
     ],
 )
 def test_values_that_mean_nothing_are_refused(tmp_path, section, message):
