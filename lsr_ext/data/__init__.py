@@ -33,7 +33,9 @@ if TYPE_CHECKING:
         read_land_cover_patch,
         read_land_cover_tables,
     )
+    from lsr_ext.data.resumable_loader import ResumableLoader
     from lsr_ext.data.sampler import GroupedBatchSampler
+    from lsr_ext.data.seeded_items import SeededBatches, SeededItems
     from lsr_ext.data.splits import split_by_image, split_by_position
 
 __all__ = [
@@ -46,6 +48,9 @@ __all__ = [
     "LabelTable",
     "LandCoverDataset",
     "LandCoverPatch",
+    "ResumableLoader",
+    "SeededBatches",
+    "SeededItems",
     "add_label_noise",
     "block_fractions",
     "classes_of_cells",
@@ -95,7 +100,9 @@ _HOMES = {
         "read_land_cover_patch",
         "read_land_cover_tables",
     ],
+    "resumable_loader": ["ResumableLoader"],
     "sampler": ["GroupedBatchSampler"],
+    "seeded_items": ["SeededBatches", "SeededItems"],
     "splits": ["split_by_image", "split_by_position"],
 }
 __getattr__, __dir__ = lazy_names(__name__, _HOMES, ["cohort", "simulate"])

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from lsr_ext.data import GroupedBatchSampler, GroupedItems, GroupNumbers
+from lsr_ext.data import GroupedBatchSampler, ResumableLoader
 
 
 class BlockDataModule(lightning.LightningDataModule):
@@ -63,15 +63,12 @@ class BlockDataModule(lightning.LightningDataModule):
             world_size=self.trainer.world_size,
             batches=self.steps,
         )
-        has_ids = draws_groups and self.labels.ndim == 1
-        # Blocks are cut from memory, so workers would gain nothing. The loader's own generator keeps it from
-        # drawing on the global one, whose state the module sets for every step.
-        return _ResumableLoader(
+        return ResumableLoader(
+            self.train_set,
             sampler,
-            GroupedItems(self.train_set) if has_ids else self.train_set,
-            batch_sampler=GroupNumbers(sampler) if has_ids else sampler,
+            with_groups=draws_groups and self.labels.ndim == 1,
+            seed=self.seed,
             collate_fn=self.collate,
-            generator=torch.Generator(),
         )
 
     def random_images(self) -> torch.Tensor:
@@ -80,17 +77,3 @@ class BlockDataModule(lightning.LightningDataModule):
         fetch = getattr(self.train_set, "__getitems__", None)  # it leaves out what cannot be read
         items = fetch(chosen) if fetch else [self.train_set[index] for index in chosen]
         return torch.stack([item["image"] for item in items])
-
-
-class _ResumableLoader(DataLoader):
-    """What Lightning asks of a loader to keep its position in a checkpoint."""
-
-    def __init__(self, sampler: GroupedBatchSampler, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)
-        self._position = sampler
-
-    def state_dict(self) -> dict[str, int]:
-        return self._position.state_dict()
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        self._position.load_state_dict(state)

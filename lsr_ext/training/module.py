@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from lsr_ext.config import JointTerms
 from lsr_ext.data import jitter_colours
+from lsr_ext.data.seeded_items import batch_seed
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.functional import block_moments
 from lsr_ext.losses import LabelSuperResolutionLoss
@@ -29,7 +30,7 @@ class SegmentationModule(lightning.LightningModule):
         loss: the label super-resolution loss; None: `pixel_loss` alone.
         optimizer: makes the optimizer of the network's parameters.
         decay_steps: steps over which the learning rate falls to zero along a cosine; None: it stays.
-        seed: of each step's random draws.
+        seed: of each batch's random draws.
         pixel_loss: of logits and the batch's "mask"; None: `loss` alone.
         joint: the weights of the two, where both are given.
         colour_jitter: of the images in training, see `lsr_ext.data.jitter_colours`.
@@ -74,13 +75,9 @@ class SegmentationModule(lightning.LightningModule):
         """Logits (N, L, H, W)."""
         return self.network(image.contiguous(memory_format=torch.channels_last))
 
-    def on_train_start(self) -> None:
-        """Seed the first step."""
-        self._seed_step()
-
-    def on_train_batch_end(self, *args: object) -> None:
-        """Seed the next step."""
-        self._seed_step()
+    def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Seed the batch's colours and dropout by its number alone, so that a resumed run repeats them."""
+        torch.manual_seed(batch_seed(self.seed, batch_idx))
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor | None:
         """The loss of one batch; None, which changes nothing, if no block of it could be read."""
@@ -100,10 +97,6 @@ class SegmentationModule(lightning.LightningModule):
             return optimizer
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.decay_steps)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
-
-    def _seed_step(self) -> None:
-        # Augmentation and dropout of a step depend on its number alone, so a resumed run repeats them.
-        torch.manual_seed(self.seed * 1_000_003 + self.global_step)
 
     def _loss(self, logits: Tensor, batch: dict[str, Tensor]) -> Tensor:
         if self.loss is None:
