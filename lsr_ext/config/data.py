@@ -11,6 +11,9 @@ from pydantic import Field, model_validator
 
 from lsr_ext.config.section import Colour, Count, Page, Section, Share
 
+# What decides the splits where no source of its own does.
+_SPLIT_KEYS = {"test_fraction", "validation_fraction", "split_seed", "patient", "splits", "split_folders"}
+
 
 class _Blocks(Section):
     """The keys that all sources share.
@@ -24,6 +27,9 @@ class _Blocks(Section):
         split_seed: random seed of the split; null: the run's seed.
         patient: regular expression. Images in whose names it matches the same text are of one patient, and stay in
             one split.
+        splits: CSV with the columns image, split and, if known, patient: the split of every image is fixed by it.
+            A patient in two splits is an error. The shares and the seed are then not used.
+        split_folders: the same by folders: train, validation and test -> the folder that images' names begin with.
         foreground: the class that two-class scores are of; null: the last one.
         stains: for the colour baselines and the pseudo-labels: a preset, a YAML file, or the content of one, see
             `lsr_ext.baselines.StainSet.load`.
@@ -39,13 +45,17 @@ class _Blocks(Section):
     validation_fraction: float = Field(0.0, ge=0, lt=1)
     split_seed: int | None = Field(None, ge=0)
     patient: str | None = None
+    splits: Path | None = None
+    split_folders: dict[Literal["train", "validation", "test"], Path] | None = Field(None, min_length=2)
     foreground: str | None = None
     stains: str | dict[str, Colour | list[str]] | None = None
 
     @property
     def has_validation(self) -> bool:
         """Whether there is a split for choosing settings."""
-        return self.validation_fraction > 0
+        if self.split_folders is not None:
+            return "validation" in self.split_folders
+        return self.validation_fraction > 0 or self.splits is not None
 
     @model_validator(mode="after")
     def _check_split(self) -> _Blocks:
@@ -198,7 +208,7 @@ class LandCover(_Blocks):
 
     @model_validator(mode="after")
     def _check_no_split(self) -> LandCover:
-        given = sorted({"validation_fraction", "split_seed", "patient"} & self.model_fields_set)
+        given = sorted((_SPLIT_KEYS - {"test_fraction"}) & self.model_fields_set)
         if given:
             raise ValueError(f"{given[0]}: the folders train and test are the split of this source")
         return self
@@ -242,7 +252,7 @@ class Cohort(_Blocks):
 
     @model_validator(mode="after")
     def _check_no_split(self) -> Cohort:
-        given = sorted({"test_fraction", "validation_fraction", "split_seed", "patient"} & self.model_fields_set)
+        given = sorted(_SPLIT_KEYS & self.model_fields_set)
         if given:
             raise ValueError(f"{given[0]}: the manifest's splits are the split of this source")
         return self

@@ -101,6 +101,11 @@ class BlockCollection:
 
     collate = staticmethod(default_collate)
 
+    @property
+    def reads_files(self) -> bool:
+        """Whether the images are read as they are needed."""
+        return not isinstance(self.images, list)
+
     def block_images(self, indices: Iterable[int]) -> list[np.ndarray]:
         """The pixels of blocks, (H, W, C) each, views."""
         return [self.blocks[index].cut(self.images[self.blocks[index].image]) for index in indices]
@@ -120,7 +125,7 @@ class BlockCollection:
             return False
         return True
 
-    def dataset(self, augment: bool, report: Path | None = None) -> BlockDataset:
+    def dataset(self, augment: bool, report: Path | None = None, resumed: bool = False) -> BlockDataset:
         """The blocks as tensors, with their masks where there are any; all can be read, so none is reported."""
         return BlockDataset(self, with_masks=self.masks is not None, augment=augment)
 

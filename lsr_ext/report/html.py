@@ -48,6 +48,7 @@ def write_report(config: RunConfig) -> Path:
     predictions = {method: load_prediction(config.output, method) for method in config.methods}
     maps = baseline_maps(data) | {name: maps for name, (maps, _) in predictions.items()}
     curves = {method: read_curves(method_folder(config.output, method)) for method in config.methods}
+    curves = {method: found for method, found in curves.items() if "loss" in found}
     calibration = draw_calibration(
         {name: fractions for name, (_, fractions) in predictions.items()},
         data.test.labels,
@@ -66,7 +67,7 @@ def write_report(config: RunConfig) -> Path:
         data=data,
         config=config,
         overlays=[_embed(figure) for figure in _draw_regions(data, maps, data_title(config.data))],
-        curves=_embed(draw_curves(curves)),
+        curves=_embed(draw_curves(curves)) if curves else None,
         calibration=_embed(calibration),
         histograms=[_embed(figure) for figure in histograms],
         configuration=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),

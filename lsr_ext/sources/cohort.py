@@ -20,24 +20,31 @@ _GREATEST_SPREAD = 2.0  # of microns per pixel: a recipe reads slides to the nea
 
 
 class CohortBlocks:
-    """The training split of a cohort: see `lsr_ext.data.cohort.CohortDataset`.
+    """A split of a cohort: see `lsr_ext.data.cohort.CohortDataset`.
 
     Args:
         source: of the pixels.
         classes: the names of the pixel classes.
         masks: the pixel truth, if there is one.
         limit: the largest share of blocks that may be left out, in [0, 1].
+        split: of the manifest.
     """
 
     channels = 3
+    reads_files = True
     collate = staticmethod(CohortDataset.collate)
 
     def __init__(
-        self, source: BlockSource, classes: Sequence[str], masks: SlideMasks | None, limit: float
+        self,
+        source: BlockSource,
+        classes: Sequence[str],
+        masks: SlideMasks | None,
+        limit: float,
+        split: str = "train",
     ) -> None:
         self.classes = list(classes)
-        self._source, self._masks, self._limit = source, masks, limit
-        self._rows = source.manifest.rows_of("train")
+        self._source, self._masks, self._limit, self._split = source, masks, limit, split
+        self._rows = source.manifest.rows_of(split)
         self.labels = source.manifest.labels[self._rows]
 
     def __len__(self) -> int:
@@ -48,14 +55,14 @@ class CohortBlocks:
         items = self.without_masks().dataset(augment=False).__getitems__(list(indices))
         return [(item["image"].permute(1, 2, 0) * 255).round().byte().numpy() for item in items]
 
-    def dataset(self, augment: bool, report: Path | None = None) -> CohortDataset:
+    def dataset(self, augment: bool, report: Path | None = None, resumed: bool = False) -> CohortDataset:
         """The blocks, read as they are needed, with their masks where there are any."""
-        options = {"augment": augment, "report": report, "limit": self._limit, "masks": self._masks}
-        return CohortDataset(self._source, "train", **options)
+        options = {"report": report, "resumed": resumed, "limit": self._limit, "masks": self._masks}
+        return CohortDataset(self._source, self._split, augment=augment, **options)
 
     def without_masks(self) -> CohortBlocks:
         """The same blocks without pixel labels."""
-        return CohortBlocks(self._source, self.classes, None, self._limit)
+        return CohortBlocks(self._source, self.classes, None, self._limit, self._split)
 
     def expected_area(self, distribution: CountDistribution) -> np.ndarray:
         """The share of each class in all blocks of known label, by p(c_l | z): float64 (L,) of sum 1."""
@@ -91,11 +98,16 @@ def prepare_cohort(data: Cohort, context: RunContext) -> TrainingData:
         raise ValueError(f"data.block_size_px: the manifest's blocks are {size_px} px, got {data.block_size_px}")
     masks = data.masks and SlideMasks(data.root / data.masks, len(distribution.classes), data.mask_suffix)
     if masks is not None:
-        _check_masks(source.manifest, masks, ("train", context.split))
+        splits = ["train", context.split, *(["validation"] * context.validates)]
+        _check_masks(source.manifest, masks, splits)
     train = CohortBlocks(source, distribution.classes, masks, data.limit)
     test = _held_out(source, context.split, distribution, masks, size_px)
     foreground = foreground_index(data.foreground, distribution.classes)
-    return TrainingData(train, test, distribution, foreground, mpp=_mpp(source.manifest, data.mpp))
+    validation = None
+    if context.validates:
+        validation = CohortBlocks(source, distribution.classes, masks, data.limit, "validation")
+    mpp = _mpp(source.manifest, data.mpp)
+    return TrainingData(train, test, distribution, foreground, mpp=mpp, validation=validation)
 
 
 def _check_names(manifest: Manifest, distribution: CountDistribution) -> None:

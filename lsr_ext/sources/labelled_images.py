@@ -34,14 +34,16 @@ def prepare_labelled_images(data: LabelledImages, context: RunContext) -> Traini
         distribution.labels,
     )
     sizes = [image.shape[:2] for image in collection.images]
-    train, test = split_blocks(data, context, collection.blocks, sizes, collection.names)
-    held_out = collection.subset(test)
+    splits = split_blocks(data, context, collection.blocks, sizes, collection.names)
+    held_out = collection.subset(splits.held_out(context.split))
     if data.masks is not None:
         held_out = replace(held_out, masks=_read_held_out_masks(data, held_out))
     raters = {TRUTH: data.dots, SECOND_RATER: data.second_dots}
     dots = {rater: _read_held_out_dots(data.root / folder, held_out) for rater, folder in raters.items() if folder}
     foreground = foreground_index(data.foreground, distribution.classes)
-    return TrainingData(collection.subset(train), held_out, distribution, foreground, dots=dots)
+    validation = collection.subset(splits.held_out("validation")) if context.validates else None
+    train = collection.subset(splits.train)
+    return TrainingData(train, held_out, distribution, foreground, dots=dots, validation=validation)
 
 
 def read_distribution(data: LabelledImages | Cohort) -> CountDistribution:

@@ -16,6 +16,7 @@ from lsr_ext.distributions import CountDistribution
 from lsr_ext.functional import block_moments
 from lsr_ext.losses import LabelSuperResolutionLoss
 from lsr_ext.training.objective import PixelLoss
+from lsr_ext.training.validation import ValidationScores
 
 
 class SegmentationModule(lightning.LightningModule):
@@ -34,6 +35,11 @@ class SegmentationModule(lightning.LightningModule):
         pixel_loss: of logits and the batch's "mask"; None: `loss` alone.
         joint: the weights of the two, where both are given.
         colour_jitter: of the images in training, see `lsr_ext.data.jitter_colours`.
+        channels_last: store images and features with the channels last; convolutions are faster so.
+        compiled: compile the network by `torch.compile`.
+        foreground: the class whose IoU is validated where there are two.
+
+    Validation logs "validation/" and the names of `ValidationScores.results`.
 
     Batch:
         a dict of "image" (N, C, H, W); "label" int64 (N,) or (N, L), -1 = unknown, or (K,) with "block_ids" int32
@@ -55,25 +61,33 @@ class SegmentationModule(lightning.LightningModule):
         pixel_loss: PixelLoss | None = None,
         joint: JointTerms | None = None,
         colour_jitter: float = 0.0,
+        channels_last: bool = True,
+        compiled: bool = False,
+        foreground: int = -1,
     ) -> None:
         if loss is None and pixel_loss is None:
             raise ValueError("expected a loss, a pixel_loss or both, got neither")
         super().__init__()
         self.pixel_loss = pixel_loss
         self.joint = joint or JointTerms()
-        # Convolutions on the CPU are faster so.
-        self.network = network.to(memory_format=torch.channels_last)
+        self._format = torch.channels_last if channels_last else torch.contiguous_format
+        self.network = network.to(memory_format=self._format)
+        # Not `torch.compile(network)`, whose weights would have other names in a checkpoint.
+        self._predict = torch.compile(network.forward) if compiled else network.forward
         self.loss = loss
         self.decay_steps = decay_steps
         self.seed = seed
         self.colour_jitter = colour_jitter
         self._build_optimizer = optimizer
         self._label_names = distribution.labels
+        self._new_scores = lambda: ValidationScores(distribution, foreground)
+        self._scores = self._new_scores()
         self.register_buffer("expected", distribution.mean.float(), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
         """Logits (N, L, H, W)."""
-        return self.network(image.contiguous(memory_format=torch.channels_last))
+        dtype = next(self.network.parameters()).dtype  # bfloat16 by the precision bf16-true
+        return self._predict(image.to(dtype).contiguous(memory_format=self._format))
 
     def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Seed the batch's colours and dropout by its number alone, so that a resumed run repeats them."""
@@ -89,6 +103,26 @@ class SegmentationModule(lightning.LightningModule):
         if self.global_step % self.trainer.log_every_n_steps == 0:
             self._log_fraction_errors(logits.detach(), batch["label"], batch.get("block_ids"))
         return loss
+
+    def on_validation_epoch_start(self) -> None:
+        """Start new sums."""
+        self._scores = self._new_scores()
+
+    def validation_step(self, batch: dict[str, Tensor], batch_idx: int) -> None:
+        """Count one batch of held-out blocks."""
+        if not len(batch["image"]):
+            return
+        logits, mask = self(batch["image"]), batch.get("mask")
+        self._scores.add(logits, batch["label"], mask)
+        if self.loss is not None:
+            self._scores.add_loss(self._super_resolution_loss(logits, batch), len(logits))
+        elif mask is not None:
+            self._scores.add_loss(self.pixel_loss(logits, mask), len(logits))
+
+    def on_validation_epoch_end(self) -> None:
+        """Log the scores of all batches."""
+        found = self._scores.results()
+        self.log_dict({f"validation/{name}": value for name, value in found.items()})
 
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig | torch.optim.Optimizer:
         """The optimizer of the network's parameters, and its schedule."""

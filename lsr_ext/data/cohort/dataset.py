@@ -100,6 +100,7 @@ class CohortDataset(Dataset[dict[str, torch.Tensor | int]]):
         split: a split of the manifest; None: all blocks.
         augment: flip and turn by quarters at random, as `BlockDataset` does.
         report: a file that lists what is left out, one line of JSON per event.
+        resumed: leave out from the start what `report` lists already.
         limit: the largest share of blocks that may be left out, in [0, 1].
         masks: the pixel truth.
 
@@ -115,6 +116,7 @@ class CohortDataset(Dataset[dict[str, torch.Tensor | int]]):
         *,
         augment: bool = False,
         report: str | Path | None = None,
+        resumed: bool = False,
         limit: float = 0.05,
         masks: SlideMasks | None = None,
     ) -> None:
@@ -127,7 +129,7 @@ class CohortDataset(Dataset[dict[str, torch.Tensor | int]]):
         self.masks = masks
         self._rectangles = self.source.manifest.rectangles
         self._slides, self._slide_of = self.source.manifest.slide_paths()
-        self.quarantine = Quarantine(len(self.rows), report, limit)
+        self.quarantine = Quarantine(len(self.rows), report, limit, resumed=resumed)
 
     def __len__(self) -> int:
         return len(self.rows)
