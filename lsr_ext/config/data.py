@@ -227,6 +227,8 @@ class Cohort(_Blocks):
             slides: for pixel supervision and for scores. null: there are none.
         mask_suffix: what a mask's name has after its slide's.
         limit: stop if more than this share of the blocks cannot be read.
+        cache_gb: blocks that were read from slides once are kept on disk, up to so many GB (10^9 bytes); 0: none.
+        cache_folder: where; null: `block_cache` in the run's folder. It should be on a local disk.
     """
 
     source: Literal["cohort"]
@@ -236,6 +238,8 @@ class Cohort(_Blocks):
     masks: Path | None = None
     mask_suffix: str = ""
     limit: float = Field(0.05, ge=0, le=1)
+    cache_gb: float = Field(0.0, ge=0, allow_inf_nan=False)
+    cache_folder: Path | None = None
 
     @property
     def has_validation(self) -> bool:

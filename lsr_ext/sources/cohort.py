@@ -9,7 +9,16 @@ import numpy as np
 
 from lsr_ext.config.data import Cohort
 from lsr_ext.data import Block, BlockCollection
-from lsr_ext.data.cohort import BlockSource, CohortDataset, JoinedBlocks, Manifest, SlideMasks, open_blocks
+from lsr_ext.data.cohort import (
+    BlockSource,
+    CachedBlocks,
+    CohortDataset,
+    JoinedBlocks,
+    Manifest,
+    SlideBlocks,
+    SlideMasks,
+    open_blocks,
+)
 from lsr_ext.data.labels import expected_area
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.sources.context import RunContext
@@ -90,7 +99,7 @@ def prepare_cohort(data: Cohort, context: RunContext) -> TrainingData:
             faulty, manifests that do not fit together, labels that are not the distribution's, or no block in a
             split.
     """
-    source = JoinedBlocks([open_blocks(data.root / path) for path in data.manifests])
+    source = JoinedBlocks([_open(data.root / path, data, context.folder) for path in data.manifests])
     distribution = read_distribution(data)
     _check_names(source.manifest, distribution)
     size_px = int(source.manifest.table["size_px"][0].as_py())
@@ -108,6 +117,15 @@ def prepare_cohort(data: Cohort, context: RunContext) -> TrainingData:
         validation = CohortBlocks(source, distribution.classes, masks, data.limit, "validation")
     mpp = _mpp(source.manifest, data.mpp)
     return TrainingData(train, test, distribution, foreground, mpp=mpp, validation=validation)
+
+
+def _open(path: Path, data: Cohort, folder: Path) -> BlockSource:
+    """The blocks of a manifest or store; those of slides through the cache, where there is to be one."""
+    blocks = open_blocks(path)
+    if not data.cache_gb or not isinstance(blocks, SlideBlocks):
+        return blocks
+    kept = folder / "block_cache" if data.cache_folder is None else data.root / data.cache_folder
+    return CachedBlocks(blocks, kept, int(data.cache_gb * 1e9))
 
 
 def _check_names(manifest: Manifest, distribution: CountDistribution) -> None:

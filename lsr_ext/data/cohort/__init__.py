@@ -1,6 +1,7 @@
 """Cohorts of slides: a manifest of labelled blocks, a dataset over it, and a store of cut blocks."""
 
 try:
+    from lsr_ext.data.cohort.block_cache import CachedBlocks
     from lsr_ext.data.cohort.build import build_cohort
     from lsr_ext.data.cohort.dataset import BlockSource, CohortDataset, SlideBlocks
     from lsr_ext.data.cohort.joined import JoinedBlocks, open_blocks
@@ -19,6 +20,7 @@ except ModuleNotFoundError as error:
 __all__ = [
     "PRESETS",
     "BlockSource",
+    "CachedBlocks",
     "CohortDataset",
     "CohortSlide",
     "HeatMaps",
