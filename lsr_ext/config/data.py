@@ -267,7 +267,10 @@ class LabelledImages(_Blocks):
 
     `distribution` is a JSON file (`CountDistribution.save`), a CSV of fractions approximated by eye
     (`CountDistribution.from_fractions`) or a table of the paper; it names the classes and labels. Images are one
-    block each, or are cut into blocks of `block_size_px`. `masks`, class ids, and `dots`, files of
+    block each, or are cut into blocks of `block_size_px`. The columns of `labels`: see
+    `lsr_ext.data.read_label_table`. Where they are numbers (`fraction`), give `edges` or `bins` in place of
+    `distribution`, and `classes`: blocks are trained by the bin that their foreground's fraction falls in, with
+    the mean and standard deviation of the training blocks of the bin. `masks`, class ids, and `dots`, files of
     `lsr_ext.metrics.read_dots` with the images' names, serve to score held-out images; `second_dots` are those of
     another rater, for the agreement of the two.
     """
@@ -280,11 +283,31 @@ class LabelledImages(_Blocks):
     block_size_px: Count | None = None
     images: Path = Path()
     labels: Path
-    distribution: Literal["table1", "table6", "table7"] | Path
+    distribution: Literal["table1", "table6", "table7"] | Path | None = None
+    edges: list[Share] | None = Field(None, min_length=1)
+    bins: int | None = Field(None, ge=2)
+    classes: list[str] = Field(["background", "foreground"], min_length=2)
     masks: Path | None = None
     mask_suffix: str = ""
     dots: Path | None = None
     second_dots: Path | None = None
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there is a split for choosing settings; the labels' own column may name one."""
+        return True
+
+    @model_validator(mode="after")
+    def _check_distribution(self) -> LabelledImages:
+        given = [name for name in ("distribution", "edges", "bins") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"expected one of distribution, edges and bins, got {' and '.join(given) or 'none'}; edges or "
+                "bins are for labels that are fractions"
+            )
+        if self.edges is not None and any(low >= high for low, high in pairwise(self.edges)):
+            raise ValueError(f"edges must increase, got {self.edges}")
+        return self
 
     @model_validator(mode="after")
     def _check_raters(self) -> LabelledImages:

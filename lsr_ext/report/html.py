@@ -27,6 +27,7 @@ from lsr_ext.report.fractions import draw_fraction_histograms
 from lsr_ext.report.png import figure_png
 from lsr_ext.report.styles import METHOD_TITLES, data_title
 from lsr_ext.sources import TrainingData, prepare_data
+from lsr_ext.sources.training_data import describe_labels
 from lsr_ext.training.folders import method_folder
 
 _MAX_REGIONS = 4
@@ -72,6 +73,7 @@ def write_report(config: RunConfig) -> Path:
         histograms=[_embed(figure) for figure in histograms],
         configuration=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
         versions=_versions(),
+        labels=describe_labels(data),
         date=datetime.now(timezone.utc).strftime("%d %B %Y, %H:%M UTC"),
     )
     path = config.output / "report.html"

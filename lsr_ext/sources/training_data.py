@@ -109,6 +109,27 @@ class TrainingData:
         return {name: index for index, name in enumerate(self.test.classes) if index}
 
 
+def describe_labels(data: TrainingData) -> list[str]:
+    """What each label was bound to, a line each: its training blocks and the expected fractions of its classes."""
+    labels, distribution = data.train.labels, data.distribution
+    lines = []
+    for z, name in enumerate(distribution.labels):
+        means, stds = distribution.mean[z].tolist(), distribution.std[z].tolist()
+        shares = zip(distribution.classes, means, stds, strict=True)
+        expected = ", ".join(f"{c} {mean:.3g} ± {std:.2g}" for c, mean, std in shares)
+        lines.append(f"label {z} {name!r}{_count(labels, z, distribution.classes)}: {expected}")
+    return lines
+
+
+def _count(labels: np.ndarray | None, z: int, classes: Sequence[str]) -> str:
+    if labels is None:
+        return ""
+    if labels.ndim == 1:
+        return f", {int((labels == z).sum())} training blocks"
+    counts = zip(classes, (labels == z).sum(0).tolist(), strict=True)
+    return ", training blocks " + ", ".join(f"{c} {count}" for c, count in counts)
+
+
 def foreground_index(name: str | None, classes: Sequence[str]) -> int:
     """The index of the class called `name`, the last one for None.
 

@@ -16,6 +16,7 @@ from lsr_ext.files import write_atomically
 from lsr_ext.inference import TrainedModel, choose_device, load_model
 from lsr_ext.inference.model_file import DESCRIPTION_NAME
 from lsr_ext.sources import TrainingData, prepare_data
+from lsr_ext.sources.training_data import describe_labels
 from lsr_ext.training.build import build_batches, build_module, build_optimizer
 from lsr_ext.training.checkpoints import STOPPED_EARLY, make_callbacks
 from lsr_ext.training.datamodule import BlockDataModule
@@ -48,6 +49,8 @@ def train(config: RunConfig) -> None:
     check_execution(config.training)
     choose_arithmetic(config.training)
     data = prepare_data(config)
+    for line in describe_labels(data):
+        _logger.info("%s", line)
     write_atomically(_settings_path(config), yaml.safe_dump(_settings(config), sort_keys=False).encode())
     teachers = [METHODS[name].teacher for name in config.methods if METHODS[name].teacher]
     for name in dict.fromkeys([*teachers, *config.methods]):

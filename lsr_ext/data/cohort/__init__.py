@@ -10,6 +10,7 @@ try:
     from lsr_ext.data.cohort.masks import SlideMasks
     from lsr_ext.data.cohort.quarantine import Quarantine, QuarantineLimitError, read_report
     from lsr_ext.data.cohort.recipe import PRESETS, Recipe
+    from lsr_ext.data.cohort.rectangles import Rectangles
     from lsr_ext.data.cohort.slides import CohortSlide, assign_splits, list_slides
     from lsr_ext.data.cohort.store import StoredBlocks, cut_cohort, verify_store
 except ModuleNotFoundError as error:
@@ -32,6 +33,7 @@ __all__ = [
     "Quarantine",
     "QuarantineLimitError",
     "Recipe",
+    "Rectangles",
     "Regions",
     "SlideBlocks",
     "SlideMasks",
