@@ -30,12 +30,16 @@ def predict_command(
     ] = None,
     batch_size: Annotated[int, typer.Option(min=1, help="Windows at once.")] = 16,
     device: Annotated[str, typer.Option(help="auto, cpu, gpu, cuda or mps.")] = "auto",
+    trust: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PACKAGE", help="Also import the model's network from this package. Repeat."),
+    ] = None,
 ) -> None:
     """Predict slides by a trained model. An interrupted prediction resumes; failed slides are reported."""
     from lsr_ext.inference import choose_device, load_model, predict_slides
     from lsr_ext.inference.slides import REPORT_NAME, collect_slides
 
-    trained = load_model(model, choose_device(device))
+    trained = load_model(model, choose_device(device), trust or ())
     given = {"window_px": window_px, "overlap": overlap, "symmetries": symmetries}
     prediction = trained.description.prediction.changed(given)
     listed = collect_slides(slides)

@@ -11,6 +11,9 @@ from pydantic import Field, model_validator
 
 from lsr_ext.config.section import Colour, Count, Page, Section, Share
 
+# What decides the splits where no source of its own does.
+_SPLIT_KEYS = {"test_fraction", "validation_fraction", "split_seed", "patient", "splits", "split_folders"}
+
 
 class _Blocks(Section):
     """The keys that all sources share.
@@ -24,6 +27,9 @@ class _Blocks(Section):
         split_seed: random seed of the split; null: the run's seed.
         patient: regular expression. Images in whose names it matches the same text are of one patient, and stay in
             one split.
+        splits: CSV with the columns image, split and, if known, patient: the split of every image is fixed by it.
+            A patient in two splits is an error. The shares and the seed are then not used.
+        split_folders: the same by folders: train, validation and test -> the folder that images' names begin with.
         foreground: the class that two-class scores are of; null: the last one.
         stains: for the colour baselines and the pseudo-labels: a preset, a YAML file, or the content of one, see
             `lsr_ext.baselines.StainSet.load`.
@@ -39,13 +45,17 @@ class _Blocks(Section):
     validation_fraction: float = Field(0.0, ge=0, lt=1)
     split_seed: int | None = Field(None, ge=0)
     patient: str | None = None
+    splits: Path | None = None
+    split_folders: dict[Literal["train", "validation", "test"], Path] | None = Field(None, min_length=2)
     foreground: str | None = None
     stains: str | dict[str, Colour | list[str]] | None = None
 
     @property
     def has_validation(self) -> bool:
         """Whether there is a split for choosing settings."""
-        return self.validation_fraction > 0
+        if self.split_folders is not None:
+            return "validation" in self.split_folders
+        return self.validation_fraction > 0 or self.splits is not None
 
     @model_validator(mode="after")
     def _check_split(self) -> _Blocks:
@@ -198,7 +208,7 @@ class LandCover(_Blocks):
 
     @model_validator(mode="after")
     def _check_no_split(self) -> LandCover:
-        given = sorted({"validation_fraction", "split_seed", "patient"} & self.model_fields_set)
+        given = sorted((_SPLIT_KEYS - {"test_fraction"}) & self.model_fields_set)
         if given:
             raise ValueError(f"{given[0]}: the folders train and test are the split of this source")
         return self
@@ -217,6 +227,8 @@ class Cohort(_Blocks):
             slides: for pixel supervision and for scores. null: there are none.
         mask_suffix: what a mask's name has after its slide's.
         limit: stop if more than this share of the blocks cannot be read.
+        cache_gb: blocks that were read from slides once are kept on disk, up to so many GB (10^9 bytes); 0: none.
+        cache_folder: where; null: `block_cache` in the run's folder. It should be on a local disk.
     """
 
     source: Literal["cohort"]
@@ -226,6 +238,8 @@ class Cohort(_Blocks):
     masks: Path | None = None
     mask_suffix: str = ""
     limit: float = Field(0.05, ge=0, le=1)
+    cache_gb: float = Field(0.0, ge=0, allow_inf_nan=False)
+    cache_folder: Path | None = None
 
     @property
     def has_validation(self) -> bool:
@@ -242,7 +256,7 @@ class Cohort(_Blocks):
 
     @model_validator(mode="after")
     def _check_no_split(self) -> Cohort:
-        given = sorted({"test_fraction", "validation_fraction", "split_seed", "patient"} & self.model_fields_set)
+        given = sorted(_SPLIT_KEYS & self.model_fields_set)
         if given:
             raise ValueError(f"{given[0]}: the manifest's splits are the split of this source")
         return self
@@ -253,7 +267,10 @@ class LabelledImages(_Blocks):
 
     `distribution` is a JSON file (`CountDistribution.save`), a CSV of fractions approximated by eye
     (`CountDistribution.from_fractions`) or a table of the paper; it names the classes and labels. Images are one
-    block each, or are cut into blocks of `block_size_px`. `masks`, class ids, and `dots`, files of
+    block each, or are cut into blocks of `block_size_px`. The columns of `labels`: see
+    `lsr_ext.data.read_label_table`. Where they are numbers (`fraction`), give `edges` or `bins` in place of
+    `distribution`, and `classes`: blocks are trained by the bin that their foreground's fraction falls in, with
+    the mean and standard deviation of the training blocks of the bin. `masks`, class ids, and `dots`, files of
     `lsr_ext.metrics.read_dots` with the images' names, serve to score held-out images; `second_dots` are those of
     another rater, for the agreement of the two.
     """
@@ -266,11 +283,31 @@ class LabelledImages(_Blocks):
     block_size_px: Count | None = None
     images: Path = Path()
     labels: Path
-    distribution: Literal["table1", "table6", "table7"] | Path
+    distribution: Literal["table1", "table6", "table7"] | Path | None = None
+    edges: list[Share] | None = Field(None, min_length=1)
+    bins: int | None = Field(None, ge=2)
+    classes: list[str] = Field(["background", "foreground"], min_length=2)
     masks: Path | None = None
     mask_suffix: str = ""
     dots: Path | None = None
     second_dots: Path | None = None
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether there is a split for choosing settings; the labels' own column may name one."""
+        return True
+
+    @model_validator(mode="after")
+    def _check_distribution(self) -> LabelledImages:
+        given = [name for name in ("distribution", "edges", "bins") if getattr(self, name) is not None]
+        if len(given) != 1:
+            raise ValueError(
+                f"expected one of distribution, edges and bins, got {' and '.join(given) or 'none'}; edges or "
+                "bins are for labels that are fractions"
+            )
+        if self.edges is not None and any(low >= high for low, high in pairwise(self.edges)):
+            raise ValueError(f"edges must increase, got {self.edges}")
+        return self
 
     @model_validator(mode="after")
     def _check_raters(self) -> LabelledImages:

@@ -82,6 +82,11 @@ class RunConfig(Section):
     def _check_validation(self) -> RunConfig:
         if self.evaluation.split == "validation" and not self.data.has_validation:
             raise ValueError("evaluation.split 'validation' needs data.validation_fraction above 0")
+        if self.training.validate_every_steps is not None and not self.data.has_validation:
+            raise ValueError(
+                "training.validate_every_steps needs a validation split: data.validation_fraction above 0, or "
+                "fixed splits with one"
+            )
         return self
 
     @field_validator("methods")
@@ -90,6 +95,17 @@ class RunConfig(Section):
         if len(set(methods)) < len(methods):
             raise ValueError(f"each method may be named once, got {methods}")
         return methods
+
+    @model_validator(mode="after")
+    def _check_accumulation(self) -> RunConfig:
+        grouped = [name for name in self.methods if METHODS[name].is_grouped]
+        if self.training.accumulate_batches > 1 and grouped:
+            raise ValueError(
+                f"training.accumulate_batches: {grouped[0]!r} compares the blocks of a group, and adding up the "
+                "gradients of smaller batches is not the gradient of larger groups, but up to 5 % off. Use "
+                "accumulate_batches: 1 and a smaller group_size, or the method intra"
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_supervision(self) -> RunConfig:

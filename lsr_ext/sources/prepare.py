@@ -47,7 +47,8 @@ def prepare_data(config: RunConfig) -> TrainingData:
     """
     data = config.data
     folder = config.shared or config.output
-    context = RunContext(config.seed, config.evaluation.split, folder, config.training.accelerator)
+    validates = config.training.validate_every_steps is not None
+    context = RunContext(config.seed, config.evaluation.split, folder, config.training.accelerator, validates)
     prepared = SOURCES[type(data)](data, context)
     prepared = replace(prepared, mpp=prepared.mpp or data.mpp)
     if data.stains is None:

@@ -41,12 +41,14 @@ def prepare_truth(truth: PixelTruth, data: PixelTruthSection, context: RunContex
     """
     foreground = foreground_index(data.foreground, truth.classes)
     blocks = [cut_blocks(truth.sizes, data.block_size_px, stride) for stride in (data.stride_px, None)]
-    train_blocks, test_blocks = (
-        [side[i] for i in split_blocks(data, context, side, truth.sizes, truth.names)[which]]
-        for which, side in enumerate(blocks)
-    )
-    labels, low_resolution = _label(truth, data, context, train_blocks, test_blocks, foreground)
-    train, test = (
+    train_splits, splits = (split_blocks(data, context, side, truth.sizes, truth.names) for side in blocks)
+    train_blocks = [blocks[0][i] for i in train_splits.train]
+    test_blocks = [blocks[1][i] for i in splits.held_out(context.split)]
+    validation_blocks = [blocks[1][i] for i in splits.held_out("validation")] if context.validates else []
+    held_out = test_blocks + validation_blocks
+    labels, low_resolution = _label(truth, data, context, train_blocks, held_out, foreground)
+    scored = len(test_blocks)
+    train, test, validation = (
         BlockCollection(
             list(truth.images),
             side,
@@ -56,12 +58,25 @@ def prepare_truth(truth: PixelTruth, data: PixelTruthSection, context: RunContex
             list(truth.names),
             labels.names,
         )
-        for side, values in ((train_blocks, labels.train), (test_blocks, labels.test))
+        for side, values in (
+            (train_blocks, labels.train),
+            (test_blocks, labels.test[:scored]),
+            (validation_blocks, labels.test[scored:]),
+        )
     )
     annotated = draw_annotated(train, data.distribution_blocks, context.seed)
     distribution = estimate_distribution(train, annotated, data.distribution_noise_std, context.seed)
     dots = {TRUTH: truth.dots or _dots_of_masks(test)} if data.cells else {}
-    return TrainingData(train, test, distribution, foreground, annotated, dots, low_resolution=low_resolution)
+    return TrainingData(
+        train,
+        test,
+        distribution,
+        foreground,
+        annotated,
+        dots,
+        low_resolution=low_resolution,
+        validation=validation if context.validates else None,
+    )
 
 
 def _label(

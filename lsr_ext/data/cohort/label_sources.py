@@ -13,7 +13,7 @@ import numpy as np
 import shapely
 from PIL import Image
 
-from lsr_ext.data.cohort.grid import Grid
+from lsr_ext.data.cohort.grid import Grid, Patches
 from lsr_ext.data.images import MAX_PIXELS, read_mask
 
 MAX_TEXT_BYTES = 2**30
@@ -24,13 +24,15 @@ class LabelSource(Protocol):
 
     Attributes:
         name: name of the source in the manifest.
-        classes: names of the L classes that have a value each; empty: one value in all.
+    classes: names of the L classes that have a value each; empty: one value in all.
+        knows_fractions: whether a value is the share of an area that the class covers.
     """
 
     name: str
     classes: tuple[str, ...]
+    knows_fractions: bool
 
-    def values(self, slide: Path, size: tuple[int, int], grid: Grid) -> np.ndarray:
+    def values(self, slide: Path, size: tuple[int, int], grid: Grid | Patches) -> np.ndarray:
         """Return the values of the patches: float64 (rows * columns, L), L = 1 without classes; NaN: unknown.
 
         Args:
@@ -58,6 +60,7 @@ class PatchProbabilities:
 
     name = "patch probabilities"
     classes: tuple[str, ...] = ()
+    knows_fractions = False
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
@@ -84,20 +87,29 @@ class PatchProbabilities:
             raise ValueError(f"{where}: the patch at {corner} occurs a second time")
         patches[corner] = probability
 
-    def values(self, slide: Path, size: tuple[int, int], grid: Grid) -> np.ndarray:
+    def values(self, slide: Path, size: tuple[int, int], grid: Grid | Patches) -> np.ndarray:
         patches = self._of(slide)
         if not patches:
             raise ValueError(f"{self.path}: expected patches of {slide.name}, found none")
-        values = np.full((grid.rows * grid.columns, 1), np.nan)
-        for (x, y), probability in patches.items():
-            if x % grid.side or y % grid.side or x < 0 or y < 0:
-                raise ValueError(
-                    f"{self.path}, {slide.name}: expected multiples of {grid.side} px, got a patch at {x}, {y}"
-                )
-            column, row = x // grid.side, y // grid.side
-            if column < grid.columns and row < grid.rows:  # the other patches extend beyond the edge
-                values[row * grid.columns + column] = probability
+        if grid.origin is not None:
+            self._check_corners(slide, patches, grid.side, grid.origin)
+        corners = map(tuple, grid.rectangles()[:, :2].tolist())
+        values = np.array([patches.get(corner, np.nan) for corner in corners]).reshape(-1, 1)
+        if len(values) and np.isnan(values).all():
+            raise ValueError(
+                f"{self.path}, {slide.name}: expected patches of {grid.side} px, none lies on a block"
+            )
         return values
+
+    def _check_corners(
+        self, slide: Path, patches: dict[tuple[int, int], float], side: int, origin: tuple[int, int]
+    ) -> None:
+        start = "" if origin == (0, 0) else f" from {origin}"
+        for x, y in patches:
+            if (x - origin[0]) % side or (y - origin[1]) % side or x < 0 or y < 0:
+                raise ValueError(
+                    f"{self.path}, {slide.name}: expected multiples of {side} px{start}, got a patch at {x}, {y}"
+                )
 
     def fingerprint(self, slide: Path) -> str:
         return _digest(repr(sorted(self._of(slide).items())).encode())
@@ -114,11 +126,12 @@ class HeatMaps:
 
     name = "heat map"
     classes: tuple[str, ...] = ()
+    knows_fractions = False
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = _folder(folder)
 
-    def values(self, slide: Path, size: tuple[int, int], grid: Grid) -> np.ndarray:
+    def values(self, slide: Path, size: tuple[int, int], grid: Grid | Patches) -> np.ndarray:
         path = _beside(self.folder, slide, (".npy", ".png", ".tif", ".tiff"))
         return _means(_read_heat_map(path), size, grid.rectangles())[:, None]
 
@@ -135,11 +148,12 @@ class Masks:
     """
 
     name = "mask"
+    knows_fractions = True
 
     def __init__(self, folder: str | Path, classes: Sequence[str]) -> None:
         self.folder, self.classes = _folder(folder), _checked_classes(classes)
 
-    def values(self, slide: Path, size: tuple[int, int], grid: Grid) -> np.ndarray:
+    def values(self, slide: Path, size: tuple[int, int], grid: Grid | Patches) -> np.ndarray:
         path = _beside(self.folder, slide, (".npy", ".png", ".tif", ".tiff"))
         mask = read_mask(path)
         if mask.min() < 0 or mask.max() > len(self.classes):
@@ -167,11 +181,12 @@ class Regions:
     """
 
     name = "regions"
+    knows_fractions = True
 
     def __init__(self, folder: str | Path, classes: Sequence[str]) -> None:
         self.folder, self.classes = _folder(folder), _checked_classes(classes)
 
-    def values(self, slide: Path, size: tuple[int, int], grid: Grid) -> np.ndarray:
+    def values(self, slide: Path, size: tuple[int, int], grid: Grid | Patches) -> np.ndarray:
         path = _beside(self.folder, slide, (".geojson", ".json"))
         shapes = _read_regions(path)
         x, y, width, height = grid.rectangles().T
@@ -180,7 +195,7 @@ class Regions:
         for name in self.classes:
             union = shapely.union_all(shapes.get(name, []))
             shapely.prepare(union)
-            columns.append(shapely.area(shapely.intersection(patches, union)) / grid.side**2)
+            columns.append(shapely.area(shapely.intersection(patches, union)) / (width * height))
         return np.clip(np.stack(columns, axis=1), 0.0, 1.0)
 
     def fingerprint(self, slide: Path) -> str:

@@ -12,15 +12,16 @@ SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", "
 
 
 class CohortSlide(NamedTuple):
-    """A slide of a cohort: its file, its patient, and the mpp to use instead of the one in the file."""
+    """A slide of a cohort: its file, its patient, the mpp to use instead of the one in the file, and its split."""
 
     path: Path
     patient: str | None = None
     mpp: float | None = None
+    split: str | None = None
 
 
 def list_slides(source: str | Path) -> list[CohortSlide]:
-    """List the slides of a folder, by their suffixes, or of a CSV with the columns slide[,patient][,mpp].
+    """List the slides of a folder, by their suffixes, or of a CSV with slide[,patient][,mpp][,split].
 
     In a CSV, paths are relative to its folder, and empty fields are unknown.
 
@@ -77,19 +78,46 @@ def assign_splits(groups: Sequence[str], shares: Mapping[str, float], seed: int)
     return splits
 
 
+def fixed_splits(slides: Sequence[CohortSlide]) -> list[str] | None:
+    """The split of each slide, where they are given; None: they are not.
+
+    Raises:
+        ValueError: only some slides have one, or a patient is in two.
+    """
+    given = [slide.split for slide in slides]
+    if not any(given):
+        return None
+    split_of: dict[str, CohortSlide] = {}
+    for slide in slides:
+        if slide.split is None:
+            raise ValueError(f"{slide.path}: the split is missing, and other slides have one")
+        other = split_of.setdefault(slide.patient or str(slide.path), slide)
+        if other.split != slide.split:
+            raise ValueError(
+                f"patient {slide.patient!r} is in two splits: {other.path.name} in {other.split}, "
+                f"{slide.path.name} in {slide.split}"
+            )
+    return [slide.split for slide in slides]
+
+
 def _read_slides(path: Path) -> list[CohortSlide]:
     slides = []
     with path.open(newline="", encoding="utf-8-sig") as file:
         reader = csv.DictReader(file)
         columns = set(reader.fieldnames or ())
-        if "slide" not in columns or columns - {"slide", "patient", "mpp"}:
-            raise ValueError(f"{path}: expected columns slide[,patient][,mpp], got {','.join(columns)}")
+        if "slide" not in columns or columns - {"slide", "patient", "mpp", "split"}:
+            raise ValueError(f"{path}: expected columns slide[,patient][,mpp][,split], got {','.join(columns)}")
         for fields in reader:
             where = f"{path}, row {reader.line_num}"
             if not fields["slide"]:
                 raise ValueError(f"{where}: the slide is empty")
             slides.append(
-                CohortSlide(path.parent / fields["slide"], fields.get("patient") or None, _mpp(fields, where))
+                CohortSlide(
+                    path.parent / fields["slide"],
+                    fields.get("patient") or None,
+                    _mpp(fields, where),
+                    fields.get("split") or None,
+                )
             )
     return slides
 
