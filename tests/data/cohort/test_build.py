@@ -263,7 +263,7 @@ def test_a_slide_without_resolution_is_left_out_or_given_one(tmp_path):
     [
         ("path\na.tif", r"expected columns slide\[,patient\]\[,mpp\]\[,split\], got path"),
         ("slide,mpp\na.tif,forty", "row 2: expected an mpp above 0, got 'forty'"),
-        ("slide\nx/a.tif\ny/a.tif", "two slides of one name"),
+        ("slide\na.tif\na.svs", "two slides of one name"),
         ("slide\n", "expected slides"),
     ],
 )
