@@ -7,12 +7,25 @@ from typing import Annotated
 
 import typer
 
+Prediction = Annotated[Path, typer.Argument(help="Prediction of a slide, NAME.zarr of lsr predict.")]
+Classes = Annotated[
+    list[str] | None, typer.Option("--class", metavar="NAME", help="Export this class. Repeat. Default: all.")
+]
+Bounds = Annotated[
+    str,
+    typer.Option(
+        "--qupath-bounds",
+        help="Count pixels from the corner of the slide's bounds, as QuPath does: auto (if it has some), on or off.",
+    ),
+]
+MinArea = Annotated[float, typer.Option("--min-area-um2", min=0, help="Leave out smaller regions.")]
+
 app = typer.Typer(help="Export predictions of slides to files for other programs.", no_args_is_help=True)
 
 
 @app.command("ome-tiff")
 def ome_tiff_command(
-    prediction: Annotated[Path, typer.Argument(help="Prediction of a slide, NAME.zarr of lsr predict.")],
+    prediction: Prediction,
     output: Annotated[Path, typer.Argument(help="Write this file, .ome.tif.")],
     probability: Annotated[
         str | None, typer.Option(metavar="CLASS", help="Export the probability of this class, not the label map.")
@@ -22,3 +35,33 @@ def ome_tiff_command(
     from lsr_ext.inference.exports.ome_tiff import export_ome_tiff
 
     print(export_ome_tiff(prediction, output, probability))
+
+
+@app.command("geojson")
+def geojson_command(
+    prediction: Prediction,
+    output: Annotated[Path, typer.Argument(help="Write this file, .geojson or .geojson.gz.")],
+    tolerance_px: Annotated[
+        float,
+        typer.Option(min=0, help="Let outlines move by up to this many pixels of the prediction. 0: not at all."),
+    ] = 1.0,
+    min_area_um2: MinArea = 0.0,
+    classes: Classes = None,
+    qupath_bounds: Bounds = "auto",
+    object_type: Annotated[
+        str, typer.Option(help="What QuPath makes of a polygon: annotation, detection, tile or cell.")
+    ] = "annotation",
+) -> None:
+    """Write the regions of the label map as polygons for QuPath."""
+    from lsr_ext.inference.exports.geojson import export_geojson
+
+    count = export_geojson(
+        prediction,
+        output,
+        tolerance_px=tolerance_px,
+        min_area_um2=min_area_um2,
+        classes=classes,
+        qupath_bounds=qupath_bounds,
+        object_type=object_type,
+    )
+    print(f"{output}: {count} polygon{'s' if count != 1 else ''}")

@@ -228,6 +228,7 @@ def _about(model: TrainedModel, view: _View, how: PredictionDescription) -> dict
         "slide_bytes": path.stat().st_size,
         "slide_size": list(view.slide.size),
         "slide_mpp": list(view.slide.known_mpp()),
+        "slide_bounds": _bounds(view.slide),
         "mpp": view.mpp,
         "classes": model.classes,
         "colours": [model.colours[name] for name in model.classes],
@@ -236,3 +237,9 @@ def _about(model: TrainedModel, view: _View, how: PredictionDescription) -> dict
         "model_sha256": digest.hexdigest(),
         "trained_on": model.description.trained_on,
     }
+
+
+def _bounds(slide: Slide) -> list[int] | None:
+    """The part of the canvas that holds the slide, x, y, width and height in level-0 pixels; None: all of it."""
+    sides = [slide.properties.get(f"openslide.bounds-{side}") for side in ("x", "y", "width", "height")]
+    return None if None in sides else [int(side) for side in sides]

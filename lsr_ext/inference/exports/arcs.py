@@ -54,7 +54,9 @@ def offsets(lengths: np.ndarray) -> np.ndarray:
 def join_arcs(pieces: list[Arcs]) -> Arcs:
     """The lines of several."""
     lengths = np.concatenate([np.diff(piece.starts) for piece in pieces])
-    parts = [np.concatenate([getattr(piece, name) for piece in pieces]) for name in ("points", "sides", "directions")]
+    parts = [
+        np.concatenate([getattr(piece, name) for piece in pieces]) for name in ("points", "sides", "directions")
+    ]
     return Arcs(parts[0], offsets(lengths), *parts[1:])
 
 

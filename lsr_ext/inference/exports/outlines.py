@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
+from numba import njit
 from skimage.measure import label
 
 from lsr_ext.inference.exports.arcs import Arcs, join_arcs, simplify_arcs, trace_arcs
@@ -14,7 +15,7 @@ from lsr_ext.inference.exports.rings import join_rings
 from lsr_ext.inference.slide_store import NOT_PREDICTED
 from lsr_ext.progress import track_progress
 
-TILE_PX = 2048
+TILE_PX = 512
 
 
 class OutlinedRegion(NamedTuple):
@@ -62,55 +63,48 @@ def outline_regions(
     height, width = classes.shape
     known = _Regions()
     open_arcs: list[Arcs] = []
-    above = np.full(width + 1, NOT_PREDICTED, np.uint8), np.zeros(width + 1, np.int64)
-    tops = range(0, height, TILE_PX)
-    for top in track_progress(tops, "outlining", least=2):
-        above, arcs = _trace_row(classes, top, above, known, tolerance_px, values)
-        is_open = known.is_open(above[1] if top + TILE_PX < height else above[1][:0])
-        merged = join_arcs([*open_arcs, arcs])
+    above = np.full(width, NOT_PREDICTED, np.uint8), np.zeros(width, np.int64)
+    for top in track_progress(range(0, height, TILE_PX), "outlining"):
+        place = slice(top, min(top + TILE_PX, height)), slice(0, width)
+        strip = np.asarray(classes[place])
+        ids = known.add(strip, None if values is None else values(place, strip))
+        known.join(strip[0], above[0], ids[0], above[1])
+        is_last = place[0].stop == height
+        arcs = _trace_strip(strip, ids, above, is_last, tolerance_px)
+        above = strip[-1].copy(), ids[-1].copy()
+        is_open = known.is_open(above[1][:0] if is_last else above[1])
+        is_wanted = known.is_wanted(wanted)
+        merged = join_arcs([*open_arcs, replace(arcs, points=arcs.points + np.array([0, top], np.int32))])
         merged = replace(merged, sides=known.roots[merged.sides])
-        is_wanted = known.is_wanted(min_area_px, wanted)
-        for outline in join_rings(merged, (is_wanted & ~is_open)[merged.sides]):
+        finished = is_wanted & ~is_open & (known.area_px >= min_area_px)
+        for outline in join_rings(merged, finished[merged.sides]):
             yield known.outlined(outline.region, outline.rings)
         still_open = np.where((is_wanted & is_open)[merged.sides], merged.sides, 0)
         open_arcs = [replace(merged, sides=still_open).taken(still_open.any(1))]
 
 
-def _trace_row(
-    classes: Any,
-    top: int,
+def _trace_strip(
+    strip: np.ndarray,
+    ids: np.ndarray,
     above: tuple[np.ndarray, np.ndarray],
-    known: _Regions,
+    is_last: bool,
     tolerance_px: float,
-    values: Callable[[tuple[slice, slice], np.ndarray], np.ndarray] | None,
-) -> tuple[tuple[np.ndarray, np.ndarray], Arcs]:
-    """Trace a row of tiles; return its last row of classes and regions, and its arcs."""
-    height, width = classes.shape
-    bottom = min(top + TILE_PX, height)
-    below = above[0].copy(), above[1].copy()
-    before = np.full(bottom - top, NOT_PREDICTED, np.uint8), np.zeros(bottom - top, np.int64)
+) -> Arcs:
+    """The arcs of a strip of rows, in pixels from its corner, tile by tile: simplifying takes more than linear time."""
+    height, width = strip.shape
+    # With the row above, a column outside before and after, and below the map a row outside.
+    size = 1 + height + is_last, 1 + width + 1
+    framed = np.full(size, NOT_PREDICTED, np.uint8), np.zeros(size, np.int64)
+    for frame, row, inside in zip(framed, above, (strip, ids), strict=True):
+        frame[0, 1:-1], frame[1 : 1 + height, 1:-1] = row, inside
     traced = []
-    for left in range(0, width, TILE_PX):
-        right = min(left + TILE_PX, width)
-        place = slice(top, bottom), slice(left, right)
-        tile = np.asarray(classes[place])
-        ids = known.add(tile, None if values is None else values(place, tile))
-        # With the row above and the column before; at the map's end also with a row and a column outside.
-        size = bottom - top + 1 + (bottom == height), right - left + 1 + (right == width)
-        framed = np.full(size, NOT_PREDICTED, np.uint8), np.zeros(size, np.int64)
-        for frame, inside, row, column in zip(framed, (tile, ids), above, before, strict=True):
-            frame[1 : bottom - top + 1, 1 : right - left + 1] = inside
-            frame[0, 1 : right - left + 1] = row[left:right]
-            frame[1 : bottom - top + 1, 0] = column
-        known.join(framed[0][0], framed[0][1], framed[1][0], framed[1][1])
-        known.join(framed[0][:, 0], framed[0][:, 1], framed[1][:, 0], framed[1][:, 1])
-        arcs = trace_arcs(*framed)
+    for left in range(0, width + 1, TILE_PX):
+        tile = np.s_[:, left : left + TILE_PX + 1]
+        arcs = trace_arcs(framed[0][tile], framed[1][tile])
         if tolerance_px:
-            arcs = simplify_arcs(arcs, (size[0] - 1, size[1] - 1), tolerance_px)
-        traced.append(replace(arcs, points=arcs.points + np.array([left, top], np.int32)))
-        below[0][left:right], below[1][left:right] = tile[-1], ids[-1]
-        before = tile[:, -1], ids[:, -1]
-    return below, join_arcs(traced)
+            arcs = simplify_arcs(arcs, (size[0] - 1, min(TILE_PX, width + 1 - left)), tolerance_px)
+        traced.append(replace(arcs, points=arcs.points + np.array([left, 0], np.int32)))
+    return join_arcs(traced)
 
 
 class _Regions:
@@ -122,19 +116,17 @@ class _Regions:
         self.area_px = np.zeros(1, np.int64)
         self.total = np.zeros(1)
 
-    def add(self, tile: np.ndarray, values: np.ndarray | None) -> np.ndarray:
-        """Number the regions of a tile: int64 ids of its pixels."""
-        local = label(tile, background=NOT_PREDICTED, connectivity=1).astype(np.int64)
-        count, first = int(local.max(initial=0)), len(self.roots)
-        flat = local.ravel()
-        class_of = np.zeros(count + 1, np.uint8)
-        class_of[flat] = tile.ravel()
-        total = np.zeros(count + 1) if values is None else np.bincount(flat, values.ravel(), count + 1)
+    def add(self, strip: np.ndarray, values: np.ndarray | None) -> np.ndarray:
+        """Number the regions of a strip: int64 ids of its pixels."""
+        ids = label(strip, background=NOT_PREDICTED, connectivity=1)
+        count, first = int(ids.max(initial=0)), len(self.roots)
+        class_of, area_px, total = np.zeros(count, np.uint8), np.zeros(count, np.int64), np.zeros(count)
+        _measure(ids, strip, strip[:0] if values is None else values, first - 1, class_of, area_px, total)
         self.roots = np.append(self.roots, np.arange(first, first + count))
-        self.class_of = np.append(self.class_of, class_of[1:])
-        self.area_px = np.append(self.area_px, np.bincount(flat, minlength=count + 1)[1:])
-        self.total = np.append(self.total, total[1:])
-        return np.where(local > 0, local + (first - 1), 0)
+        self.class_of = np.append(self.class_of, class_of)
+        self.area_px = np.append(self.area_px, area_px)
+        self.total = np.append(self.total, total)
+        return ids
 
     def join(self, classes: np.ndarray, others: np.ndarray, ids: np.ndarray, other_ids: np.ndarray) -> None:
         """Make one of regions of one class that share an edge."""
@@ -154,19 +146,41 @@ class _Regions:
         is_open[self.roots[last_row]] = True
         return is_open
 
-    def is_wanted(self, min_area_px: float, wanted: set[int] | None) -> np.ndarray:
-        """Whether each root is to be outlined; one that is open may still grow."""
+    def is_wanted(self, wanted: set[int] | None) -> np.ndarray:
+        """Whether each root is of a class to be outlined."""
         is_wanted = np.ones(len(self.roots), bool) if wanted is None else np.isin(self.class_of, list(wanted))
         is_wanted[0] = False
         return is_wanted
 
     def outlined(self, root: int, rings: list[np.ndarray]) -> OutlinedRegion:
-        return OutlinedRegion(
-            int(self.class_of[root]), int(self.area_px[root]), float(self.total[root]), rings
-        )
+        return OutlinedRegion(int(self.class_of[root]), int(self.area_px[root]), float(self.total[root]), rings)
 
     def _root(self, region: int) -> int:
         while self.roots[region] != region:
             self.roots[region] = self.roots[self.roots[region]]
             region = int(self.roots[region])
         return region
+
+
+@njit(cache=True, nogil=True)
+def _measure(
+    ids: np.ndarray,
+    classes: np.ndarray,
+    values: np.ndarray,
+    first: int,
+    class_of: np.ndarray,
+    area_px: np.ndarray,
+    total: np.ndarray,
+) -> None:
+    """Count the pixels of each region, add up their values if there are any, and add `first` to their ids."""
+    height, width = ids.shape
+    for row in range(height):
+        for column in range(width):
+            region = ids[row, column] - 1
+            if region < 0:
+                continue
+            class_of[region] = classes[row, column]
+            area_px[region] += 1
+            if len(values):
+                total[region] += values[row, column]
+            ids[row, column] = region + 1 + first
