@@ -15,7 +15,7 @@ Bounds = Annotated[
     str,
     typer.Option(
         "--qupath-bounds",
-        help="Count pixels from the corner of the slide's bounds, as QuPath does: auto (if it has some), on or off.",
+        help="Count pixels from the corner of the slide's bounds, as QuPath does: auto (if it has any), on, off.",
     ),
 ]
 MinArea = Annotated[float, typer.Option("--min-area-um2", min=0, help="Leave out smaller regions.")]
@@ -65,3 +65,21 @@ def geojson_command(
         object_type=object_type,
     )
     print(f"{output}: {count} polygon{'s' if count != 1 else ''}")
+
+
+@app.command("cells")
+def cells_command(
+    prediction: Prediction,
+    output: Annotated[Path, typer.Argument(help="Write this file, .csv, .parquet, .geojson or .geojson.gz.")],
+    classes: Annotated[
+        list[str] | None,
+        typer.Option("--class", metavar="NAME", help="Class of cells. Repeat. Default: all but background."),
+    ] = None,
+    min_area_um2: MinArea = 0.0,
+    qupath_bounds: Bounds = "auto",
+) -> None:
+    """Write a row for each cell, a connected region of a class: centre, class, mean probability and area."""
+    from lsr_ext.inference.exports.cells import export_cells
+
+    options = {"classes": classes, "min_area_um2": min_area_um2, "qupath_bounds": qupath_bounds}
+    print(f"{output}: {export_cells(prediction, output, **options)} cells")

@@ -13,7 +13,7 @@ import orjson
 
 from lsr_ext.files import written_whole
 from lsr_ext.inference.exports.outlines import outline_regions
-from lsr_ext.inference.prediction import open_prediction
+from lsr_ext.inference.prediction import Prediction, open_prediction
 
 OBJECT_TYPES = ("annotation", "detection", "tile", "cell")
 _DECIMALS = 6
@@ -37,7 +37,7 @@ def export_geojson(
     Args:
         prediction: `NAME.zarr`, as `predict_slide` writes it.
         output: the file, `.geojson` or, compressed, `.geojson.gz`.
-        tolerance_px: how far outlines may move from the edges of pixels, in pixels of the prediction; 0: not at all.
+        tolerance_px: how far outlines may move from the pixels' edges, in pixels of the prediction; 0: not at all.
         min_area_um2: leave out smaller regions; their neighbours keep a hole there.
         classes: the names of the classes to write; None: all.
         qupath_bounds: subtract the corner of the slide's bounds: "auto": where QuPath crops to them; "on", "off".
@@ -54,10 +54,7 @@ def export_geojson(
     if object_type not in OBJECT_TYPES:
         raise ValueError(f"expected an object type of {', '.join(OBJECT_TYPES)}, got {object_type!r}")
     corner, pixel_um2 = np.array(opened.qupath_corner(qupath_bounds)), opened.mpp**2
-    kinds = [
-        {"name": name, "color": [int(colour[place : place + 2], 16) for place in (1, 3, 5)]}
-        for name, colour in zip(opened.classes, opened.about["colours"], strict=True)
-    ]
+    kinds = class_kinds(opened)
     regions = outline_regions(
         opened.labels,
         tolerance_px=tolerance_px,
@@ -78,6 +75,14 @@ def export_geojson(
         for region in regions
     )
     return write_features(output, features)
+
+
+def class_kinds(prediction: Prediction) -> list[dict[str, Any]]:
+    """The classes of a prediction as QuPath reads them."""
+    return [
+        {"name": name, "color": [int(colour[place : place + 2], 16) for place in (1, 3, 5)]}
+        for name, colour in zip(prediction.classes, prediction.about["colours"], strict=True)
+    ]
 
 
 def polygon(

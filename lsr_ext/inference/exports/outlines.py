@@ -90,7 +90,7 @@ def _trace_strip(
     is_last: bool,
     tolerance_px: float,
 ) -> Arcs:
-    """The arcs of a strip of rows, in pixels from its corner, tile by tile: simplifying takes more than linear time."""
+    """The arcs of a strip of rows, in pixels from its corner; by tiles, for simplifying many takes longer each."""
     height, width = strip.shape
     # With the row above, a column outside before and after, and below the map a row outside.
     size = 1 + height + is_last, 1 + width + 1

@@ -43,6 +43,8 @@ def join_rings(arcs: Arcs, closed: np.ndarray) -> Iterator[Outline]:
     points, ring_starts = _without_straight(points, ring_starts)
     ring_region = region[order[starts[:-1]]]
     is_outer = _twice_area(points, ring_starts) > 0
+    if not np.array_equal(np.sort(ring_region[is_outer]), np.unique(ring_region)):
+        raise RuntimeError("expected one outer ring for each region: simplifying its outline turned it inside out")
     by_region = np.lexsort((ring_starts[:-1], ~is_outer, ring_region))
     cuts = np.flatnonzero(np.diff(ring_region[by_region])) + 1
     for rings in np.split(by_region, cuts):
