@@ -83,3 +83,37 @@ def cells_command(
 
     options = {"classes": classes, "min_area_um2": min_area_um2, "qupath_bounds": qupath_bounds}
     print(f"{output}: {export_cells(prediction, output, **options)} cells")
+
+
+@app.command("fractions")
+def fractions_command(
+    prediction: Prediction,
+    output: Annotated[Path, typer.Argument(help="Write this file, .csv or .parquet.")],
+    regions: Annotated[
+        Path | None, typer.Option(help="GeoJSON of areas; a class or name that is a label is the area's label.")
+    ] = None,
+    blocks: Annotated[
+        Path | None, typer.Option(help="Manifest of a cohort: this slide's blocks and their labels.")
+    ] = None,
+    grid_um: Annotated[
+        float | None, typer.Option("--grid-um", min=0, help="Side of the cells of a grid over the slide.")
+    ] = None,
+    distribution: Annotated[
+        Path | None, typer.Option(help="Distribution of the labels, JSON: adds what each label lets expect.")
+    ] = None,
+    qupath_bounds: Bounds = "auto",
+) -> None:
+    """Write the class fractions of annotated regions, of labelled blocks, or of the cells of a grid."""
+    from lsr_ext.distributions import CountDistribution
+    from lsr_ext.inference.exports.fractions import export_fractions
+
+    count = export_fractions(
+        prediction,
+        output,
+        regions=regions,
+        blocks=blocks,
+        grid_um=grid_um,
+        distribution=None if distribution is None else CountDistribution.load(distribution),
+        qupath_bounds=qupath_bounds,
+    )
+    print(f"{output}: {count} areas")

@@ -33,7 +33,7 @@ class Annotation(NamedTuple):
 def read_annotations(path: str | Path, corner: tuple[float, float] = (0, 0)) -> list[Annotation]:
     """Read the areas of a file, in its order; points and lines are passed over.
 
-    The class is `properties.classification.name`, or QuPath's `names` joined by ": ", as it shows them. Outlines that
+    The class is `properties.classification.name`, or QuPath's `names` joined by ": ". Outlines that
     cross themselves are mended by the even-odd rule.
 
     Args:
