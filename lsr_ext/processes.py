@@ -8,7 +8,7 @@ import threading
 
 
 def end_with_parent() -> None:
-    """End this process with its parent, even a killed one, so that no orphan writes where the next call resumes."""
+    """End this process with its parent, even a killed one, so that no orphan writes where another resumes."""
     threading.Thread(target=_wait, daemon=True).start()
 
 

@@ -20,6 +20,11 @@ Bounds = Annotated[
 ]
 MinArea = Annotated[float, typer.Option("--min-area-um2", min=0, help="Leave out smaller regions.")]
 
+Tolerance = Annotated[
+    float,
+    typer.Option(min=0, help="Let outlines move by up to this many pixels of the prediction. 0: not at all."),
+]
+
 app = typer.Typer(help="Export predictions of slides to files for other programs.", no_args_is_help=True)
 
 
@@ -41,10 +46,7 @@ def ome_tiff_command(
 def geojson_command(
     prediction: Prediction,
     output: Annotated[Path, typer.Argument(help="Write this file, .geojson or .geojson.gz.")],
-    tolerance_px: Annotated[
-        float,
-        typer.Option(min=0, help="Let outlines move by up to this many pixels of the prediction. 0: not at all."),
-    ] = 1.0,
+    tolerance_px: Tolerance = 1.0,
     min_area_um2: MinArea = 0.0,
     classes: Classes = None,
     qupath_bounds: Bounds = "auto",
@@ -117,3 +119,18 @@ def fractions_command(
         qupath_bounds=qupath_bounds,
     )
     print(f"{output}: {count} areas")
+
+
+@app.command("spatialdata")
+def spatialdata_command(
+    prediction: Prediction,
+    output: Annotated[Path, typer.Argument(help="Write this folder, .zarr.")],
+    tolerance_px: Tolerance = 1.0,
+    min_area_um2: MinArea = 0.0,
+    classes: Classes = None,
+) -> None:
+    """Write the label map and its regions as SpatialData (OME-Zarr). Needs the extra spatialdata."""
+    from lsr_ext.inference.exports.spatialdata import export_spatialdata
+
+    options = {"tolerance_px": tolerance_px, "min_area_um2": min_area_um2, "classes": classes}
+    print(export_spatialdata(prediction, output, **options))

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import orjson
 
-from lsr_ext.files import written_whole
+from lsr_ext.files import remove_unfinished, written_whole
 from lsr_ext.inference.exports.outlines import outline_regions
 from lsr_ext.inference.prediction import Prediction, open_prediction
 
@@ -107,6 +107,7 @@ def write_features(output: Path, features: Iterator[dict[str, Any]]) -> int:
         Their number.
     """
     count = 0
+    remove_unfinished(output.parent, f"{output.name}.")
     with written_whole(output) as temporary, _opened(temporary) as file:
         file.write(b'{"type": "FeatureCollection", "features": [')
         for one in features:

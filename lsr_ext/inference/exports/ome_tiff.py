@@ -12,7 +12,7 @@ import numpy as np
 import tifffile
 import zarr
 
-from lsr_ext.files import written_whole
+from lsr_ext.files import remove_unfinished, written_whole
 from lsr_ext.inference.prediction import open_prediction
 from lsr_ext.inference.slide_store import NOT_PREDICTED
 
@@ -42,6 +42,7 @@ def export_ome_tiff(prediction: str | Path, output: str | Path, probability_of: 
     opened, output = open_prediction(prediction), Path(output)
     about, is_map = opened.about, probability_of is None
     level = opened.labels if is_map else _OfClass(opened.probabilities, opened.class_ids([probability_of])[0])
+    remove_unfinished(output.parent, f"{output.name}.")
     with written_whole(output) as temporary:
         _write(temporary, _pyramid(level, temporary.parent, is_map), about, probability_of)
     return output
