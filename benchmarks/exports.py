@@ -1,7 +1,7 @@
 """Measure exports of a slide's label map: GeoJSON and OME-TIFF against rasterio, OpenCV and shapely used plainly.
 
 The map has discs 8 to 14 px wide in three classes on a ground of a fourth: 200,000 on 20,000 x 20,000 px. rasterio
-traces the whole map at once, OpenCV every class; shapely simplifies each polygon by itself and without topology, so
+traces the whole map at once, OpenCV every class; shapely simplifies each polygon by itself and without topology:
 neighbours overlap and leave gaps. Each method runs in its own process, so that its peak memory can be measured.
 
     python benchmarks/exports.py
@@ -74,7 +74,7 @@ def by_rasterio(prediction: Path, output: Path) -> int:
         shape = shapely.Polygon(geometry["coordinates"][0], geometry["coordinates"][1:])
         polygons.append(
             (
-                shapely.transform(shape.simplify(1.0, preserve_topology=False), lambda xy: xy * 2),
+                simplified(shape),
                 CLASSES[int(value)],
             )
         )
@@ -97,9 +97,7 @@ def by_opencv(prediction: Path, output: Path) -> int:
         for number, (ring, (_, _, _, parent)) in enumerate(zip(rings, tree[0], strict=True)):
             if parent < 0 and len(ring) > 2:
                 shape = shapely.make_valid(shapely.Polygon(ring[:, 0], holes.get(number)))
-                polygons.append(
-                    (shapely.transform(shape.simplify(1.0, preserve_topology=False), lambda xy: xy * 2), name)
-                )
+                polygons.append((simplified(shape), name))
     return write_plainly(polygons, output)
 
 

@@ -52,7 +52,7 @@ MPP, STEP, WINDOW_PX, OVERLAP, BATCH = 0.5, 2, 512, 0.25, 16
 CLASSES = ["background", "tumour"]
 NETWORKS = {
     "one-layer": ("torch.nn.Conv2d", {"in_channels": 3, "out_channels": 2, "kernel_size": 3, "padding": 1}),
-    "unet": ("lsr_ext.networks.SegmentationUNet", {"in_channels": 3, "out_channels": 2, "features": [16] * 6}),
+    "unet": ("lsr_ext.networks.SegmentationUNet", {"num_classes": 2}),
 }
 
 
@@ -65,9 +65,7 @@ def write_slide(path: Path, side: int) -> None:
     options = {"tile": (256, 256), "compression": "jpeg", "compressionargs": {"level": 85}, "photometric": "rgb"}
     options |= {"resolution": (40_000, 40_000), "resolutionunit": "CENTIMETER", "metadata": None}
     pixels = np.tile(tile, (side // 1024, side // 1024, 1))
-    tifffile.imwrite(
-        path, pixels, **options, resolution=(40_000, 40_000), resolutionunit="CENTIMETER", metadata=None
-    )
+    tifffile.imwrite(path, pixels, **options)
 
 
 def make_model(name: str, device: torch.device) -> TrainedModel:
