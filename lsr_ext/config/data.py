@@ -29,7 +29,8 @@ class _Blocks(Section):
             `lsr_ext.baselines.StainSet.load`.
     """
 
-    # Kinds of pixel labels that this source cannot give, and why: see `lsr_ext.config.methods.Method.pixels`.
+    # What this source cannot give, and why: kinds of pixel labels (see `lsr_ext.config.methods.Method.pixels`), and
+    # "fractions", numbers of each block.
     lacks: ClassVar[dict[str, str]] = {}
 
     root: Path = Path()
@@ -74,6 +75,7 @@ class PixelTruthSection(_Blocks):
             training blocks, those with the largest fraction of the class, and "low" for the others (Table 2).
         classifier: the probability of a patch classifier takes the place of the fraction (Appendix C).
         noise_std: standard deviation of the Gaussian noise on the fractions that labels are made from.
+        fraction_step: they are then rounded to multiples of this, as annotators round to 5 or 10 percent.
         distribution_blocks: training blocks per label that the count distribution is estimated from, or "all".
         distribution_noise_std: standard deviation of the noise on their fractions: above 0 as if they were
             estimated by eye (Appendix B.1), 0 as if masks were drawn (B.2).
@@ -86,9 +88,17 @@ class PixelTruthSection(_Blocks):
     high_share: Share | None = None
     classifier: ClassifierConfig | None = None
     noise_std: float = Field(0.0, ge=0)
+    fraction_step: Share | None = None
     distribution_blocks: Count | Literal["all"] = 12
     distribution_noise_std: float = Field(0.0, ge=0)
     cells: bool = False
+
+    @property
+    def lacks(self) -> dict[str, str]:
+        """Numbers of blocks, where a classifier gives their labels."""
+        if self.classifier is None:
+            return {}
+        return {"fractions": "are not known where data.classifier labels the blocks by its probabilities"}
 
     @model_validator(mode="after")
     def _check_labelling(self) -> PixelTruthSection:
@@ -188,7 +198,8 @@ class LandCover(_Blocks):
     """
 
     lacks: ClassVar[dict[str, str]] = dict.fromkeys(
-        ("limited", "pseudo", "self"), "cannot be had from the source 'land_cover', of labelled pixels"
+        ("limited", "pseudo", "self", "fractions"),
+        "cannot be had from the source 'land_cover', of labelled pixels",
     )
 
     source: Literal["land_cover"]

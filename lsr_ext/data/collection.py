@@ -43,6 +43,8 @@ class BlockCollection:
         masks: M arrays of class ids, int64 (H, W), or None where there are none; as for `images`.
         names: the M images' names.
         label_names: the names of the labels 0..Z-1.
+        known_fractions: the class fractions that the blocks are known to have, float (N, L) in [0, 1], NaN = unknown;
+            None: there are labels alone. These are an annotator's numbers; `fractions` are exact, from the masks.
 
     Raises:
         ValueError: lengths that do not match, a label without a name, or a mask and an image of different
@@ -66,6 +68,7 @@ class BlockCollection:
     masks: Sequence[np.ndarray] | None
     names: list[str]
     label_names: list[str]
+    known_fractions: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.images):
@@ -78,6 +81,8 @@ class BlockCollection:
         highest = self.labels.max(initial=-1)
         if highest >= len(self.label_names):
             raise ValueError(f"label {highest} has no name: {len(self.label_names)} label names were given")
+        if self.known_fractions is not None:
+            _check_known_fractions(self.known_fractions, (len(self.blocks), len(self.classes)))
         if isinstance(self.masks, list):  # those that are read when asked are checked then
             _check_masks(self.images, self.masks, self.names)
 
@@ -87,7 +92,13 @@ class BlockCollection:
     def subset(self, indices: Sequence[int] | np.ndarray) -> BlockCollection:
         """Return the blocks of these indices, in this order, over the same images."""
         indices = np.asarray(indices, dtype=np.int64)
-        return replace(self, blocks=[self.blocks[i] for i in indices], labels=self.labels[indices])
+        known = self.known_fractions
+        return replace(
+            self,
+            blocks=[self.blocks[i] for i in indices],
+            labels=self.labels[indices],
+            known_fractions=None if known is None else known[indices],
+        )
 
     @property
     def known(self) -> np.ndarray:
@@ -248,6 +259,18 @@ class BlockCollection:
             downscale=downscale,
         )
         return cls.from_masks(images, masks, names, classes, block_size_px, **labelling)
+
+
+def _check_known_fractions(fractions: np.ndarray, shape: tuple[int, int]) -> None:
+    if fractions.shape != shape:
+        raise ValueError(f"expected known_fractions {shape}, got {fractions.shape}")
+    outside = np.argwhere((fractions < 0) | (fractions > 1))
+    if len(outside):
+        block, index = outside[0]
+        raise ValueError(
+            f"known_fractions must lie in [0, 1] or be NaN, got {fractions[block, index]:g} for block {block}, "
+            f"class {index}"
+        )
 
 
 def _check_masks(images: Sequence[np.ndarray], masks: Sequence[np.ndarray], names: Sequence[str]) -> None:

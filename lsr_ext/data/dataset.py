@@ -16,7 +16,8 @@ class BlockDataset(Dataset[dict[str, torch.Tensor | int]]):
     """Map-style dataset of blocks.
 
     An item is a dict of `image`: float32 (3, H, W) in [0, 1]; `label`: int64, a scalar or (L,);
-    `index`: int, the block's index; and, `with_masks`, `mask`: int64 (H, W) class ids.
+    `index`: int, the block's index; where the collection has `known_fractions`, `fractions`: float32 (L,), NaN =
+    unknown; and, `with_masks`, `mask`: int64 (H, W) class ids.
 
     Args:
         collection: the blocks.
@@ -59,6 +60,8 @@ class BlockDataset(Dataset[dict[str, torch.Tensor | int]]):
             "label": torch.as_tensor(self.collection.labels[index], dtype=torch.int64),
             "index": index,
         }
+        if self.collection.known_fractions is not None:
+            item["fractions"] = torch.as_tensor(self.collection.known_fractions[index], dtype=torch.float32)
         if self.with_masks:
             item["mask"] = to_tensor(block.cut(self.collection.masks[block.image]), turns, flip).long()
         return item

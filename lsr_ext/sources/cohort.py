@@ -30,6 +30,7 @@ class CohortBlocks:
     """
 
     channels = 3
+    known_fractions = None
     collate = staticmethod(CohortDataset.collate)
 
     def __init__(

@@ -14,11 +14,15 @@ LOW, HIGH = 0, 1
 
 
 class Labels(NamedTuple):
-    """Labels of the training and of the held-out blocks, and their names."""
+    """Labels of the training and of the held-out blocks, and their names.
+
+    `fractions` are the numbers (N, L) that the training blocks' labels were made from, where these are fractions.
+    """
 
     train: np.ndarray
     test: np.ndarray
     names: list[str]
+    fractions: np.ndarray | None = None
 
 
 def label_by_bins(train: np.ndarray, test: np.ndarray, edges: list[float] | None, bins: int | None) -> Labels:
@@ -63,6 +67,18 @@ def add_annotator_noise(fractions: np.ndarray, noise_std: float, rng: np.random.
     noisy = noisy / np.maximum(noisy.sum(1, keepdims=True), 1)
     # Rounding may leave the rest a little below 0.
     return np.concatenate([np.maximum(1 - noisy.sum(1, keepdims=True), 0), noisy], axis=1)
+
+
+def round_fractions(fractions: np.ndarray, step: float | None) -> np.ndarray:
+    """Round class fractions (N, L) to multiples of `step`; None: leave them.
+
+    The first class has the rest. Where the others come to more than 1, all are scaled to 1.
+    """
+    if step is None:
+        return fractions
+    rounded = np.minimum(np.rint(fractions[:, 1:] / step) * step, 1)
+    rounded = rounded / np.maximum(rounded.sum(1, keepdims=True), 1)
+    return np.concatenate([np.maximum(1 - rounded.sum(1, keepdims=True), 0), rounded], axis=1)
 
 
 def draw_annotated(collection: BlockCollection, blocks_per_label: int | str, seed: int) -> np.ndarray:

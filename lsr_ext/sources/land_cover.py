@@ -32,6 +32,7 @@ class LandCoverBlocks:
     """
 
     labels = None
+    known_fractions = None
     collate = staticmethod(collate_blocks)
 
     def __init__(self, patches: Sequence[LandCoverPatch], crop_px: int, classes: Sequence[str]) -> None:

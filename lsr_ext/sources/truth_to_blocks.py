@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,6 +17,7 @@ from lsr_ext.sources.labelling import (
     estimate_distribution,
     label_by_bins,
     label_high_low,
+    round_fractions,
 )
 from lsr_ext.sources.pixel_truth import PixelTruth
 from lsr_ext.sources.splits import patients, split_blocks
@@ -58,6 +60,7 @@ def prepare_truth(truth: PixelTruth, data: PixelTruthSection, context: RunContex
         )
         for side, values in ((train_blocks, labels.train), (test_blocks, labels.test))
     )
+    train = replace(train, known_fractions=labels.fractions)
     annotated = draw_annotated(train, data.distribution_blocks, context.seed)
     distribution = estimate_distribution(train, annotated, data.distribution_noise_std, context.seed)
     dots = {TRUTH: truth.dots or _dots_of_masks(test)} if data.cells else {}
@@ -80,13 +83,14 @@ def _label(
         groups = patients(truth.names, data.patient)
         return label_by_classifier(truth, groups, train, test, foreground, data, context)
     rng = np.random.default_rng(context.seed)
-    fractions = [
-        add_annotator_noise(block_fractions(truth.masks, side, len(truth.classes)), data.noise_std, rng)
-        for side in (train, test)
-    ]
+    exact = (block_fractions(truth.masks, side, len(truth.classes)) for side in (train, test))
+    noisy = [add_annotator_noise(fractions, data.noise_std, rng) for fractions in exact]
+    fractions = [round_fractions(side, data.fraction_step) for side in noisy]
     if data.high_share is not None:
-        return label_high_low(*fractions, data.high_share), None
-    return label_by_bins(*(side[:, foreground] for side in fractions), data.edges, data.bins), None
+        labels = label_high_low(*fractions, data.high_share)
+    else:
+        labels = label_by_bins(*(side[:, foreground] for side in fractions), data.edges, data.bins)
+    return labels._replace(fractions=fractions[0]), None
 
 
 def _dots_of_masks(test: BlockCollection) -> dict[int, DotSet]:
