@@ -17,7 +17,9 @@ SplitName = Enum("SplitName", {name: name for name in ("test", "validation")}, t
 
 
 def experiment_command(
-    table: Annotated[TableName, typer.Argument(help="Table of the paper, the ablations, or the losses of other methods.")],
+    table: Annotated[
+        TableName, typer.Argument(help="Table of the paper, the ablations, or the losses of other methods.")
+    ],
     config: Annotated[
         Path, typer.Argument(metavar="CONFIG", help="Configuration, YAML; its methods are not used.")
     ],

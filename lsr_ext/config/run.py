@@ -64,7 +64,9 @@ class LossConfig(Section):
             if given:
                 raise ValueError(f"{given[0]} is that of targets: fractions, got targets: labels")
         elif len(given) != 1 and not (self.form in _FORMS_WITHOUT_STD and not given):
-            raise ValueError(f"targets: fractions need either std or count, got {' and '.join(given) or 'neither'}")
+            raise ValueError(
+                f"targets: fractions need either std or count, got {' and '.join(given) or 'neither'}"
+            )
         return self
 
     @property
@@ -131,7 +133,9 @@ class RunConfig(Section):
             raise ValueError(f"loss.targets: 'fractions' {self.data.lacks['fractions']}")
         grouped = [name for name in self.methods if METHODS[name].is_grouped]
         if self.loss.form in PEER_FORMS and grouped:
-            raise ValueError(f"loss.form: {self.loss.form!r} is of single blocks, not for the method {grouped[0]!r}")
+            raise ValueError(
+                f"loss.form: {self.loss.form!r} is of single blocks, not for the method {grouped[0]!r}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -43,8 +43,8 @@ class BlockCollection:
         masks: M arrays of class ids, int64 (H, W), or None where there are none; as for `images`.
         names: the M images' names.
         label_names: the names of the labels 0..Z-1.
-        known_fractions: the class fractions that the blocks are known to have, float (N, L) in [0, 1], NaN = unknown;
-            None: there are labels alone. These are an annotator's numbers; `fractions` are exact, from the masks.
+        known_fractions: the class fractions that the blocks are known to have, float (N, L) in [0, 1], NaN =
+            unknown; None: there are labels alone. These are an annotator's numbers; `fractions()` are exact.
 
     Raises:
         ValueError: lengths that do not match, a label without a name, or a mask and an image of different

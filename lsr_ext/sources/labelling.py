@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lsr_ext.config.data import FractionSection
 from lsr_ext.data import BlockCollection, add_label_noise, quantile_edges, quantise_fractions
 from lsr_ext.distributions import CountDistribution
 
@@ -23,6 +24,27 @@ class Labels(NamedTuple):
     test: np.ndarray
     names: list[str]
     fractions: np.ndarray | None = None
+
+
+def label_by_fractions(
+    train: np.ndarray, test: np.ndarray, data: FractionSection, foreground: int, seed: int
+) -> Labels:
+    """Label blocks as a section says, by what an annotator would report of their exact fractions.
+
+    Args:
+        train, test: exact fractions of the training and of the held-out blocks, (N, L).
+        data: the annotator's error, and edges, bins or the share of high blocks.
+        foreground: the class that bins are of.
+        seed: of the error.
+    """
+    rng = np.random.default_rng(seed)
+    noisy = [add_annotator_noise(fractions, data.noise_std, rng) for fractions in (train, test)]
+    reported = [round_fractions(fractions, data.fraction_step) for fractions in noisy]
+    if data.high_share is not None:
+        labels = label_high_low(*reported, data.high_share)
+    else:
+        labels = label_by_bins(*(side[:, foreground] for side in reported), data.edges, data.bins)
+    return labels._replace(fractions=reported[0])
 
 
 def label_by_bins(train: np.ndarray, test: np.ndarray, edges: list[float] | None, bins: int | None) -> Labels:
@@ -106,22 +128,28 @@ def draw_annotated(collection: BlockCollection, blocks_per_label: int | str, see
 
 
 def estimate_distribution(
-    collection: BlockCollection, annotated: np.ndarray, noise_std: float = 0.0, seed: int = 0
+    collection: BlockCollection,
+    annotated: np.ndarray,
+    noise_std: float = 0.0,
+    seed: int = 0,
+    exact: np.ndarray | None = None,
 ) -> CountDistribution:
     """Estimate p(c_l | z) from the masks of a few blocks (Appendix B.2), or from noisy fractions (B.1).
 
     Args:
-        collection: blocks with masks.
+        collection: blocks, with masks if `exact` is not given.
         annotated: the indices of those to look at.
         noise_std: standard deviation of the noise on the fractions.
         seed: of the noise.
+        exact: the class fractions of all blocks, (N, L); None: those of the masks.
 
     Raises:
         ValueError: a label without a block.
     """
     sample = collection.subset(annotated)
+    fractions = sample.fractions() if exact is None else exact[annotated]
     # Other draws than those of the labels, which start from the seed itself.
-    fractions = add_annotator_noise(sample.fractions(), noise_std, np.random.default_rng((seed, 1)))
+    fractions = add_annotator_noise(fractions, noise_std, np.random.default_rng((seed, 1)))
     labels = sample.labels
     if labels.ndim == 1:
         return CountDistribution.from_table(fractions, labels, collection.classes, collection.label_names)

@@ -26,8 +26,8 @@ class TrainingBlocks(Protocol):
     Attributes:
         labels: int64 (N,), or (N, L) for one label per class; -1 = unknown. None: an item holds blocks of several
             labels, and items are drawn at random.
-        known_fractions: the class fractions that each block is known to have, (N, L), NaN = unknown; items then have
-            "fractions" too. None: there are labels alone.
+        known_fractions: the class fractions that each block is known to have, (N, L), NaN = unknown; items then
+            have "fractions" too. None: there are labels alone.
         classes: the L names of the pixel classes.
         channels: of the images.
         collate: makes a batch of a list of items.

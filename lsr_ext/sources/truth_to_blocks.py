@@ -10,15 +10,7 @@ import numpy as np
 
 from lsr_ext.data import Block, BlockCollection, block_fractions, cut_blocks
 from lsr_ext.sources.context import RunContext
-from lsr_ext.sources.labelling import (
-    Labels,
-    add_annotator_noise,
-    draw_annotated,
-    estimate_distribution,
-    label_by_bins,
-    label_high_low,
-    round_fractions,
-)
+from lsr_ext.sources.labelling import Labels, draw_annotated, estimate_distribution, label_by_fractions
 from lsr_ext.sources.pixel_truth import PixelTruth
 from lsr_ext.sources.splits import patients, split_blocks
 from lsr_ext.sources.training_data import TRUTH, TrainingData, foreground_index
@@ -82,15 +74,8 @@ def _label(
 
         groups = patients(truth.names, data.patient)
         return label_by_classifier(truth, groups, train, test, foreground, data, context)
-    rng = np.random.default_rng(context.seed)
     exact = (block_fractions(truth.masks, side, len(truth.classes)) for side in (train, test))
-    noisy = [add_annotator_noise(fractions, data.noise_std, rng) for fractions in exact]
-    fractions = [round_fractions(side, data.fraction_step) for side in noisy]
-    if data.high_share is not None:
-        labels = label_high_low(*fractions, data.high_share)
-    else:
-        labels = label_by_bins(*(side[:, foreground] for side in fractions), data.edges, data.bins)
-    return labels._replace(fractions=fractions[0]), None
+    return label_by_fractions(*exact, data, foreground, context.seed), None
 
 
 def _dots_of_masks(test: BlockCollection) -> dict[int, DotSet]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from torch import Tensor, nn
 
 from lsr_ext.config import LossConfig
@@ -18,6 +17,7 @@ class CountedFractionLoss(FractionLoss):
     """`FractionLoss` of fractions that were counted, each among `count` items: their spread is binomial.
 
     Example:
+        >>> import torch
         >>> loss = CountedFractionLoss(100, form="size")
         >>> logits = torch.zeros(1, 2, 8, 8)  # half of the block is of each class
         >>> loss(logits, torch.tensor([[0.46, 0.54]])).item()  # within a standard deviation of 0.05

@@ -38,7 +38,10 @@ class ImplicitPosteriorLoss(_PeerLoss):
     model that q implies,
 
         r_il = p_il q_il / sum_j q_jl, normalised over classes,
-        QR = sum_l qbar_l log qbar_l - mean_i sum_l q_il log p_il       (the free energy; qbar: mean over the batch)
+        QR = sum_l qbar_l log qbar_l - mean_i sum_l q_il log p_il,
+
+    the free energy, with qbar the mean of q over the batch. It is the mean of KL(q_i || r_i), but for r's
+    normalisation. With one prior for all pixels of a block it sees a block through its sums alone.
 
     Here the prior is one for all pixels of a block. A class of unknown label has an equal share of what the known
     ones leave. Rolf, Malkin, Graikos, Jojic, Robinson, Jojic: Resolving label uncertainty with implicit posterior
@@ -91,9 +94,9 @@ class ReverseImplicitPosteriorLoss(ImplicitPosteriorLoss):
 class MaximumLoss(_PeerLoss):
     """Multiple-instance learning by the maximum: a block holds a class if its surest pixel is of it.
 
-    Cross-entropy between the largest probability of a class in a block and whether the block's label says that the
-    class is there: expected fraction of at least 0.05. The mean over the blocks of known label and the classes that
-    some labels say are there and others say are not.
+    Cross-entropy between the largest probability of a class in a block and whether the block's label says that
+    the class is there: expected fraction of at least 0.05. The mean over the blocks of known label and the classes
+    that some labels say are there and others say are not.
 
     Raises:
         ValueError: no class is there by some labels and absent by others.
@@ -109,9 +112,12 @@ class MaximumLoss(_PeerLoss):
         there = self.mean >= ABSENT_FRACTION
         self.register_buffer("learned", there.any(0) & ~there.all(0), persistent=False)
         if not bool(self.learned.any()):
+            low, high = (
+                ", ".join(f"{value:.3f}" for value in side) for side in (self.mean.amin(0), self.mean.amax(0))
+            )
             raise ValueError(
                 "form 'maximum' needs a class that some labels say is absent (expected fraction below "
-                f"{ABSENT_FRACTION}) and others say is there, got expected fractions {self.mean.tolist()}"
+                f"{ABSENT_FRACTION}) and others say is there, got expected fractions from {low} to {high}"
             )
 
     def forward(
