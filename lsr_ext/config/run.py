@@ -12,7 +12,7 @@ from lsr_ext.config.methods import METHODS, MethodName
 from lsr_ext.config.section import Count, PositiveNumber, Section
 from lsr_ext.config.terms import JointTerms
 from lsr_ext.config.training import TrainingConfig
-from lsr_ext.options import LossOptions
+from lsr_ext.options import FORMS, LossOptions
 
 HeldOutSplit = Literal["test", "validation"]
 
@@ -51,7 +51,9 @@ class LossConfig(Section):
 
     @model_validator(mode="after")
     def _check_options(self) -> LossConfig:
-        if self.form not in PEER_FORMS:
+        if self.form not in (*FORMS, *PEER_FORMS):
+            raise ValueError(f"form must be one of {(*FORMS, *PEER_FORMS)}, got {self.form!r}")
+        if self.form in FORMS:
             LossOptions(**self.options)
         elif self.targets == "fractions":
             raise ValueError(f"form {self.form!r} learns from labels: targets 'fractions' are for the other forms")

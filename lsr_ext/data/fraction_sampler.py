@@ -19,13 +19,13 @@ class FractionBatchSampler(GroupedBatchSampler):
     A group of that loss is any set of blocks, because it compares residuals. Its mean residual says whether the
     group's area is right, and its variance how unlike the errors of its blocks are. By `grouping` a group holds
 
-    - "nearest": blocks of about equal fractions in all classes, as the paper's groups of one label do. An error that
-      depends on the fraction, such as too much of a class wherever there is little of it, is common to the group.
-      For numbers that are exact, and for several classes.
+    - "nearest": blocks of about equal fractions in all classes, as the paper's groups of one label do. An error
+      that depends on the fraction, such as too much of a class wherever there is little of it, is common to the
+      group. For numbers that are exact, and for several classes.
     - "bins": blocks of one bin of one class, as many in each bin, with limits that move with every pass. For a
       comparison with labels, and where one class matters: the other classes of a group may be anything.
-    - "random": any blocks. Errors that depend on the fraction cancel in the mean and show in the variance. For rough
-      numbers, and where many blocks have the same fraction, such as 0, so that near ones are all alike.
+    - "random": any blocks. Errors that depend on the fraction cancel in the mean and show in the variance. For
+      rough numbers, and where many blocks have the same fraction, such as 0, so that near ones are all alike.
 
     Batches, epochs, ranks and resuming are those of `GroupedBatchSampler`: a pass has every block with a known
     fraction once, and more where a last group is filled up. The loss's `group` is

@@ -38,8 +38,8 @@ class SegmentationModule(lightning.LightningModule):
     Batch:
         a dict of "image" (N, C, H, W); "label" int64 (N,) or (N, L), -1 = unknown, or (K,) with "block_ids" int32
         (N, H, W), -1 = none; for a `FractionLoss` "fractions" (N, L), NaN = unknown; for a pixel loss "mask" int64
-        (N, H, W), -1 = not labelled. "group" int64 (N,), the number of each block's group; without it the blocks of
-        one label form one group.
+        (N, H, W), -1 = not labelled. "group" int64 (N,), the number of each block's group; without it the blocks
+        of one label form one group.
 
     Raises:
         ValueError: neither loss is given.
