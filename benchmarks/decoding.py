@@ -30,8 +30,8 @@ SCORES = ("iou", "masked_iou", "f1")
 def score_run(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     """Both scores of a run, and what could tell beforehand which is better.
 
-    `area_ratio` compares the held-out map by the likeliest class with what labels stand for: per class its share of
-    the pixels by that of the training blocks by their labels. `shift` is that of the model's decoding.
+    `area_ratio` compares the held-out map by the likeliest class with what labels stand for: per class its share
+    of the pixels by that of the training blocks by their labels. `shift` is that of the model's decoding.
     """
     config = RunConfig.model_validate({**record["config"], "output": folder})
     [method] = config.methods
@@ -64,19 +64,22 @@ def decoded_maps(model: TrainedModel, data: TrainingData, config: RunConfig) -> 
 
 
 def main() -> None:
-    """Score all finished runs of the outputs, and print a line each."""
+    """Score the finished runs of the outputs that are not in the result yet, and print a line each."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("outputs", nargs="+", type=Path, help="output folders of lsr experiment")
     parser.add_argument("--result", type=Path, default=HERE / "results" / "decoding.json")
     options = parser.parse_args()
-    rows, environment = [], {}
+    content = json.loads(options.result.read_text()) if options.result.is_file() else {"rows": []}
+    done = {(row["data"], row["run"]) for row in content["rows"]}
     for path in sorted(path for output in options.outputs for path in output.glob("runs/*/seed*/run.json")):
+        folder = path.parent.resolve()
+        if (folder.parts[-4], "/".join(folder.parts[-2:])) in done:
+            continue
         record = json.loads(path.read_text())
-        environment = record["environment"]
-        rows.append(score_run(path.parent.resolve(), record))
-        print(rows[-1]["data"], rows[-1]["run"], rows[-1]["scores"], "area", rows[-1]["area_ratio"], flush=True)
-    content = {"environment": environment, "rows": rows}
-    write_atomically(options.result, json.dumps(content, indent=1).encode() + b"\n")
+        row = score_run(folder, record)
+        print(row["data"], row["run"], row["scores"], "area", row["area_ratio"], flush=True)
+        content = {"environment": record["environment"], "rows": [*content["rows"], row]}
+        write_atomically(options.result, json.dumps(content, indent=1).encode() + b"\n")
 
 
 if __name__ == "__main__":
