@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lsr_ext.checks import check_distribution, check_reduction, check_weights
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.functional import BACKENDS, fraction_loss, label_super_resolution_loss
-from lsr_ext.options import LossOptions
+from lsr_ext.options import FORMS_WITHOUT_STD, LossOptions
 from lsr_ext.reference import table_dtype
 
 
@@ -223,7 +223,7 @@ class FractionLoss(_BlockLoss):
         """The standard deviation of each fraction."""
         std = self.std if given is None else given
         if std is None:
-            if self.options.form not in ("proportion", "squared"):
+            if self.options.form not in FORMS_WITHOUT_STD:
                 raise ValueError(f"form {self.options.form!r} needs a std of the fractions: give the loss one")
             return torch.zeros_like(fractions)
         table = torch.as_tensor(std, dtype=table_dtype(fractions), device=fractions.device)

@@ -23,6 +23,7 @@ DEFAULT_FLOOR_REL = {
 }
 DEFAULT_FLOOR_ABS = 1e-8  # the square of a hundredth of a percent of a block
 FORMS = tuple(DEFAULT_FLOOR_REL)
+FORMS_WITHOUT_STD = ("proportion", "squared")  # that look at the target's mean alone
 REDUCTIONS = ("mean", "none")
 
 

@@ -18,6 +18,7 @@ Count = Annotated[int, Field(ge=1)]
 Page = Annotated[int, Field(ge=0)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Weights = Annotated[list[Annotated[float, Field(ge=0, allow_inf_nan=False)]], AfterValidator(_some_weight)]
+PositiveNumber = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Colour = Annotated[list[Annotated[int, Field(ge=0, le=255)]], Field(min_length=3, max_length=3)]
 
 

@@ -36,6 +36,21 @@ def test_pixel_labels_fade_out_unless_kept(tmp_path, pixel, weights):
         ({"methods": ["high_res"]}, r"'high_res' needs data\.stains"),
         ({"evaluation": {"split": "validation"}}, r"needs data\.validation_fraction above 0"),
         ({"loss": {"form": "exact"}}, "loss: .*form must be one of"),
+        ({"loss": {"targets": "fractions", "std": 0.1, "count": 9}}, "either std or count, got both"),
+        ({"loss": {"targets": "fractions", "std": 0.0}}, r"loss\.std.* greater than 0"),
+        ({"loss": {"std": 0.1}}, "std is that of targets: fractions, got targets: labels"),
+        ({"loss": {"form": "maximum"}}, r"loss\.form: 'maximum' is of single blocks, not for .* 'intra\+inter'"),
+        (
+            {"loss": {"form": "implicit_posterior", "targets": "fractions", "std": 0.1}},
+            "form 'implicit_posterior' learns from labels",
+        ),
+        (
+            {
+                "data": {"bins": None, "edges": [0.5], "classifier": {}},
+                "loss": {"targets": "fractions", "std": 0.1},
+            },
+            r"loss\.targets: 'fractions' are not known where data\.classifier labels",
+        ),
         ({"methods": ["intra", "intra"]}, "each method may be named once"),
         ({"methods": ["semi"]}, r"methods\.0: .*got 'semi'"),
         ({"training": {"network": {"features": [9] * 6}}}, "multiple of norm_groups"),
