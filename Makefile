@@ -21,6 +21,7 @@ build: .venv/built
 
 .venv/built: .venv/installed $(NATIVE)
 	$(PIP) install -q -c constraints.txt --no-build-isolation -e ".[dev]"
+	-$(BIN)/python tools/openseadragon.py
 	touch $@
 
 demo: build
@@ -54,6 +55,7 @@ bench: build
 
 # With both libraries, for every Python and every torch that pyproject.toml allows.
 wheel: build
+	$(BIN)/python tools/openseadragon.py
 	LSR_CUDA=1 $(PIP) wheel -q --no-deps --no-build-isolation -w dist .
 	$(BIN)/python tools/check_symbols.py dist/*.whl
 
