@@ -19,7 +19,7 @@ Limit = Annotated[float, typer.Option("--limit", help="Fail if more than this sh
 
 @app.command("build")
 def build_command(
-    slides: Annotated[Path, typer.Argument(help="Folder of slides, or CSV: slide[,patient][,mpp].")],
+    slides: Annotated[Path, typer.Argument(help="Folder of slides, or CSV: slide[,patient][,mpp][,split].")],
     output: Annotated[Path, typer.Argument(help="Write this manifest, Parquet.")],
     probabilities: Annotated[
         Path | None, typer.Option(help="Label by patch probabilities, CSV: slide,x,y,probability.")
@@ -56,6 +56,22 @@ def build_command(
     ] = "breast-cancer",
     patch_px: Annotated[int | None, typer.Option(help="Side of a patch, in pixels at 40x.")] = None,
     merge: Annotated[int | None, typer.Option(help="Number of patches per block, across and down.")] = None,
+    merge_by: Annotated[
+        str | None,
+        typer.Option(
+            help="Value of a block by its patches: maximum or area. Default: area for regions and masks."
+        ),
+    ] = None,
+    stride_px: Annotated[
+        int | None, typer.Option(help="Distance between blocks, in pixels at 40x. Default: their side.")
+    ] = None,
+    offset_px: Annotated[
+        tuple[int, int] | None, typer.Option(help="Corner of the first block, in pixels at 40x. Default: 0 0.")
+    ] = None,
+    rectangles: Annotated[
+        Path | None,
+        typer.Option(help="Take these blocks: CSV slide,x,y,width,height, or folder of NAME.csv. Level-0 pixels."),
+    ] = None,
     size_px: Annotated[int | None, typer.Option(help="Read blocks resized to this side, in pixels.")] = None,
     edge: Annotated[
         list[float] | None, typer.Option(help="Inner edge between two bins of labels. Repeat.")
@@ -75,6 +91,7 @@ def build_command(
     from lsr_ext.files import write_atomically
 
     given = {"patch_px": patch_px, "merge": merge, "size_px": size_px, "min_tissue": min_tissue}
+    given |= {"merge_by": merge_by, "stride_px": stride_px, "offset_px": offset_px}
     recipe = _recipe(preset, given | {"edges": tuple(edge) if edge else None})
     source = _source(probabilities, heat_maps, regions, masks, classes or (), origin)
     listing = cohort.scan_slides(slides)
@@ -85,7 +102,8 @@ def build_command(
     write_atomically(Path(f"{output}.checks.csv"), cohort.checks_as_csv(checks).encode())
     print("\n".join([*listing.describe_skipped(), cohort.format_checks(checks)]))
     options = {"shares": shares, "seed": seed, "limit": limit, "workers": workers, "tissue": tissue}
-    cohort.build_cohort(listed, source, recipe, output, **options)
+    places = None if rectangles is None else cohort.Rectangles(rectangles)
+    cohort.build_cohort(listed, source, recipe, output, rectangles=places, **options)
     manifest = cohort.read_manifest(output)
     left_out = len(cohort.read_report(f"{output}.report.jsonl"))
     print(f"{output}: {len(manifest)} blocks of {len(listed) - left_out} slides, {left_out} slides left out")

@@ -1,6 +1,7 @@
 """Cohorts of slides: a manifest of labelled blocks, a dataset over it, and a store of cut blocks."""
 
 try:
+    from lsr_ext.data.cohort.block_cache import CachedBlocks
     from lsr_ext.data.cohort.build import build_cohort
     from lsr_ext.data.cohort.dataset import BlockSource, CohortDataset, SlideBlocks
     from lsr_ext.data.cohort.joined import JoinedBlocks, open_blocks
@@ -10,6 +11,7 @@ try:
     from lsr_ext.data.cohort.preflight import SlideCheck, check_cohort, checks_as_csv, format_checks
     from lsr_ext.data.cohort.quarantine import Quarantine, QuarantineLimitError, read_report
     from lsr_ext.data.cohort.recipe import PRESETS, Recipe
+    from lsr_ext.data.cohort.rectangles import Rectangles
     from lsr_ext.data.cohort.slides import (
         CohortSlide,
         SlideListing,
@@ -28,6 +30,7 @@ except ModuleNotFoundError as error:
 __all__ = [
     "PRESETS",
     "BlockSource",
+    "CachedBlocks",
     "CohortDataset",
     "CohortSlide",
     "HeatMaps",
@@ -39,6 +42,7 @@ __all__ = [
     "Quarantine",
     "QuarantineLimitError",
     "Recipe",
+    "Rectangles",
     "Regions",
     "SlideBlocks",
     "SlideCheck",

@@ -13,7 +13,7 @@ from PIL import Image
 
 from lsr_ext.data.cohort.annotations import ANNOTATION_SUFFIXES, Annotations, read_annotations
 from lsr_ext.data.cohort.beside import check_aspect, find_beside
-from lsr_ext.data.cohort.grid import Grid
+from lsr_ext.data.cohort.grid import Grid, Patches
 from lsr_ext.data.csv_files import read_rows
 from lsr_ext.data.images import MAX_PIXELS, read_mask
 from lsr_ext.wsi import open_slide
@@ -28,11 +28,13 @@ class LabelSource(Protocol):
     Attributes:
         name: name of the source in the manifest.
         classes: names of the L classes that have a value each; empty: one value in all.
+        knows_fractions: whether a value is the share of an area that the class covers.
         any_grid: whether values can be computed for any grid, not only for the patches that were labelled.
     """
 
     name: str
     classes: tuple[str, ...]
+    knows_fractions: bool
     any_grid: bool
 
     def labels_of(self, slide: Path) -> str:
@@ -42,7 +44,7 @@ class LabelSource(Protocol):
             ValueError: there are none, or it cannot be decided which.
         """
 
-    def values(self, slide: Path, size: tuple[int, int], grid: Grid) -> np.ndarray:
+    def values(self, slide: Path, size: tuple[int, int], grid: Grid | Patches) -> np.ndarray:
         """Return the values of the patches: float64 (rows * columns, L), L = 1 without classes; NaN: unknown.
 
         Args:
@@ -70,6 +72,7 @@ class PatchProbabilities:
 
     name = "patch probabilities"
     classes: tuple[str, ...] = ()
+    knows_fractions = False
     any_grid = False
 
     def __init__(self, path: str | Path) -> None:
@@ -103,17 +106,27 @@ class PatchProbabilities:
             raise ValueError(f"{self.path}: expected patches of {slide.name}, found {found}")
         return best[0]
 
-    def values(self, slide: Path, size: tuple[int, int], grid: Grid) -> np.ndarray:
-        values = np.full((grid.rows * grid.columns, 1), np.nan)
-        for (x, y), probability in self._patches[self.labels_of(slide)].items():
-            if x % grid.side or y % grid.side or x < 0 or y < 0:
-                raise ValueError(
-                    f"{self.path}, {slide.name}: expected multiples of {grid.side} px, got a patch at {x}, {y}"
-                )
-            column, row = x // grid.side, y // grid.side
-            if column < grid.columns and row < grid.rows:  # the other patches extend beyond the edge
-                values[row * grid.columns + column] = probability
+    def values(self, slide: Path, size: tuple[int, int], grid: Grid | Patches) -> np.ndarray:
+        patches = self._patches[self.labels_of(slide)]
+        if grid.origin is not None:
+            self._check_corners(slide, patches, grid.side, grid.origin)
+        corners = map(tuple, grid.rectangles()[:, :2].tolist())
+        values = np.array([patches.get(corner, np.nan) for corner in corners]).reshape(-1, 1)
+        if len(values) and np.isnan(values).all():
+            raise ValueError(
+                f"{self.path}, {slide.name}: expected patches of {grid.side} px, none lies on a block"
+            )
         return values
+
+    def _check_corners(
+        self, slide: Path, patches: dict[tuple[int, int], float], side: int, origin: tuple[int, int]
+    ) -> None:
+        start = "" if origin == (0, 0) else f" from {origin}"
+        for x, y in patches:
+            if (x - origin[0]) % side or (y - origin[1]) % side or x < 0 or y < 0:
+                raise ValueError(
+                    f"{self.path}, {slide.name}: expected multiples of {side} px{start}, got a patch at {x}, {y}"
+                )
 
     def fingerprint(self, slide: Path) -> str:
         return _digest(repr(sorted(self._patches[self.labels_of(slide)].items())).encode())
@@ -129,12 +142,13 @@ class HeatMaps:
 
     name = "heat map"
     classes: tuple[str, ...] = ()
+    knows_fractions = False
     any_grid = True
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = _folder(folder)
 
-    def values(self, slide: Path, size: tuple[int, int], grid: Grid) -> np.ndarray:
+    def values(self, slide: Path, size: tuple[int, int], grid: Grid | Patches) -> np.ndarray:
         path = Path(self.labels_of(slide))
         heat = _read_heat_map(path)
         check_aspect(path, heat.shape, slide.name, size)
@@ -156,12 +170,13 @@ class Masks:
     """
 
     name = "mask"
+    knows_fractions = True
     any_grid = True
 
     def __init__(self, folder: str | Path, classes: Sequence[str]) -> None:
         self.folder, self.classes = _folder(folder), _checked_classes(classes)
 
-    def values(self, slide: Path, size: tuple[int, int], grid: Grid) -> np.ndarray:
+    def values(self, slide: Path, size: tuple[int, int], grid: Grid | Patches) -> np.ndarray:
         path = Path(self.labels_of(slide))
         mask = read_mask(path)
         check_aspect(path, mask.shape, slide.name, size)
@@ -196,6 +211,7 @@ class Regions:
     """
 
     name = "regions"
+    knows_fractions = True
     any_grid = True
 
     def __init__(self, folder: str | Path, classes: Sequence[str], origin: str = "auto") -> None:
@@ -204,7 +220,7 @@ class Regions:
             raise ValueError(f"expected an origin of {', '.join(ORIGINS)}, got {origin!r}")
         self.origin = origin
 
-    def values(self, slide: Path, size: tuple[int, int], grid: Grid) -> np.ndarray:
+    def values(self, slide: Path, size: tuple[int, int], grid: Grid | Patches) -> np.ndarray:
         annotations = self.read(slide)
         if not annotations.shapes and annotations.passed_over:
             counts = ", ".join(f"{count} {reason}" for reason, count in annotations.passed_over.items())
@@ -222,7 +238,7 @@ class Regions:
             ]
             union = shapely.union_all(shapes)
             shapely.prepare(union)
-            columns.append(shapely.area(shapely.intersection(patches, union)) / grid.side**2)
+            columns.append(shapely.area(shapely.intersection(patches, union)) / (width * height))
         return np.clip(np.stack(columns, axis=1), 0.0, 1.0)
 
     def read(self, slide: Path) -> Annotations:

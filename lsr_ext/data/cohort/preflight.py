@@ -100,10 +100,10 @@ def check_slide(slide: CohortSlide, source: LabelSource, recipe: Recipe, tissue:
         check = check._replace(size=opened.size, mpp=opened.mpp)
         side = recipe.patch_side(opened.known_mpp())
         patches = Grid.over(opened.size, side)
-        blocks = patches.merged(recipe.merge)
-        check = check._replace(patch_px=side, blocks=blocks.rows * blocks.columns)
+        block_px = side * recipe.merge
+        check = check._replace(patch_px=side, blocks=len(recipe.blocks(opened.size, opened.known_mpp())))
         if not check.blocks:
-            raise ValueError(f"expected at least one whole block of {blocks.side} px, got none")
+            raise ValueError(f"expected at least one whole block of {block_px} px, got none")
         if isinstance(source, Regions):
             found = source.read(slide.path)
             counts = {name: len(shapes) for name, shapes in found.shapes.items()}
@@ -111,7 +111,7 @@ def check_slide(slide: CohortSlide, source: LabelSource, recipe: Recipe, tissue:
         share = _on_tissue(opened, source, patches, tissue)
     except (SlideError, ValueError, OSError) as error:
         return check._replace(error=str(error))
-    warnings = _warnings(check, recipe, blocks.side)
+    warnings = _warnings(check, recipe, block_px)
     if share is not None and share < _LEAST_ON_TISSUE:
         warnings.append(
             f"{share:.0%} of the labelled area lies on tissue{_better(opened, source, patches, tissue)}"

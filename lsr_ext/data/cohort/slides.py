@@ -32,12 +32,14 @@ class CohortSlide(NamedTuple):
         patient: its patient; None: unknown.
         mpp: microns per pixel to use instead of those in the file.
         name: its name in the cohort, with folders and without a suffix; "" for the file's own.
+        split: train, validation or test, where it is given.
     """
 
     path: Path
     patient: str | None = None
     mpp: float | None = None
     name: str = ""
+    split: str | None = None
 
     @property
     def label(self) -> str:
@@ -152,6 +154,28 @@ def assign_splits(groups: Sequence[str], shares: Mapping[str, float], seed: int)
     return splits
 
 
+def fixed_splits(slides: Sequence[CohortSlide]) -> list[str] | None:
+    """The split of each slide, where they are given; None: they are not.
+
+    Raises:
+        ValueError: only some slides have one, or a patient is in two.
+    """
+    given = [slide.split for slide in slides]
+    if not any(given):
+        return None
+    split_of: dict[str, CohortSlide] = {}
+    for slide in slides:
+        if slide.split is None:
+            raise ValueError(f"{slide.path}: the split is missing, and other slides have one")
+        other = split_of.setdefault(slide.patient or slide.label, slide)
+        if other.split != slide.split:
+            raise ValueError(
+                f"patient {slide.patient!r} is in two splits: {other.path.name} in {other.split}, "
+                f"{slide.path.name} in {slide.split}"
+            )
+    return [slide.split for slide in slides]
+
+
 def _of_folder(folder: Path, skipped: dict[Path, str]) -> list[CohortSlide]:
     found: list[Path] = []
     pictures: list[Path] = []
@@ -212,11 +236,12 @@ def _check_distinct(source: Path, slides: Sequence[CohortSlide]) -> None:
 
 def _of_csv(path: Path) -> list[CohortSlide]:
     slides = []
-    for where, fields in read_rows(path, ("slide",), ("patient", "mpp")):
+    for where, fields in read_rows(path, ("slide",), ("patient", "mpp", "split")):
         if not fields["slide"]:
             raise ValueError(f"{where}: the slide is empty")
         patient = clean(fields.get("patient", "")) or None
-        slides.append(CohortSlide(path.parent / fields["slide"], patient, _mpp(fields, where)))
+        split = clean(fields.get("split", "")) or None
+        slides.append(CohortSlide(path.parent / fields["slide"], patient, _mpp(fields, where), split=split))
     common = os.path.commonpath([slide.path.parent.absolute() for slide in slides]) if slides else ""
     names = [Path(os.path.relpath(slide.path.absolute(), common)).with_suffix("") for slide in slides]
     return [slide._replace(name=name.as_posix()) for slide, name in zip(slides, names, strict=True)]
