@@ -28,19 +28,22 @@ class Feature(NamedTuple):
     Attributes:
         number: its place in the file, from 1.
         name: its class; a derived class of QuPath is "Tumor: Invasive"; None: it has no class.
+        title: its own name, as somebody typed it; None: it has none.
+        kind: what QuPath calls it, such as "annotation", "detection" or "cell"; "" if it does not say.
         geometry: GeoJSON's geometry; empty if the feature has none.
     """
 
     number: int
     name: str | None
+    title: str | None
+    kind: str
     geometry: dict
 
 
 def read_features(path: str | Path) -> list[Feature]:
     """Read a FeatureCollection, a list of features, a single feature or a geometry; also gzipped, or with a BOM.
 
-    The class is `properties.classification`: its `name`, its `names` joined by ": ", or a text; without a
-    classification it is `properties.name`.
+    The class is `properties.classification`: its `name`, its `names` joined by ": ", or a text.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -50,8 +53,8 @@ def read_features(path: str | Path) -> list[Feature]:
         >>> from tempfile import mkdtemp
         >>> path = Path(mkdtemp()) / "a.geojson"
         >>> _ = path.write_text('{"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]}}')
-        >>> read_features(path)
-        [Feature(number=1, name=None, geometry={'type': 'Point', 'coordinates': [1, 2]})]
+        >>> [feature.geometry["coordinates"] for feature in read_features(path)]
+        [[1, 2]]
     """
     path = Path(path)
     try:
@@ -112,19 +115,26 @@ def _items(content: object) -> Iterator[object]:
 
 def _feature(number: int, item: object) -> Feature:
     if not isinstance(item, dict):
-        return Feature(number, None, {})
+        return Feature(number, None, None, "", {})
     if item.get("type") in _GEOMETRIES:
-        return Feature(number, None, item)
-    geometry, properties = item.get("geometry"), item.get("properties")
-    name = _class_name(properties) if isinstance(properties, dict) else None
-    return Feature(number, name, geometry if isinstance(geometry, dict) else {})
+        return Feature(number, None, None, "", item)
+    properties = item.get("properties") if isinstance(item.get("properties"), dict) else {}
+    geometry = item.get("geometry")
+    return Feature(
+        number,
+        _class_name(properties.get("classification")),
+        _text(properties.get("name")),
+        _text(properties.get("objectType")) or "",
+        geometry if isinstance(geometry, dict) else {},
+    )
 
 
-def _class_name(properties: dict) -> str | None:
-    found = properties.get("classification")
-    if found is None:
-        found = properties
+def _class_name(found: object) -> str | None:
     if isinstance(found, dict):
         names = found.get("names")
         found = ": ".join(map(str, names)) if isinstance(names, list) and names else found.get("name")
+    return _text(found)
+
+
+def _text(found: object) -> str | None:
     return found.strip() or None if isinstance(found, str) else None

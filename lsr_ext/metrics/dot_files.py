@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import csv
-import json
 import math
 import re
 import warnings
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from lsr_ext.data.geojson import read_features
 from lsr_ext.metrics.dot_set import DEFAULT_CLASS, DotSet
 
 DOT_SUFFIXES = (".csv", ".txt", ".tsv", ".geojson", ".json")
@@ -24,9 +25,9 @@ def read_dots(path: str | Path, columns: Sequence[str] = COLUMNS) -> DotSet:
 
     - `.csv`: a header, then a row for each dot.
     - `.txt`, `.tsv`: points as QuPath exports them: the same, with tabs between the fields.
-    - `.geojson`, `.json`: points as QuPath exports them: features of type Point or MultiPoint, with the class in
-      properties.classification.name, or its parts in `names`, which are joined as QuPath shows them ("Tumor:
-      Positive"). The row is the number of the feature.
+    - `.geojson`, `.json`: points as QuPath exports them: features of type Point or MultiPoint, and polygons of
+      cells, whose centroids count; see `read_features` for the forms and the class. Polygons of annotations and
+      lines are passed over, with a warning. The row is the number of the feature.
 
     Classes and scores may be missing; a dot without a class gets the class "cell". Other columns are ignored;
     where none is the class, and another holds words, a warning names it.
@@ -136,36 +137,44 @@ def _is_number(field: str) -> bool:
 
 def _geojson_rows(path: Path) -> Iterator[tuple]:
     """Yield the same for features, numbered from 1."""
-    try:
-        content = json.loads(path.read_bytes())
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not readable as GeoJSON ({error})") from error
-    if isinstance(content, dict):
-        content = content.get("features", [content])
-    if not isinstance(content, list):
-        raise ValueError(f"{path}: expected a list of features, got {type(content).__name__}")
-    for number, feature in enumerate(content, start=1):
-        where = f"{path}, row {number}"
-        geometry = feature.get("geometry") if isinstance(feature, dict) else None
-        kind = geometry.get("type") if isinstance(geometry, dict) else None
-        if kind not in ("Point", "MultiPoint"):
-            raise ValueError(f"{where}: expected a Point or MultiPoint, got {kind}")
-        points = geometry.get("coordinates")
-        for point in [points] if kind == "Point" else points if isinstance(points, list) else [None]:
+    passed_over: Counter[str] = Counter()
+    features, used = read_features(path), 0
+    for feature in features:
+        where, kind = f"{path}, row {feature.number}", feature.geometry.get("type", "no geometry")
+        coordinates = feature.geometry.get("coordinates")
+        if kind in ("Point", "MultiPoint"):
+            points = [coordinates] if kind == "Point" else coordinates if isinstance(coordinates, list) else [None]
+        elif kind in ("Polygon", "MultiPolygon") and feature.kind != "annotation":
+            points = [_centroid(coordinates, kind, where)]
+        else:
+            passed_over[f"{kind} of an {feature.kind}" if feature.kind else kind] += 1
+            continue
+        used += 1
+        for point in points:
             if not isinstance(point, list) or len(point) < 2:
                 raise ValueError(f"{where}: expected coordinates [x, y], got {point}")
-            name = _class_name(_classification(feature))
-            yield number, _number(point[0], "x", where), _number(point[1], "y", where), name, None
+            name = _class_name(feature.name)
+            yield feature.number, _number(point[0], "x", where), _number(point[1], "y", where), name, None
+    counts = ", ".join(f"{count} {kind}" for kind, count in passed_over.items())
+    if passed_over and not used:
+        raise ValueError(f"{path}: expected points, or polygons of cells, got {counts}")
+    if passed_over:
+        warnings.warn(f"{path}: features that are no dots were passed over: {counts}", stacklevel=2)
 
 
-def _classification(feature: dict) -> str | None:
-    found = (feature.get("properties") or {}).get("classification")
-    if not isinstance(found, dict):
-        return found if isinstance(found, str) else None
-    if isinstance(found.get("name"), str):
-        return found["name"]
-    names = found.get("names")
-    return ": ".join(map(str, names)) if isinstance(names, list) else None
+def _centroid(coordinates: object, kind: str, where: str) -> list[float]:
+    """The centroid of a polygon, or of the first of several; [x, y]."""
+    try:
+        ring = np.array((coordinates if kind == "Polygon" else coordinates[0])[0], np.float64)[:, :2]
+    except (TypeError, ValueError, IndexError, KeyError):
+        raise ValueError(f"{where}: expected the outline of a cell, got {str(coordinates)[:80]}") from None
+    corner = ring[0].copy()  # products of large coordinates would lose digits
+    (x, y), (next_x, next_y) = (ring - corner).T, (np.roll(ring, -1, axis=0) - corner).T
+    cross = x * next_y - next_x * y
+    if not cross.sum():
+        return (ring[:-1] if len(ring) > 1 else ring).mean(axis=0).tolist()
+    centre = np.array([(x + next_x) @ cross, (y + next_y) @ cross]) / (3 * cross.sum())
+    return (corner + centre).tolist()
 
 
 def _class_name(name: str | None) -> str:

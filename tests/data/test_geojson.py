@@ -35,7 +35,7 @@ def feature(properties=None, geometry=SQUARE):
 def test_forms(tmp_path, content, names):
     path = tmp_path / "a.geojson"
     path.write_text(json.dumps(content))
-    assert [one.name for one in read_features(path)] == names
+    assert [one.name or one.title for one in read_features(path)] == names
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])

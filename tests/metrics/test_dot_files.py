@@ -3,7 +3,9 @@
 import json
 import warnings
 
+import numpy as np
 import pytest
+import shapely
 
 from lsr_ext.metrics import DotSet, read_dots
 
@@ -89,14 +91,15 @@ def test_bad_rows_are_named(tmp_path, text, message):
     ("content", "message"),
     [
         (
-            [feature("Point", [1, 2]), feature("Polygon", [[[0, 0]]])],
-            "row 2: expected a Point or MultiPoint, got Pol",
+            [feature("Polygon", [[[0, 0]]])],
+            "expected points, or polygons of cells, got 1 Polygon of an annotation",
         ),
+        ([{"geometry": {"type": "Polygon", "coordinates": [3]}}], "row 1: expected the outline of a cell"),
         ([feature("Point", [1])], r"row 1: expected coordinates \[x, y\], got \[1\]"),
         ([feature("MultiPoint", [[1, None]])], "row 1: expected a finite number as y, got None"),
         ([feature("MultiPoint", 3)], r"row 1: expected coordinates \[x, y\], got None"),
-        ([1], "row 1: expected a Point or MultiPoint, got None"),
-        ("text", "expected a list of features, got str"),
+        ([1], "expected points, or polygons of cells, got 1 no geometry"),
+        ("text", "expected a GeoJSON FeatureCollection"),
     ],
 )
 def test_bad_features_are_named(tmp_path, content, message):
@@ -104,12 +107,33 @@ def test_bad_features_are_named(tmp_path, content, message):
         read_dots(write(tmp_path / "dots.geojson", json.dumps(content)))
 
 
+@pytest.mark.parametrize("kind", ["cell", "detection", ""])
+def test_polygons_of_cells_count_as_their_centroids(tmp_path, kind):
+    rng = np.random.default_rng(0)
+    outlines = [rng.random((7, 2)) * 9 + [40_000, 70_000 + 20 * i] for i in range(5)]
+    outlines = [np.array(shapely.MultiPoint(points).convex_hull.exterior.coords) for points in outlines]
+    features = [
+        {
+            "type": "Feature",
+            "geometry": {"type": "Polygon", "coordinates": [outline.tolist()]},
+            "properties": {"objectType": kind, "classification": {"names": ["Tumor", "Positive"]}},
+        }
+        for outline in outlines
+    ]
+    other = feature("Polygon", [outlines[0].tolist()], {"name": "Region"})
+    with pytest.warns(UserWarning, match=r"dots\.geojson: features .* passed over: 1 Polygon of an annotation"):
+        dots = read_dots(write(tmp_path / "dots.geojson", "\ufeff" + json.dumps([other, *features])))
+    expected = [shapely.Polygon(outline).centroid.coords[0] for outline in outlines]
+    np.testing.assert_allclose(dots.xy, expected, atol=1e-6)
+    assert set(dots.classes) == {"Tumor: Positive"}
+
+
 def test_files_that_are_none(tmp_path):
     with pytest.raises(FileNotFoundError, match="expected a file of dots, found none at .*none.csv"):
         read_dots(tmp_path / "none.csv")
     with pytest.raises(ValueError, match=r"dots.xml: expected a file of dots \(.csv"):
         read_dots(write(tmp_path / "dots.xml", ""))
-    with pytest.raises(ValueError, match="dots.json: not readable as GeoJSON"):
+    with pytest.raises(ValueError, match="dots.json: not readable GeoJSON"):
         read_dots(write(tmp_path / "dots.json", "{"))
     (tmp_path / "dots.csv").write_bytes(b"x,y\n\xff\xfe,2\n")
     with pytest.raises(ValueError, match=r"dots.csv, row 1: not readable as text"):

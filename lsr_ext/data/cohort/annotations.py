@@ -83,7 +83,7 @@ def _geojson_regions(path: Path) -> Iterator[_Region]:
         except (shapely.errors.ShapelyError, ValueError, TypeError):
             yield _Region(None, None, f"not a valid {kind}")
             continue
-        yield _Region(feature.name, shape, kind)
+        yield _Region(feature.name or feature.title, shape, kind)
 
 
 def _polygons(shape: shapely.Geometry) -> shapely.Geometry | None:

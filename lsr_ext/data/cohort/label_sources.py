@@ -199,8 +199,9 @@ class Regions:
     """A folder with outlined regions per slide; values are the fractions that the regions cover.
 
     Files are GeoJSON, as QuPath exports it, or the XML of ASAP or ImageScope; see `read_annotations`. Regions of
-    one class may overlap: their union counts. A derived class of QuPath, such as "Tumor: Invasive", counts for the
-    class of its whole name, or else for the class "Tumor", if one of these is wanted. Other classes are ignored.
+    one class may overlap: their union counts. Without a class, an annotation's name counts as one. A derived class
+    of QuPath, such as "Tumor: Invasive", counts for the class of its whole name, or else for the class "Tumor", if
+    one of these is wanted. Other classes are ignored.
 
     Args:
         folder: folder of `<name>.geojson`, `.json`, `.xml`; GeoJSON may be gzipped.
