@@ -156,7 +156,7 @@ def _part(model: PatchClassifier, slide: CohortSlide, patch_px: int, made_by: li
         return part
     rectangles, probabilities = _predict_twice(model, slide, patch_px)
     rows = [
-        (slide.path.name, x, y, f"{probability:.9g}")
+        (f"{slide.label}{slide.path.suffix}", x, y, f"{probability:.9g}")
         for (x, y), probability in zip(rectangles[:, :2].tolist(), probabilities.tolist(), strict=True)
     ]
     write_atomically(part, _lines(rows))

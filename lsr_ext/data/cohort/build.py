@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -162,7 +163,7 @@ def _blocks(
     count = len(rectangles)
     x, y, width, height = rectangles.T
     columns = {
-        "slide": [str(slide.path.absolute())] * count,
+        "slide": [os.path.normpath(slide.path.absolute())] * count,
         "patient": [slide.patient] * count,
         "x": x,
         "y": y,
@@ -213,7 +214,11 @@ def _join(
         place = table.column_names.index("split")
         table = table.set_column(place, "split", pa.array([split] * len(table), pa.string()))
         place = table.column_names.index("slide")
-        tables.append(table.set_column(place, "slide", _relative(table["slide"], output.parent.absolute())))
+        tables.append(
+            table.set_column(
+                place, "slide", _relative(table["slide"], Path(os.path.normpath(output.parent.absolute())))
+            )
+        )
     joined = pa.concat_tables(tables)
     if not len(joined):
         raise ValueError(f"{output}: expected at least one block, got none from {len(parts)} slides")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -196,7 +197,7 @@ def _write_manifest(cohort: Manifest, path: Path, folder: Path, failed: Sequence
     rows = np.setdiff1d(np.arange(len(cohort)), failed)
     table = cohort.table.take(pa.array(rows)).append_column("row", pa.array(rows, pa.int64()))
     # The store and the manifest may be in different folders.
-    slides = [str((cohort.folder / slide).resolve()) for slide in table["slide"].to_pylist()]
+    slides = [os.path.normpath((cohort.folder / slide).absolute()) for slide in table["slide"].to_pylist()]
     table = table.set_column(table.column_names.index("slide"), "slide", pa.array(slides, pa.string()))
     about = {k: v for k, v in read_about(path).items() if k not in ("version", "label_names", "classes")}
     write_table(table, folder / _MANIFEST, cohort.label_names, cohort.classes, about)
