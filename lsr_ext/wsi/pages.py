@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
 
@@ -55,7 +56,7 @@ def find_images(tiff: tifffile.TiffFile, agree: Callable[[Page, Page], bool]) ->
         agree: whether a page shows the same as a larger one.
 
     Raises:
-        UnsupportedSlideError: focal planes or points in time, of which none is chosen.
+        ValueError: focal planes or points in time, of which none is chosen.
     """
     if tiff.is_ome or tiff.is_qpi or tiff.is_imagej:
         return _images_of_series(tiff)
@@ -66,19 +67,31 @@ def find_images(tiff: tifffile.TiffFile, agree: Callable[[Page, Page], bool]) ->
     return _images_of_pages(pages, agree)
 
 
-def choose_image(images: Sequence[PageImage], wanted: str | None) -> PageImage:
-    """Return the image of that name, or the largest one, the first of several.
+def choose_image(
+    tiff: tifffile.TiffFile, path: Path, wanted: str | None, agree: Callable[[Page, Page], bool]
+) -> tuple[PageImage, tuple[str, ...]]:
+    """Return the image of that name, or the largest one, the first of several; and the names if there are several.
+
+    Args:
+        tiff, agree: as for `find_images`.
+        path: of the file, for messages.
+        wanted: the name; None: the largest.
 
     Raises:
-        UnsupportedSlideError: no image, or none of that name.
+        UnsupportedSlideError: no image, none of that name, or an error of `find_images`.
     """
-    if wanted is None and images:
-        return max(images, key=lambda image: image.first.imagewidth * image.first.imagelength)
-    found = [image for image in images if image.name == wanted]
-    if len(found) != 1:
-        names = ", ".join(repr(image.name) for image in images)
-        raise UnsupportedSlideError(f"expected one image named {wanted!r}, got the images {names}")
-    return found[0]
+    try:
+        images = find_images(tiff, agree)
+    except ValueError as error:
+        raise UnsupportedSlideError(f"{path}: {error}") from None
+    names = tuple(image.name for image in images)
+    shown = names if len(names) > 1 else ()
+    if wanted is None:
+        return max(images, key=lambda image: image.first.imagewidth * image.first.imagelength), shown
+    if names.count(wanted) != 1:
+        found = ", ".join(map(repr, names))
+        raise UnsupportedSlideError(f"{path}: expected one image named {wanted!r}, got the images {found}")
+    return images[names.index(wanted)], shown
 
 
 def _images_of_pages(pages: Sequence[Page], agree: Callable[[Page, Page], bool]) -> list[PageImage]:
@@ -157,6 +170,7 @@ def _images_of_series(tiff: tifffile.TiffFile) -> list[PageImage]:
         levels = [_planes(level) for level in series.levels]
         if levels[0] is None:
             continue
+        # Without OME, three planes of ImageJ are channels: RGB is a kind of pixels there.
         about = described[index] if len(described) == len(tiff.series) else None
         channels = _ome_channels(about) if about is not None else _named_channels(series, len(levels[0]))
         if len(levels[0]) > 1 and len(channels) != len(levels[0]):
@@ -169,7 +183,7 @@ def _images_of_series(tiff: tifffile.TiffFile) -> list[PageImage]:
         images.append(PageImage(name, tuple(kept), channels if len(levels[0]) > 1 else (), mpp))
     if not images:
         found = ", ".join(f"{series.axes} {series.shape}" for series in tiff.series)
-        raise UnsupportedSlideError(f"expected an image of one focal plane and one point in time, got {found}")
+        raise ValueError(f"expected an image of one focal plane and one point in time, got {found}")
     return _with_distinct_names(images)
 
 
@@ -204,7 +218,7 @@ def _is_fluorescent(channel: ElementTree.Element) -> bool:
 
 
 def _named_channels(series: tifffile.TiffPageSeries, count: int) -> tuple[Channel, ...]:
-    """Channels of QPTIFF, from the XML of each page; every channel there is fluorescent."""
+    """Channels of QPTIFF, from the XML of each page, or numbers."""
     channels = []
     for page in list(series.pages)[:count]:
         page = page if isinstance(page, Page) else page.aspage()
@@ -212,7 +226,7 @@ def _named_channels(series: tifffile.TiffPageSeries, count: int) -> tuple[Channe
             name = ElementTree.fromstring(page.description or "").findtext("{*}Name") or ""
         except ElementTree.ParseError:
             name = ""
-        channels.append(Channel(name, "", bool(name)))
+        channels.append(Channel(name, "", True))
     return tuple(channels)
 
 

@@ -17,7 +17,7 @@ from lsr_ext.wsi.agreement import pages_agree
 from lsr_ext.wsi.backend import WHOLE_FILE, Facts, Job, Level, Region, Tile, View, place_each
 from lsr_ext.wsi.directories import check_directories
 from lsr_ext.wsi.errors import CorruptSlideError, SlideError, UnsupportedSlideError
-from lsr_ext.wsi.pages import PageImage, choose_image, find_images
+from lsr_ext.wsi.pages import PageImage, choose_image
 from lsr_ext.wsi.resolution import tagged_mpp
 from lsr_ext.wsi.samples import Samples, choose_samples
 from lsr_ext.wsi.tiff import WHITE, OpenFile, mpp_of, parsed, properties_of, vendor_of
@@ -50,8 +50,7 @@ class PlanesBackend:
             raise CorruptSlideError(f"{path}: not a readable TIFF ({error!r})") from error
 
     def _parse(self, tiff: tifffile.TiffFile, view: View) -> Facts:
-        images = find_images(tiff, pages_agree)
-        image = choose_image(images, view.image)
+        image, names = choose_image(tiff, self._path, view.image, pages_agree)
         try:
             self._samples: Samples = choose_samples(image, view)
             self._levels = [pages for pages in image.levels if _alike(pages, image)]
@@ -72,7 +71,7 @@ class PlanesBackend:
             or self._samples.alpha is not None,
             properties=properties_of(tiff, first.description or ""),
             associated=(),
-            images=tuple(one.name for one in images) if len(images) > 1 else (),
+            images=names,
             print_mpp=tagged_mpp(first),
         )
 

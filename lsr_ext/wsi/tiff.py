@@ -19,7 +19,7 @@ from lsr_ext.wsi.backend import WHOLE_FILE, Facts, Job, Level, Region, Tile, Vie
 from lsr_ext.wsi.codecs import DECODERS, JPEG, MAY_BE_YCBCR, RGB, YCBCR, Coding, decode, jpeg_prefix
 from lsr_ext.wsi.directories import check_directories
 from lsr_ext.wsi.errors import CorruptSlideError, IncompleteLevelError, SlideError, UnsupportedSlideError
-from lsr_ext.wsi.pages import PageImage, choose_image, find_images
+from lsr_ext.wsi.pages import PageImage, choose_image
 from lsr_ext.wsi.resolution import aperio_mpp, tagged_mpp, tiff_mpp
 
 WHITE = (255, 255, 255)
@@ -79,8 +79,7 @@ class TiffBackend:
         file_bytes = os.fstat(self._file.descriptor).st_size
         if not tiff.pages.first.is_tiled and len(tiff.pages) == 1:
             raise UnsupportedSlideError(f"{self._path}: expected a tiled TIFF, got one of strips")
-        images = find_images(tiff, pages_agree)
-        image = choose_image(images, view.image)
+        image, names = choose_image(tiff, self._path, view.image, pages_agree)
         if image.channels:
             planes = len(image.channels)
             raise UnsupportedSlideError(f"{self._path}: expected RGB in one page, got {planes} planes")
@@ -99,7 +98,7 @@ class TiffBackend:
             has_holes=any(holes),
             properties=properties_of(tiff, first.description or ""),
             associated=tuple(associated),
-            images=tuple(one.name for one in images) if len(images) > 1 else (),
+            images=names,
             print_mpp=tagged_mpp(first),
         )
         return facts, tables, associated

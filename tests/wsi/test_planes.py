@@ -74,8 +74,31 @@ def test_what_must_be_chosen_is_asked_for_and_no_other_reader_shows_something_el
         open_slide(eight)
     deep = tmp_path / "z.ome.tif"
     tifffile.imwrite(deep, np.zeros((5, 64, 64), np.uint8), ome=True, metadata={"axes": "ZYX"}, tile=(64, 64))
-    with pytest.raises(UnsupportedSlideError, match="one focal plane"):
+    with pytest.raises(UnsupportedSlideError, match=r"z\.ome\.tif: expected an image of one focal plane"):
         open_slide(deep)
+
+
+def test_channels_of_imagej_and_qptiff_are_to_choose(tmp_path):
+    planes = np.moveaxis(PIXELS, -1, 0)
+    tifffile.imwrite(tmp_path / "imagej.tif", planes, imagej=True, metadata={"axes": "CYX"})
+    with pytest.raises(UnsupportedSlideError, match=r"imagej\.tif: .* '0', '1', '2'"):
+        open_slide(tmp_path / "imagej.tif")
+    tag = "PerkinElmer-QPI-ImageDescription"
+    about = f"<{tag}><Name>{{}}</Name><ImageType>{{}}</ImageType></{tag}>"
+    options = {"photometric": "minisblack", "tile": (128, 128), "software": "PerkinElmer-QPI", "metadata": None}
+    with tifffile.TiffWriter(tmp_path / "q.tif") as tiff:
+        for level, kind in enumerate(("FullResolution", "ReducedResolution")):
+            for name, plane in zip(("DAPI", "CD8", "CK"), planes, strict=True):
+                pixels = plane[:: 2**level, :: 2**level]
+                tiff.write(pixels, subfiletype=level, description=about.format(name, kind), **options)
+            if level == 0:
+                small = {"photometric": "rgb", "software": "PerkinElmer-QPI", "metadata": None}
+                tiff.write(halved(PIXELS), description=about.format("", "Thumbnail"), **small)
+    with pytest.raises(UnsupportedSlideError, match="'DAPI', 'CD8', 'CK'"):
+        open_slide(tmp_path / "q.tif")
+    slide = open_slide(tmp_path / "q.tif", channels=["CK", "DAPI", "CD8"])
+    np.testing.assert_array_equal(whole(slide), PIXELS[..., [2, 0, 1]])
+    np.testing.assert_array_equal(whole(slide, 1), PIXELS[::2, ::2, [2, 0, 1]])
 
 
 def test_grey_pages_of_one_size_are_channels_to_choose(tmp_path):
