@@ -138,7 +138,10 @@ def test_a_class_may_be_unknown_alone(tmp_path):
     class Half:
         """Class a is known everywhere, class b in the left half."""
 
-        name, classes, knows_fractions = "half", ("a", "b"), True
+        name, classes, knows_fractions, any_grid = "half", ("a", "b"), True, True
+
+        def labels_of(self, slide):
+            return slide.name
 
         def values(self, slide, size, grid):
             known = grid.rectangles()[:, 0] < 64
