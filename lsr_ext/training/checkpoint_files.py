@@ -35,8 +35,8 @@ class WholeCheckpointIO(TorchCheckpointIO):
                 link.replace(path.with_name(PREVIOUS_NAME))
 
 
-def read_last(folder: Path) -> tuple[Path, dict[str, Any]] | None:
-    """The newest checkpoint of a method that can be read, and what it holds; None where there is none at all.
+def read_last(folder: Path) -> dict[str, Any] | None:
+    """The newest checkpoint of a method that can be read, in the last one's place; None where there is none.
 
     Raises:
         ValueError: there are checkpoints, and none can be read.
@@ -47,9 +47,12 @@ def read_last(folder: Path) -> tuple[Path, dict[str, Any]] | None:
             continue
         content = _read(path)
         if isinstance(content, dict):
-            if faults:
-                _logger.warning("%s; going on from %s, step %d", faults[0], path.name, content["global_step"])
-            return path, content
+            if path.name == PREVIOUS_NAME:
+                fault = faults[0] if faults else f"{folder / CHECKPOINT_NAME} is missing"
+                _logger.warning("%s; going on from the one before, of step %d", fault, content["global_step"])
+                with written_whole(folder / CHECKPOINT_NAME) as temporary:
+                    os.link(path, temporary)
+            return content
         faults.append(f"{path} is no readable checkpoint ({content})")
     if faults:
         raise ValueError(f"{'; '.join(faults)}: delete {folder} to train anew")

@@ -81,7 +81,7 @@ def _train_method(config: RunConfig, name: str, data: TrainingData) -> None:
     folder, described = method_folder(config.output, name), model_folder(config.output, name) / DESCRIPTION_NAME
     rank_zero_only(remove_unfinished)(folder)
     last = read_last(folder)
-    done, is_done = _progress(last and last[1], training.steps)
+    done, is_done = _progress(last, training.steps)
     if is_done and described.exists():
         _logger.info("%s: already trained", name)
         _update_model(described.parent, config, data.block_size_px)
@@ -97,7 +97,7 @@ def _train_method(config: RunConfig, name: str, data: TrainingData) -> None:
     if not is_done:
         machine = describe_execution(training, batches.feeding.workers)
         _logger.info("%s: training from step %d to %d, %s", name, done, training.steps, machine)
-        _fit(module, batches, training, folder, last and last[0])
+        _fit(module, batches, training, folder, is_resumed=last is not None)
     _load_kept(module, folder, training.keep)
     model = make_model(
         module.network,
@@ -123,18 +123,15 @@ def _update_model(folder: Path, config: RunConfig, block_size_px: int) -> None:
 
 
 def _fit(
-    module: SegmentationModule,
-    batches: BlockDataModule,
-    training: TrainingConfig,
-    folder: Path,
-    checkpoint: Path | None,
+    module: SegmentationModule, batches: BlockDataModule, training: TrainingConfig, folder: Path, is_resumed: bool
 ) -> None:
-    """Train by the steps that are left since a checkpoint, or by all.
+    """Train by the steps that are left since the last checkpoint, or by all.
 
     Raises:
         SystemExit: the process was asked to end by SIGTERM; with the code that a shell expects then.
     """
-    if checkpoint is None and hasattr(module.network, "fit_norms"):
+    checkpoint = folder / CHECKPOINT_NAME
+    if not is_resumed and hasattr(module.network, "fit_norms"):
         module.network.fit_norms(batches.random_images())
     if training.precision == "bf16-true":
         module.network.to(torch.bfloat16)  # not the whole module: the loss keeps its targets in full precision
@@ -160,7 +157,7 @@ def _fit(
         val_check_interval=(training.validate_every_steps or training.steps) * training.accumulate_batches,
     )
     try:
-        trainer.fit(module, datamodule=batches, ckpt_path=checkpoint, weights_only=True)
+        trainer.fit(module, datamodule=batches, ckpt_path=checkpoint if is_resumed else None, weights_only=True)
     except SIGTERMException:
         _logger.warning(
             "%s: ended by SIGTERM at step %d; the same call goes on from the last checkpoint",
@@ -168,7 +165,7 @@ def _fit(
             trainer.global_step,
         )
         raise SystemExit(128 + signal.SIGTERM) from None
-    trainer.save_checkpoint(folder / CHECKPOINT_NAME)
+    trainer.save_checkpoint(checkpoint)
 
 
 def _load_kept(module: SegmentationModule, folder: Path, keep: str) -> None:
