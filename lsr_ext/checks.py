@@ -50,9 +50,19 @@ def check_inputs(
 
     Without labels mean and std are the blocks' own fractions and their standard deviations.
     """
-    tables = {"labels": labels, "mean": mean, "std": std, "group": group}
-    weights = {"class_weights": class_weights, "block_weights": block_weights}
-    _check_tensors(logits, {**tables, **weights, "mask": mask, "block_ids": block_ids})
+    _check_tensor("logits", logits, logits)
+    for name, tensor in (
+        ("labels", labels),
+        ("mean", mean),
+        ("std", std),
+        ("group", group),
+        ("mask", mask),
+        ("block_ids", block_ids),
+        ("class_weights", class_weights),
+        ("block_weights", block_weights),
+    ):
+        if tensor is not None:
+            _check_tensor(name, tensor, logits)
     check_logits(logits, mask, block_ids, options.activation)
     classes = logits.shape[1]
     targets = ("mean", "std") if labels is not None else ("fractions", "std")
@@ -76,22 +86,21 @@ def check_inputs(
         raise TypeError(f"group must be integers, got {group.dtype}")
     if group is not None and group.shape not in ((blocks,), (blocks, classes)):
         raise ValueError(f"group must have shape ({blocks},) or ({blocks}, {classes}), got {_shape(group)}")
-    for (name, given), length in zip(weights.items(), (classes, blocks), strict=True):
+    for name, given, length in (
+        ("class_weights", class_weights, classes),
+        ("block_weights", block_weights, blocks),
+    ):
         if given is not None and given.shape != (length,):
             raise ValueError(f"{name} must have shape ({length},), got {_shape(given)}")
         if given is not None and not given.is_floating_point():
             raise TypeError(f"{name} must be a float tensor, got {given.dtype}")
 
 
-def _check_tensors(logits: Tensor, others: dict[str, Tensor | None]) -> None:
-    """Raise unless all that is given is a tensor, on the logits' device."""
-    for name, tensor in {"logits": logits, **others}.items():
-        if tensor is None:
-            continue
-        if not isinstance(tensor, Tensor):
-            raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
-        if tensor.device != logits.device:
-            raise ValueError(f"{name} must be on the logits' device, {logits.device}, got {tensor.device}")
+def _check_tensor(name: str, tensor: object, logits: Tensor) -> None:
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
+    if tensor.device != logits.device:
+        raise ValueError(f"{name} must be on the logits' device, {logits.device}, got {tensor.device}")
 
 
 def _check_labels(logits: Tensor, labels: Tensor, block_ids: Tensor | None) -> None:
