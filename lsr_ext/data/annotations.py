@@ -164,7 +164,7 @@ def _features(path: Path) -> Iterator[Any]:
 
 def _areas(shape: shapely.Geometry | None) -> shapely.Geometry | None:
     """The areas of a shape, valid; None: it has none."""
-    if shape is None or shapely.area(shape) == 0:
+    if shape is None or shape.geom_type not in ("Polygon", "MultiPolygon", "GeometryCollection"):
         return None
     parts = shapely.get_parts(shapely.make_valid(shape))
     polygons = [part for part in parts if part.geom_type in ("Polygon", "MultiPolygon")]
