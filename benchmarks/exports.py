@@ -51,6 +51,7 @@ def make_prediction(side: int, path: Path) -> None:
         "slide": "generated.tif",
         "slide_size": [2 * side, 2 * side],
         "slide_mpp": [0.25, 0.25],
+        "slide_bounds": None,
         "mpp": 0.5,
         "classes": CLASSES,
         "colours": ["#9ca3af", "#ffe119", "#f032e6", "#3cb44b"],
