@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, library
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import FunctionCtx
 
+from lsr_ext import reference
 from lsr_ext.options import LossOptions
 from lsr_ext.reference import table_dtype
 
@@ -22,6 +23,13 @@ CUDA_LIBRARY = _LIBRARY.with_name("_C_cuda.so")
 _has_cuda = torch.version.cuda is not None and CUDA_LIBRARY.exists()
 if _has_cuda:
     torch.ops.load_library(CUDA_LIBRARY)
+
+
+# By overload: without one each call looks for it.
+_loss_op = torch.ops.lsr.label_super_resolution.default
+_moments_op = torch.ops.lsr.block_moments.default
+_gradient_op = torch.ops.lsr.pixel_gradient.default
+_gradient_op_ = torch.ops.lsr.pixel_gradient_.default
 
 
 def has_kernel(device_type: str) -> bool:
@@ -43,13 +51,14 @@ class LossInputs(NamedTuple):
     """The arguments of ``torch.ops.lsr.label_super_resolution``."""
 
     logits: Tensor
-    labels: Tensor
+    labels: Tensor | None
     mean: Tensor
     std: Tensor
     group: Tensor | None
     mask: Tensor | None
     block_ids: Tensor | None
     class_weights: Tensor | None
+    block_weights: Tensor | None
     mode: str
     form: str
     n_eff: float
@@ -60,28 +69,39 @@ class LossInputs(NamedTuple):
     activation: str
 
 
+def _integers(table: Tensor | None) -> Tensor | None:
+    return table if table is None or table.dtype is torch.int64 else table.long()
+
+
+def _reals(table: Tensor | None) -> Tensor | None:
+    """Numbers as the operator takes them: of fewer digits they are widened, which loses none."""
+    return table if table is None or table.dtype in (torch.float64, torch.float32) else table.float()
+
+
 def loss_inputs(
     logits: Tensor,
-    labels: Tensor,
+    labels: Tensor | None,
     mean: Tensor,
     std: Tensor,
     options: LossOptions,
     *,
-    group: Tensor | None,
-    mask: Tensor | None,
-    block_ids: Tensor | None,
-    class_weights: Tensor | None,
+    group: Tensor | None = None,
+    mask: Tensor | None = None,
+    block_ids: Tensor | None = None,
+    class_weights: Tensor | None = None,
+    block_weights: Tensor | None = None,
 ) -> LossInputs:
     """The operator's arguments for :func:`lsr_ext.functional.label_super_resolution_loss`'s."""
     return LossInputs(
         logits=logits,
-        labels=labels.long(),
-        mean=mean,
-        std=std,
-        group=None if group is None else group.long(),
+        labels=_integers(labels),
+        mean=_reals(mean),
+        std=_reals(std),
+        group=_integers(group),
         mask=mask,
         block_ids=block_ids,
-        class_weights=class_weights,
+        class_weights=_reals(class_weights),
+        block_weights=_reals(block_weights),
         mode=options.mode,
         form=options.form,
         n_eff=options.n_eff,
@@ -95,25 +115,42 @@ def loss_inputs(
 
 def fused_loss(inputs: LossInputs, inplace_backward: bool) -> Tensor:
     """The loss by the fused operator; with `inplace_backward` its gradient overwrites the logits."""
+    if torch.compiler.is_compiling():  # which plans memory by itself
+        return _loss_op(*inputs)[0]
     if inplace_backward:
         check_may_overwrite(inputs.logits)
-    if not _is_transformed():
+    try:
         return EagerLoss.apply(inputs.logits, inputs, inplace_backward)
-    inplace = inplace_backward and not torch.compiler.is_compiling()  # the compiler plans memory by itself
-    loss, _, _ = LabelSuperResolution.apply(inplace, *inputs)
-    return loss
+    except RuntimeError as error:
+        if not _is_of_a_transform(error):
+            raise _plain(error) from None
+    return TransformedLoss.apply(inplace_backward, *inputs)[0]
 
 
 def block_moments(inputs: MomentInputs) -> tuple[Tensor, Tensor, Tensor]:
     """The block sums by the fused operator."""
-    if not _is_transformed():
+    if torch.compiler.is_compiling():
+        return _moments_op(*inputs)
+    try:
         return EagerMoments.apply(inputs.logits, inputs)
-    return BlockMoments.apply(*inputs)
+    except RuntimeError as error:
+        if not _is_of_a_transform(error):
+            raise _plain(error) from None
+    return TransformedMoments.apply(*inputs)
 
 
-def _is_transformed() -> bool:
-    """Whether the compiler or a transform of torch.func looks on, and needs to see every argument."""
-    return torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active()
+def _is_of_a_transform(error: RuntimeError) -> bool:
+    """Whether a transform of torch.func asks for a Function of another kind, which sees every argument."""
+    return "setup_context" in str(error)
+
+
+def _plain(error: RuntimeError) -> Exception:
+    """What the operator says of values that it finds out of range, without the place in its source."""
+    message = str(error)
+    for fault in ("labels must lie in", "block_ids must be below"):
+        if fault in message:
+            return ValueError(message[message.index(fault) :].splitlines()[0])
+    return error
 
 
 def check_may_overwrite(logits: Tensor) -> None:
@@ -135,8 +172,9 @@ def _(
 
 
 @library.register_fake("lsr::label_super_resolution")
-def _(logits: Tensor, labels: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor]:
-    table = logits.new_empty((labels.shape[0], logits.shape[1]), dtype=table_dtype(logits))
+def _(logits: Tensor, labels: Tensor | None, mean: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor]:
+    blocks = (mean if labels is None else labels).shape[0]
+    table = logits.new_empty((blocks, logits.shape[1]), dtype=table_dtype(logits))
     loss = logits.new_empty((), dtype=torch.promote_types(logits.dtype, torch.float32))
     return loss, table, torch.empty_like(table)
 
@@ -161,75 +199,190 @@ def _moment_coefficients(grad_S: Tensor, grad_Q: Tensor) -> tuple[Tensor, Tensor
     return (grad_S + grad_Q).contiguous(), (-2 * grad_Q).contiguous()
 
 
-def _loss_gradient(ctx: FunctionCtx, grad: Tensor, inplace: bool) -> Tensor:
-    """The gradient by the logits, the first of what was saved; written over them if `inplace`."""
-    logits, *tables = ctx.saved_tensors
+def _is_differentiated_again() -> bool:
+    """Whether a backward pass may itself be differentiated: `create_graph`, and every one within torch.func."""
+    return torch.is_grad_enabled() and not torch.compiler.is_compiling()
+
+
+def _reference_loss(inputs: LossInputs, logits: Tensor) -> Tensor:
+    """The loss of other logits in plain PyTorch, from the operator's arguments."""
+    sums = reference.block_moments(
+        logits,
+        inputs.mask,
+        inputs.activation,
+        block_ids=inputs.block_ids,
+        num_blocks=len(inputs.mean if inputs.labels is None else inputs.labels),
+    )
+    tables = inputs.labels, inputs.mean, inputs.std
+    weights = {name: getattr(inputs, name) for name in ("group", "class_weights", "block_weights")}
+    loss = reference.table_loss(*sums, *tables, inputs, **weights)
+    return loss.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def _reference_moments(inputs: MomentInputs, logits: Tensor) -> tuple[Tensor, Tensor]:
+    _, S, Q = reference.block_moments(
+        logits, inputs.mask, inputs.activation, block_ids=inputs.block_ids, num_blocks=inputs.blocks
+    )
+    return S, Q
+
+
+class LossGradient(torch.autograd.Function):
+    """The gradient by the kernels; its own derivatives, which few ask for, by the reference."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(grad: Tensor, a: Tensor, b: Tensor, *inputs: object) -> Tensor:
+        given = LossInputs(*inputs)
+        return _gradient_op(given.logits, given.mask, given.block_ids, a, b, grad, given.activation)
+
+    @staticmethod
+    def setup_context(ctx: FunctionCtx, inputs: tuple, output: Tensor) -> None:
+        grad, _, _, *rest = inputs
+        _save_inputs(ctx, LossInputs(*rest), grad)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, direction: Tensor) -> tuple:
+        inputs, grad = _saved_inputs(ctx, LossInputs)
+
+        def gradient(grad: Tensor, logits: Tensor) -> Tensor:
+            return torch.func.vjp(lambda x: _reference_loss(inputs, x), logits)[1](grad)[0]
+
+        by_grad, by_logits = torch.func.vjp(gradient, grad, inputs.logits)[1](direction)
+        return by_grad, None, None, *_gradients(LossInputs, by_logits)
+
+    @staticmethod
+    def jvp(ctx: FunctionCtx, *tangents: Tensor | None) -> Tensor:
+        raise NotImplementedError("forward over reverse: use jacrev(jacrev(loss)), or backend='reference'")
+
+
+class MomentGradient(torch.autograd.Function):
+    """As :class:`LossGradient`, for the block sums."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(grad_S: Tensor, grad_Q: Tensor, *inputs: object) -> Tensor:
+        given = MomentInputs(*inputs)
+        coefficients = _moment_coefficients(grad_S, grad_Q)
+        return _gradient_op(given.logits, given.mask, given.block_ids, *coefficients, None, given.activation)
+
+    @staticmethod
+    def setup_context(ctx: FunctionCtx, inputs: tuple, output: Tensor) -> None:
+        grad_S, grad_Q, *rest = inputs
+        _save_inputs(ctx, MomentInputs(*rest), grad_S, grad_Q)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, direction: Tensor) -> tuple:
+        inputs, grad_S, grad_Q = _saved_inputs(ctx, MomentInputs)
+
+        def gradient(grad_S: Tensor, grad_Q: Tensor, logits: Tensor) -> Tensor:
+            return torch.func.vjp(lambda x: _reference_moments(inputs, x), logits)[1]((grad_S, grad_Q))[0]
+
+        *by_sums, by_logits = torch.func.vjp(gradient, grad_S, grad_Q, inputs.logits)[1](direction)
+        return *by_sums, *_gradients(MomentInputs, by_logits)
+
+
+def _save_inputs(ctx: FunctionCtx, inputs: MomentInputs | LossInputs, *others: Tensor) -> None:
+    """Keep an operator's arguments, and other tensors after them, for :func:`_saved_inputs`."""
+    ctx.plain = tuple(None if isinstance(value, Tensor) else value for value in inputs)
+    saved = (*(value if isinstance(value, Tensor) else None for value in inputs), *others)
+    ctx.save_for_backward(*saved)
+    ctx.save_for_forward(*saved)
+
+
+def _saved_inputs(ctx: FunctionCtx, kind: type[MomentInputs | LossInputs]) -> tuple:
+    saved, count = ctx.saved_tensors, len(kind._fields)
+    values = (plain if tensor is None else tensor for plain, tensor in zip(ctx.plain, saved[:count], strict=True))
+    return kind(*values), *saved[count:]
+
+
+def _loss_gradient(inputs: LossInputs, a: Tensor, b: Tensor, grad: Tensor, inplace: bool) -> Tensor:
+    """The gradient by the logits; written over them if `inplace`."""
+    if _is_differentiated_again():
+        return LossGradient.apply(grad, a, b, *inputs)
+    logits, maps = inputs.logits, (inputs.mask, inputs.block_ids)
     if not inplace:
-        return torch.ops.lsr.pixel_gradient(logits, *tables, grad, ctx.activation)
-    torch.ops.lsr.pixel_gradient_(logits, *tables, grad, ctx.activation)
+        return _gradient_op(logits, *maps, a, b, grad, inputs.activation)
+    _gradient_op_(logits, *maps, a, b, grad, inputs.activation)
     # Whoever else saved the logits, this node included, is told by autograd that they are gone.
     torch.autograd.graph.increment_version(logits)
     return logits.detach()
 
 
+def _moments_gradient(inputs: MomentInputs, grad_S: Tensor, grad_Q: Tensor) -> Tensor:
+    if _is_differentiated_again():
+        return MomentGradient.apply(grad_S, grad_Q, *inputs)
+    coefficients = _moment_coefficients(grad_S, grad_Q)
+    return _gradient_op(inputs.logits, inputs.mask, inputs.block_ids, *coefficients, None, inputs.activation)
+
+
 def _save_moments_context(ctx: FunctionCtx, inputs: tuple, output: tuple) -> None:
-    given = MomentInputs(*inputs)
-    ctx.activation = given.activation
-    ctx.save_for_backward(given.logits, given.mask, given.block_ids)
+    ctx.mark_non_differentiable(output[0])
+    _save_inputs(ctx, MomentInputs(*inputs))
 
 
-@once_differentiable
 def _moments_backward(ctx: FunctionCtx, _: Tensor, grad_S: Tensor, grad_Q: Tensor) -> tuple:
-    a, b = _moment_coefficients(grad_S, grad_Q)
-    grad = torch.ops.lsr.pixel_gradient(*ctx.saved_tensors, a, b, None, ctx.activation)
-    return _gradients(MomentInputs, logits=grad)
+    (inputs,) = _saved_inputs(ctx, MomentInputs)
+    return _gradients(MomentInputs, logits=_moments_gradient(inputs, grad_S, grad_Q))
 
 
 def _save_loss_context(ctx: FunctionCtx, inputs: tuple, output: tuple) -> None:
-    given = LossInputs(*inputs)
     _, a, b = output
-    ctx.activation = given.activation
     ctx.mark_non_differentiable(a, b)
     if not torch.compiler.is_compiling():
         ctx.set_materialize_grads(False)  # or every backward pass fills two tables with zeros for a and b
-    ctx.save_for_backward(given.logits, given.mask, given.block_ids, a, b)
+    _save_inputs(ctx, LossInputs(*inputs), a, b)
 
 
-@once_differentiable
 def _loss_backward(ctx: FunctionCtx, grad: Tensor | None, *_: Tensor | None) -> tuple:
-    gradient = None if grad is None else _loss_gradient(ctx, grad, inplace=False)
-    return _gradients(LossInputs, logits=gradient)
+    if grad is None:
+        return _gradients(LossInputs, logits=None)
+    inputs, a, b = _saved_inputs(ctx, LossInputs)
+    return _gradients(LossInputs, logits=_loss_gradient(inputs, a, b, grad, inplace=False))
 
 
 library.register_autograd("lsr::block_moments", _moments_backward, setup_context=_save_moments_context)
 library.register_autograd("lsr::label_super_resolution", _loss_backward, setup_context=_save_loss_context)
 
 
-class BlockMoments(torch.autograd.Function):
+class TransformedMoments(torch.autograd.Function):
     """The operator as torch.func needs it: its transforms do not see what is registered with an operator."""
 
-    forward = staticmethod(torch.ops.lsr.block_moments)
+    generate_vmap_rule = True
+    forward = staticmethod(_moments_op)
     setup_context = staticmethod(_save_moments_context)
     backward = staticmethod(_moments_backward)
 
+    @staticmethod
+    def jvp(ctx: FunctionCtx, tangent: Tensor, *_: None) -> tuple[Tensor | None, ...]:
+        (inputs,) = _saved_inputs(ctx, MomentInputs)
+        _, tangents = torch.func.jvp(lambda x: _reference_moments(inputs, x), (inputs.logits,), (tangent,))
+        return None, *tangents
 
-class LabelSuperResolution(torch.autograd.Function):
-    """As :class:`BlockMoments`, for the fused loss; with `inplace` the gradient overwrites the logits."""
+
+class TransformedLoss(torch.autograd.Function):
+    """As :class:`TransformedMoments`, for the fused loss; with `inplace` the gradient overwrites the logits."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(inplace: bool, *inputs: object) -> tuple[Tensor, Tensor, Tensor]:
-        return torch.ops.lsr.label_super_resolution(*inputs)
+        return _loss_op(*inputs)
 
     @staticmethod
     def setup_context(ctx: FunctionCtx, inputs: tuple, output: tuple) -> None:
-        ctx.inplace, *inputs = inputs
-        _save_loss_context(ctx, inputs, output)
+        _save_loss_context(ctx, inputs[1:], output)
 
     @staticmethod
-    @once_differentiable
-    def backward(ctx: FunctionCtx, grad: Tensor | None, *_: Tensor | None) -> tuple:
-        gradient = None if grad is None else _loss_gradient(ctx, grad, ctx.inplace)
-        return None, *_gradients(LossInputs, logits=gradient)
+    def backward(ctx: FunctionCtx, *grads: Tensor | None) -> tuple:
+        return None, *_loss_backward(ctx, *grads)
+
+    @staticmethod
+    def jvp(ctx: FunctionCtx, _: None, tangent: Tensor, *others: None) -> tuple[Tensor | None, ...]:
+        inputs, _, _ = _saved_inputs(ctx, LossInputs)
+        _, tangent = torch.func.jvp(lambda x: _reference_loss(inputs, x), (inputs.logits,), (tangent,))
+        return tangent, None, None
 
 
 class EagerMoments(torch.autograd.Function):
@@ -237,16 +390,14 @@ class EagerMoments(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: FunctionCtx, logits: Tensor, inputs: MomentInputs) -> tuple[Tensor, Tensor, Tensor]:
-        ctx.activation = inputs.activation
+        ctx.others = inputs[1:]
         ctx.save_for_backward(logits, inputs.mask, inputs.block_ids)
-        with torch._C._AutoDispatchBelowAutograd():
-            return torch.ops.lsr.block_moments(*inputs)
+        return _moments_op(logits.detach(), *inputs[1:])
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: FunctionCtx, _: Tensor, grad_S: Tensor, grad_Q: Tensor) -> tuple:
-        a, b = _moment_coefficients(grad_S, grad_Q)
-        return torch.ops.lsr.pixel_gradient(*ctx.saved_tensors, a, b, None, ctx.activation), None
+        logits, _, _ = ctx.saved_tensors
+        return _moments_gradient(MomentInputs(logits, *ctx.others), grad_S, grad_Q), None
 
 
 class EagerLoss(torch.autograd.Function):
@@ -254,13 +405,16 @@ class EagerLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: FunctionCtx, logits: Tensor, inputs: LossInputs, inplace: bool) -> Tensor:
-        with torch._C._AutoDispatchBelowAutograd():
-            loss, a, b = torch.ops.lsr.label_super_resolution(*inputs)
-        ctx.activation, ctx.inplace = inputs.activation, inplace
+        loss, a, b = _loss_op(logits.detach(), *inputs[1:])
+        ctx.others, ctx.inplace = inputs[1:], inplace
         ctx.save_for_backward(logits, inputs.mask, inputs.block_ids, a, b)
         return loss
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple:
-        return _loss_gradient(ctx, grad, ctx.inplace), None, None
+        logits, _, _, a, b = ctx.saved_tensors
+        return _loss_gradient(LossInputs(logits, *ctx.others), a, b, grad, ctx.inplace), None, None
+
+    @staticmethod
+    def jvp(ctx: FunctionCtx, *_: Tensor | None) -> Tensor:
+        raise NotImplementedError("dual numbers: use torch.func.jvp, or backend='reference'")

@@ -16,6 +16,7 @@ TINY_TRAINING = {
     "checkpoint_every_steps": 2,
     "log_every_steps": 1,
     "accelerator": "cpu",
+    "workers": 0,
     "network": {"features": [8] * 6, "norm_groups": 4},
 }
 

@@ -42,6 +42,10 @@ def predict_command(
         str,
         typer.Option(help="auto, cpu, gpu, cuda or mps; or several: all, or cuda:0,cuda:1."),
     ] = "auto",
+    trust: Annotated[
+        list[str] | None,
+        typer.Option(metavar="PACKAGE", help="Also import the model's network from this package. Repeat."),
+    ] = None,
 ) -> None:
     """Predict slides by a trained model. An interrupted prediction resumes; failed slides are reported."""
     from lsr_ext.inference import load_model, predict_slides
@@ -49,7 +53,7 @@ def predict_command(
     from lsr_ext.inference.slides import REPORT_NAME, collect_slides
 
     devices = choose_devices(device)
-    trained = load_model(model, devices[0] if len(devices) == 1 else "cpu")
+    trained = load_model(model, devices[0] if len(devices) == 1 else "cpu", trust or ())
     given = {"window_px": window_px, "overlap": overlap, "symmetries": symmetries}
     listed = collect_slides(slides)
     failures = predict_slides(

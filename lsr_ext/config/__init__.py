@@ -5,9 +5,10 @@ from lsr_ext.config.methods import METHODS, Method, MethodName
 from lsr_ext.config.presets import PRESETS
 from lsr_ext.config.run import EvaluationConfig, HeldOutSplit, LossConfig, RunConfig
 from lsr_ext.config.terms import JointTerms, PixelTerm, Term
-from lsr_ext.config.training import NetworkConfig, OptimizerConfig, TrainingConfig
+from lsr_ext.config.training import EXECUTION, NetworkConfig, OptimizerConfig, TrainingConfig, WeightsConfig
 
 __all__ = [
+    "EXECUTION",
     "METHODS",
     "PRESETS",
     "EvaluationConfig",
@@ -22,5 +23,6 @@ __all__ = [
     "RunConfig",
     "Term",
     "TrainingConfig",
+    "WeightsConfig",
     "load_config",
 ]

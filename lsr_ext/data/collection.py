@@ -16,14 +16,9 @@ from lsr_ext.data.blocks import Block, block_fractions, cut_blocks
 from lsr_ext.data.dataset import BlockDataset
 from lsr_ext.data.folders import read_mask_pairs
 from lsr_ext.data.images import read_image
-from lsr_ext.data.labels import (
-    LabelTable,
-    add_label_noise,
-    expected_area,
-    quantile_edges,
-    quantise_fractions,
-    read_label_table,
-)
+from lsr_ext.data.label_table import LabelTable, read_label_table
+from lsr_ext.data.labels import add_label_noise, expected_area, quantile_edges, quantise_fractions
+from lsr_ext.data.targets import Targets
 
 if TYPE_CHECKING:
     from lsr_ext.distributions import CountDistribution
@@ -43,6 +38,8 @@ class BlockCollection:
         masks: M arrays of class ids, int64 (H, W), or None where there are none; as for `images`.
         names: the M images' names.
         label_names: the names of the labels 0..Z-1.
+        targets: the class fractions that the blocks are known to have, with NaN where they are not; None: there
+            are labels alone. These are an annotator's numbers; `fractions()` are exact.
 
     Raises:
         ValueError: lengths that do not match, a label without a name, or a mask and an image of different
@@ -66,6 +63,7 @@ class BlockCollection:
     masks: Sequence[np.ndarray] | None
     names: list[str]
     label_names: list[str]
+    targets: Targets | None = None
 
     def __post_init__(self) -> None:
         if len(self.names) != len(self.images):
@@ -78,6 +76,8 @@ class BlockCollection:
         highest = self.labels.max(initial=-1)
         if highest >= len(self.label_names):
             raise ValueError(f"label {highest} has no name: {len(self.label_names)} label names were given")
+        if self.targets is not None:
+            self.targets.check((len(self.blocks), len(self.classes)))
         if isinstance(self.masks, list):  # those that are read when asked are checked then
             _check_masks(self.images, self.masks, self.names)
 
@@ -87,7 +87,10 @@ class BlockCollection:
     def subset(self, indices: Sequence[int] | np.ndarray) -> BlockCollection:
         """Return the blocks of these indices, in this order, over the same images."""
         indices = np.asarray(indices, dtype=np.int64)
-        return replace(self, blocks=[self.blocks[i] for i in indices], labels=self.labels[indices])
+        targets = None if self.targets is None else self.targets.subset(indices)
+        return replace(
+            self, blocks=[self.blocks[i] for i in indices], labels=self.labels[indices], targets=targets
+        )
 
     @property
     def known(self) -> np.ndarray:
@@ -100,6 +103,11 @@ class BlockCollection:
         return self.images[0].shape[2]
 
     collate = staticmethod(default_collate)
+
+    @property
+    def reads_files(self) -> bool:
+        """Whether the images are read as they are needed."""
+        return not isinstance(self.images, list)
 
     def block_images(self, indices: Iterable[int]) -> list[np.ndarray]:
         """The pixels of blocks, (H, W, C) each, views."""
@@ -120,7 +128,7 @@ class BlockCollection:
             return False
         return True
 
-    def dataset(self, augment: bool, report: Path | None = None) -> BlockDataset:
+    def dataset(self, augment: bool, report: Path | None = None, resumed: bool = False) -> BlockDataset:
         """The blocks as tensors, with their masks where there are any; all can be read, so none is reported."""
         return BlockDataset(self, with_masks=self.masks is not None, augment=augment)
 
@@ -150,6 +158,8 @@ class BlockCollection:
         classes: Sequence[str],
         block_size_px: int | None = None,
         label_names: Sequence[str] | None = None,
+        *,
+        names_are_ordered: bool = True,
     ) -> BlockCollection:
         """Load labelled images without masks: see `read_label_table` for the CSV.
 
@@ -160,13 +170,29 @@ class BlockCollection:
             classes: the names of the pixel classes.
             block_size_px: None: each image is one block, and all have one size. A number: images are
                 cut into blocks of that side, which have the label of their image.
-            label_names: names of the labels; None: "0", "1", ...
+            label_names: names of the labels, which the table's are bound to; None: "0", "1", ...
+            names_are_ordered: see `read_label_table`.
 
         Raises:
             FileNotFoundError: the table or an image it names is missing.
             ValueError: an invalid table or image, or single-block images of different sizes.
         """
-        table = read_label_table(csv)
+        table = read_label_table(csv, label_names, names_are_ordered=names_are_ordered)
+        if not table.has_labels:
+            raise ValueError(f"{csv}: expected labels, got fractions alone")
+        return cls.from_table(table, folder, csv, classes, block_size_px, label_names)
+
+    @classmethod
+    def from_table(
+        cls,
+        table: LabelTable,
+        folder: str | Path,
+        csv: str | Path,
+        classes: Sequence[str],
+        block_size_px: int | None = None,
+        label_names: Sequence[str] | None = None,
+    ) -> BlockCollection:
+        """Load the images of a table that was read: see `from_label_table`."""
         labels = _labels_of_classes(table, list(classes), csv)
         images = [read_image(Path(folder) / name) for name in table.images]
         sizes = [image.shape[:2] for image in images]

@@ -16,7 +16,8 @@ class BlockDataset(Dataset[dict[str, torch.Tensor | int]]):
     """Map-style dataset of blocks.
 
     An item is a dict of `image`: float32 (3, H, W) in [0, 1]; `label`: int64, a scalar or (L,);
-    `index`: int, the block's index; and, `with_masks`, `mask`: int64 (H, W) class ids.
+    `index`: int, the block's index; `with_masks`, `mask`: int64 (H, W) class ids; and, where the collection has
+    targets, `fraction` and `fraction_std`: float32 (L,), NaN = unknown.
 
     Args:
         collection: the blocks.
@@ -61,6 +62,9 @@ class BlockDataset(Dataset[dict[str, torch.Tensor | int]]):
         }
         if self.with_masks:
             item["mask"] = to_tensor(block.cut(self.collection.masks[block.image]), turns, flip).long()
+        if (targets := self.collection.targets) is not None:
+            item["fraction"] = torch.from_numpy(targets.fractions[index])
+            item["fraction_std"] = torch.from_numpy(targets.std[index])
         return item
 
 

@@ -1,30 +1,8 @@
-"""Low-resolution labels: from class fractions by quantisation, or from a CSV table."""
+"""Low-resolution labels from class fractions by quantisation, and the fractions that labels stand for."""
 
-import csv
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Sequence
 
 import numpy as np
-
-
-@dataclass(frozen=True)
-class LabelTable:
-    """Labels of N images: int64 (N,), or (N, L) with the names of L classes; -1 = unknown.
-
-    Example:
-        >>> from pathlib import Path
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "labels.csv"
-        >>> _ = path.write_text("image,tumour,stroma\\na.png,1,0\\n")
-        >>> table = read_label_table(path)
-        >>> table.images, table.labels.tolist(), table.classes
-        (['a.png'], [[1, 0]], ['tumour', 'stroma'])
-    """
-
-    images: list[str]
-    labels: np.ndarray
-    classes: list[str] | None = None
 
 
 def quantile_edges(fractions: np.ndarray, bins: int) -> np.ndarray:
@@ -135,74 +113,6 @@ def add_label_noise(fractions: np.ndarray, std: float, generator: np.random.Gene
         raise ValueError(f"expected a noise std of at least 0, got {std}")
     fractions = checked_fractions(fractions)
     return np.clip(fractions + generator.normal(0.0, std, fractions.shape), 0.0, 1.0)
-
-
-def read_label_table(path: str | Path) -> LabelTable:
-    """Read a CSV of labels per image.
-
-    The header is `image,label` for one label per image, or `image,<class>,<class>,...` for one per
-    class. Labels are integers from 0; -1 is unknown. Blank lines are ignored.
-
-    Raises:
-        FileNotFoundError: there is no such file.
-        ValueError: a column is missing or repeated, a field is missing or not a label, an image occurs
-            twice, or there are no rows; the message names file and row (the header is row 1).
-
-    Example:
-        >>> from pathlib import Path
-        >>> from tempfile import mkdtemp
-        >>> path = Path(mkdtemp()) / "labels.csv"
-        >>> _ = path.write_text("image,label\\na.png,2\\nb.png,-1\\n")
-        >>> read_label_table(path).labels.tolist()
-        [2, -1]
-    """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"expected a CSV of labels, found none at {path}")
-    rows = _read_rows(path)
-    columns = next(rows, (0, []))[1]
-    if len(columns) < 2 or columns[0] != "image":
-        raise ValueError(f"{path}: expected columns image,label or image,<class>,..., got {','.join(columns)!r}")
-    if len(set(columns)) < len(columns) or "" in columns:
-        raise ValueError(f"{path}: expected distinct column names, got {','.join(columns)!r}")
-    labels: dict[str, list[int]] = {}
-    for row_number, (image, *fields) in rows:
-        where = f"{path}, row {row_number}"
-        if len(fields) != len(columns) - 1:
-            raise ValueError(f"{where}: expected {len(columns)} fields, got {len(fields) + 1}")
-        if not image:
-            raise ValueError(f"{where}: the image is empty")
-        if image in labels:
-            raise ValueError(f"{where}: image {image!r} occurs a second time")
-        labels[image] = [_parse_label(field, where) for field in fields]
-    if not labels:
-        raise ValueError(f"{path}: expected at least one row of labels, got none")
-    values = np.array(list(labels.values()), dtype=np.int64)
-    if columns == ["image", "label"]:
-        return LabelTable(list(labels), values[:, 0])
-    return LabelTable(list(labels), values, columns[1:])
-
-
-def _read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
-    # utf-8-sig: spreadsheets put a byte-order mark before the first column's name.
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        try:
-            for fields in reader:
-                if fields:
-                    yield reader.line_num, [field.strip() for field in fields]
-        except (csv.Error, UnicodeDecodeError) as error:
-            raise ValueError(f"{path}, row {reader.line_num + 1}: not a readable CSV ({error})") from error
-
-
-def _parse_label(field: str, where: str) -> int:
-    try:
-        label = int(field)
-    except ValueError:
-        raise ValueError(f"{where}: expected an integer label, got {field!r}") from None
-    if label < -1:
-        raise ValueError(f"{where}: expected a label of at least 0, or -1 for unknown, got {label}")
-    return label
 
 
 def checked_fractions(fractions: np.ndarray) -> np.ndarray:

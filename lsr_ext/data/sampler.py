@@ -1,5 +1,7 @@
 """Batches of groups of blocks that share a label, as the inter-instance losses need them."""
 
+from __future__ import annotations
+
 import itertools
 import warnings
 from collections import defaultdict
@@ -23,9 +25,10 @@ class GroupedBatchSampler(Sampler[list[int]]):
     except for blocks that fill up a label's last group and groups that fill up the last batch. With labels
     (N, L) this is done for every (class, label), so a block occurs once for each class it has a label for.
 
-    The order depends only on (`seed`, epoch). Each rank takes its own share of the groups of every step. When an
-    iterator has ended, the next one starts the next epoch; `set_epoch` selects an epoch. Use one iterator at a
-    time, because the sampler stores the position.
+    The order depends only on (`seed`, epoch). Each rank takes its own share of the groups of every step. Every
+    iterator after the first starts the next epoch, also if the one before it was broken off; `set_epoch` selects
+    an epoch. Lightning and accelerate call it through `sampler`, and read `batch_size` and `drop_last`. Use one
+    iterator at a time, because the sampler stores the position. `ResumableLoader` is a loader that stores it too.
 
     Args:
         labels: integers, (N,) or (N, L); -1 = unknown, never drawn. Array or tensor.
@@ -76,16 +79,50 @@ class GroupedBatchSampler(Sampler[list[int]]):
         self._epoch = 0
         self._position = 0
         self._resume_at = 0
+        self._is_started = False
         if rank == 0:
             self._warn_of_small_labels()
+
+    drop_last = False
+
+    @property
+    def batch_size(self) -> int:
+        """Number of blocks per batch, on each rank."""
+        return self.group_size * self.groups_per_batch
+
+    @property
+    def sampler(self) -> GroupedBatchSampler:
+        """Itself: loops call `set_epoch` of a batch sampler's `sampler`."""
+        return self
+
+    @property
+    def epoch(self) -> int:
+        """The epoch of the last iterator, or the one that was chosen for the next."""
+        return self._epoch
+
+    @property
+    def position(self) -> int:
+        """The number of batches of this epoch that were yielded."""
+        return self._position
+
+    @property
+    def start(self) -> int:
+        """The position in its epoch at which the next iterator starts."""
+        return self._resume_at
+
+    @property
+    def is_started(self) -> bool:
+        """Whether an iterator has begun since the epoch was chosen or a state was loaded."""
+        return self._is_started
 
     def __len__(self) -> int:
         """Number of batches per epoch, on each rank."""
         return self._batches
 
     def __iter__(self) -> Iterator[list[int]]:
-        if self._position == self._batches:
+        if self._is_started:
             self.set_epoch(self._epoch + 1)
+        self._is_started = True
         self._position, self._resume_at = self._resume_at, 0
         first = self._position * self.world_size + self.rank
         end = self._batches * self.world_size
@@ -97,14 +134,14 @@ class GroupedBatchSampler(Sampler[list[int]]):
         """Choose the epoch to iterate over next; a position loaded for that same epoch is kept."""
         if epoch != self._epoch:
             self._resume_at = 0
-        self._epoch, self._position = epoch, self._resume_at
+        self._epoch, self._position, self._is_started = epoch, self._resume_at, False
 
     def state_dict(self, batches_done: int | None = None) -> dict[str, int]:
         """Return the position in the epoch.
 
         Args:
             batches_done: number of batches of this epoch that were used. None: the number that was yielded,
-                which is larger if a `DataLoader` with workers reads ahead.
+                which is larger if a `DataLoader` with workers reads ahead: `ResumableLoader` counts for you.
         """
         batch = self._position if batches_done is None else batches_done
         return self._settings | {"epoch": self._epoch, "batch": batch}
@@ -121,7 +158,7 @@ class GroupedBatchSampler(Sampler[list[int]]):
         for name, value in self._settings.items():
             if batch and state[name] != value:
                 raise ValueError(f"cannot continue within an epoch: {name} was {state[name]}, now it is {value}")
-        self._epoch, self._position, self._resume_at = epoch, batch, batch
+        self._epoch, self._position, self._resume_at, self._is_started = epoch, batch, batch, False
 
     def _shares(self) -> Iterator[list[int]]:
         """Yield the epoch's batches of all ranks: step 0 of ranks 0, 1, ..., then step 1, and so on forever."""

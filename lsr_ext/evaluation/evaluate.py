@@ -18,6 +18,7 @@ from lsr_ext.inference.stitching import cut_rectangles, rectangles_of
 from lsr_ext.sources import TrainingData, prepare_data
 from lsr_ext.training.finish import describe_prediction
 from lsr_ext.training.folders import method_folder, model_folder
+from lsr_ext.training.network import trusted_packages
 from lsr_ext.training.run import check_output
 
 LOW_RESOLUTION, DECONVOLUTION, L2, INTER_RATER = "low_resolution", "deconvolution", "l2", "inter_rater"
@@ -44,7 +45,7 @@ def evaluate(config: RunConfig) -> dict[str, dict]:
     prediction = describe_prediction(config.evaluation, data.block_size_px)
     device = choose_device(config.training.accelerator)
     for method in config.methods:
-        model = load_model(model_folder(config.output, method), device)
+        model = load_model(model_folder(config.output, method), device, trusted_packages(config.training.network))
         maps[method], fractions = predict_blocks(model, data.test, prediction, config.evaluation.decoding)
         _save_prediction(method_folder(config.output, method), maps[method], fractions)
     metrics = {method: score_maps(predicted, data, config.evaluation) for method, predicted in maps.items()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -25,7 +26,8 @@ from lsr_ext.inference.model_file import (
 )
 from lsr_ext.inference.symmetries import predict_symmetric
 from lsr_ext.inference.windows import predict_windows
-from lsr_ext.networks import build_network
+from lsr_ext.networks import Adaptation, AdaptedNetwork, build_network
+from lsr_ext.networks.build import check_trusted
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,8 @@ class TrainedModel:
 
     def save(self, folder: str | Path) -> None:
         """Write `model.json` and `weights.safetensors` into a folder, which replaces an older one as a whole."""
-        weights = {name: tensor.contiguous().cpu() for name, tensor in self.network.state_dict().items()}
+        # A copy of each, because the file format refuses tensors that share their memory.
+        weights = {name: tensor.cpu().contiguous().clone() for name, tensor in self.network.state_dict().items()}
         with written_whole(folder) as temporary:
             temporary.mkdir()
             save_file(weights, temporary / WEIGHTS_NAME)
@@ -140,32 +143,52 @@ class TrainedModel:
         return pixels
 
 
-def load_model(folder: str | Path, device: str | torch.device = "cpu") -> TrainedModel:
+def load_model(
+    folder: str | Path, device: str | torch.device = "cpu", packages: Sequence[str] = ()
+) -> TrainedModel:
     """Read a trained model; nothing but its folder is needed, and nothing in it is unpickled.
+
+    The network's class is imported, which runs the code of its module, so only classes of the packages
+    `lsr_ext.networks.TRUSTED_PACKAGES` are, and of those that the caller trusts.
 
     Args:
         folder: of `model.json` and `weights.safetensors`.
         device: where to predict.
+        packages: packages or modules to trust, such as "my_networks".
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: a file that cannot be read, that a newer lsr_ext wrote, or weights that are not the network's.
+        ValueError: a file that cannot be read, that a newer lsr_ext wrote, a network of a package that is not
+            trusted, or weights that are not the network's.
     """
     folder = Path(folder)
     description = read_description(folder / DESCRIPTION_NAME)
+    try:
+        check_trusted(description.network.path, packages)
+    except ValueError as error:
+        raise ValueError(f"{folder / DESCRIPTION_NAME}: {error}") from error
     weights = folder / WEIGHTS_NAME
     if not weights.is_file():
         raise FileNotFoundError(f"expected the weights of a model, found none at {weights}")
     _check_weights(weights, description)
-    network = build_network(description.network.path, description.network.params)
+    network = _build(description)
     network.load_state_dict(load_file(weights))
     return TrainedModel(network, description, torch.device(device))
+
+
+def _build(description: ModelDescription) -> nn.Module:
+    """The network as it is described, with its first weights."""
+    about = description.network
+    network = build_network(about.path, about.params)
+    if about.adapter is None:
+        return network
+    return AdaptedNetwork(network, Adaptation(len(description.classes), **about.adapter.model_dump()))
 
 
 def _check_weights(path: Path, description: ModelDescription) -> None:
     """Refuse weights of other names, shapes or types before memory is taken for the network or for them."""
     with torch.device("meta"):
-        network = build_network(description.network.path, description.network.params)
+        network = _build(description)
     expected = {name: (tuple(tensor.shape), tensor.dtype) for name, tensor in network.state_dict().items()}
     found = _stored_shapes(path)
     for name in sorted(expected.keys() | found.keys()):

@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from lsr_ext.inference.symmetries import SYMMETRIES
 
-FORMAT, VERSION = "lsr_ext.model", 1
+FORMAT, VERSION = "lsr_ext.model", 2
 DESCRIPTION_NAME, WEIGHTS_NAME = "model.json", "weights.safetensors"
 _MAX_DESCRIPTION_BYTES = 2**24
 
@@ -25,11 +25,19 @@ class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class AdapterDescription(_Part):
+    """How a network of another package is adapted: see `lsr_ext.networks.AdaptedNetwork`."""
+
+    norm: Literal["group", "affine"] | None = None
+    multiple_px: Count = 1
+
+
 class NetworkDescription(_Part):
-    """The class of the network, by its import path, and its keyword arguments."""
+    """The import path of the network's class, its keyword arguments, and how it is adapted; None: it is not."""
 
     path: str
     params: dict[str, Any]
+    adapter: AdapterDescription | None = None
 
 
 class ClassDescription(_Part):
@@ -101,7 +109,7 @@ class ModelDescription(_Part):
     """
 
     format: Literal["lsr_ext.model"] = FORMAT
-    version: Literal[1] = VERSION
+    version: Literal[1, 2] = VERSION
     network: NetworkDescription
     classes: Annotated[list[ClassDescription], Field(min_length=1)]
     input: InputDescription
@@ -128,8 +136,12 @@ class ModelDescription(_Part):
 
 
 def dump_description(description: ModelDescription) -> bytes:
-    """The content of `model.json`."""
-    return json.dumps(description.model_dump(mode="json"), indent=1, ensure_ascii=False).encode() + b"\n"
+    """The content of `model.json`, in the oldest version that can hold it."""
+    content = description.model_dump(mode="json")
+    if description.network.adapter is None:
+        content["version"] = 1
+        del content["network"]["adapter"]
+    return json.dumps(content, indent=1, ensure_ascii=False).encode() + b"\n"
 
 
 def read_description(path: Path) -> ModelDescription:

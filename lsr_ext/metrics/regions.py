@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -195,7 +196,22 @@ def match_regions(
         np.bincount(class_of[is_region], minlength=count),
         np.bincount(class_of[np.unique(region_of[hit])], minlength=count),
     )
+    if len(dots) and not scores.regions.any():
+        _warn_of_other_ids(label_map, classes)
     return RegionMatches(scores, hit)
+
+
+def _warn_of_other_ids(label_map: Any, classes: Mapping[str, int]) -> None:
+    """Say so where a map holds ids, and none of them is a class's: a mask of 0 and 255, say."""
+    rows = strip_rows(label_map)
+    strips = (np.unique(np.asarray(label_map[top : top + rows])) for top in range(0, label_map.shape[0], rows))
+    found = np.unique(np.concatenate([*strips, np.empty(0, int)])).tolist()
+    if any(class_id in found for class_id in classes.values()) or not any(found):
+        return
+    named = ", ".join(f"{name}={class_id}" for name, class_id in classes.items())
+    warnings.warn(
+        f"the map holds the ids {found[:20]}, none of the classes {named}: no region counts", stacklevel=4
+    )
 
 
 def check_label_map(label_map: Any, name: str = "a map") -> None:
@@ -228,7 +244,9 @@ def _locate(
     codes = np.zeros(len(dots), np.int64)
     for code, name in enumerate(names):
         codes[dots.classes == name] = code
-    pixels = np.floor(dots.xy[:, ::-1] / pixel_size)
+    places = dots.xy[:, ::-1] / pixel_size
+    # A dot on the lower or right edge lies in the last pixel.
+    pixels = np.where(places == shape, np.array(shape) - 1, np.floor(places))
     outside = ((pixels < 0) | (pixels >= shape)).any(1)
     if outside.any():
         index = int(outside.argmax())

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import nn
+
+# Whose classes a model file may name without being asked about: see `check_trusted`.
+TRUSTED_PACKAGES = ("lsr_ext.networks", "monai.networks.nets", "segmentation_models_pytorch", "torch.nn")
 
 
 def build_network(path: str, params: Mapping[str, Any]) -> nn.Module:
@@ -30,7 +33,34 @@ def build_network(path: str, params: Mapping[str, Any]) -> nn.Module:
         raise ValueError(f"network: expected the import path of a class, got {path!r} ({error})") from error
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
         raise ValueError(f"network: expected a subclass of torch.nn.Module, got {path!r}")
+    if params.get("encoder_weights"):
+        raise ValueError(
+            f"network: {path} would download encoder_weights {params['encoder_weights']!r}; "
+            "give null, and a local file as training.network.weights"
+        )
     try:
         return found(**params)
     except (TypeError, ValueError) as error:
         raise ValueError(f"network: {path} does not take {dict(params)} ({error})") from error
+
+
+def check_trusted(path: str, packages: Sequence[str] = ()) -> None:
+    """Refuse an import path from a file unless its package is trusted: importing a module runs its code.
+
+    Args:
+        path: of a class.
+        packages: to trust beside `TRUSTED_PACKAGES`; a package includes what is inside it.
+
+    Raises:
+        ValueError: a path outside them.
+
+    Example:
+        >>> check_trusted("monai.networks.nets.UNet")
+        >>> check_trusted("my_networks.Net", ["my_networks"])
+    """
+    trusted = (*TRUSTED_PACKAGES, *packages)
+    if not any(path.startswith(f"{package}.") for package in trusted):
+        raise ValueError(
+            f"the network {path!r} is of none of the trusted packages {', '.join(trusted)}; importing it runs its "
+            f"code: if you trust it, pass packages=[{path.rpartition('.')[0]!r}]"
+        )

@@ -10,39 +10,10 @@ from monai.networks.utils import set_named_module
 from torch import Tensor, nn
 from torch.nn.functional import pad
 
+from lsr_ext.networks.norms import ActNorm, fit_norms
+
 _MULTIPLE_PX = 16  # four halvings
 _LEAST_FRACTION = 1e-4
-_LEAST_STD = 1e-4
-
-
-class ActNorm(nn.Module):
-    """A scale and shift per channel, fitted once to data and then learned.
-
-    Kingma and Dhariwal, Glow, NeurIPS 2018. Unlike GroupNorm it leaves a block its mean, and unlike BatchNorm it
-    knows no batch.
-
-    Args:
-        channels: C.
-
-    Shape:
-        (N, C, H, W) -> the same.
-    """
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(channels))
-        self.bias = nn.Parameter(torch.zeros(channels))
-
-    def fit(self, features: Tensor) -> None:
-        """Choose scale and shift so that each channel of these features (N, C, H, W) gets mean 0 and std 1."""
-        std, mean = torch.std_mean(features, (0, 2, 3))
-        with torch.no_grad():
-            self.weight.copy_(1 / std.clamp(min=_LEAST_STD))
-            self.bias.copy_(-mean * self.weight)
-
-    def forward(self, features: Tensor) -> Tensor:
-        """Scaled and shifted features."""
-        return features * self.weight[:, None, None] + self.bias[:, None, None]
 
 
 class SegmentationUNet(nn.Module):
@@ -93,17 +64,7 @@ class SegmentationUNet(nn.Module):
 
     def fit_norms(self, images: Tensor) -> None:
         """Fit every `ActNorm` to what it gets of these images (N, C, H, W), layer after layer."""
-        hooks = [
-            module.register_forward_pre_hook(lambda norm, features: norm.fit(features[0]))
-            for module in self.modules()
-            if isinstance(module, ActNorm)
-        ]
-        try:
-            with torch.no_grad():
-                self(images)
-        finally:
-            for hook in hooks:
-                hook.remove()
+        fit_norms(self, images)
 
     def start_at(self, fractions: Tensor) -> None:
         """Shift the last layer so that an untrained network predicts about these class fractions (L,)."""

@@ -65,27 +65,35 @@ def draw_overlays(
 def draw_curves(curves: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
     """Draw the loss of each method on its own scale, and the fraction errors of all methods on one scale.
 
+    Where methods were validated, the loss of held-out blocks is dashed, their fraction errors have a panel, and so
+    has their IoU if there is truth.
+
     Args:
         curves: method -> name -> (K, 2) steps and values, as `read_curves` gives them.
     """
-    figure, axes = make_panels(len(curves) + 1, 3, 0.65, 0.3)
-    for ax, (method, scalars) in zip(axes[:-1], curves.items(), strict=True):
+    shared = {
+        "fraction error in training, mean over labels": _mean_fraction_errors(curves),
+        "fraction error of held-out blocks, mean over labels": _named(curves, "validation/fraction_error"),
+        "IoU of held-out blocks": _named(curves, "validation/iou"),
+    }
+    shared = {title: found for title, found in shared.items() if found}
+    figure, axes = make_panels(len(curves) + len(shared), 3, 0.65, 0.3)
+    for ax, (method, scalars) in zip(axes, curves.items(), strict=False):
         steps, loss = scalars["loss"].T
         ax.plot(steps, loss, color=METHOD_COLOURS[method], alpha=0.3, linewidth=1)
         ax.plot(steps, _smooth(loss), color=METHOD_COLOURS[method], linewidth=1.8)
+        if "validation/loss" in scalars:
+            ax.plot(*scalars["validation/loss"].T, color=METHOD_COLOURS[method], linewidth=1.4, linestyle="--")
         if method != "supervised":
             # Early losses are orders of magnitude larger than later ones, which become negative.
             ax.set_yscale("symlog", linthresh=1)
         _finish(ax, f"loss, {METHOD_TITLES[method]}", "step", None)
-    shared = axes[-1]
-    for method, scalars in curves.items():
-        steps, error = _mean_fraction_error(scalars)
-        shared.plot(
-            steps, _smooth(error), color=METHOD_COLOURS[method], linewidth=1.8, label=METHOD_TITLES[method]
-        )
-    shared.set_ylim(bottom=0)
-    shared.legend(frameon=False, fontsize=8)
-    _finish(shared, "fraction error in training, mean over labels", "step", None)
+    for ax, (title, found) in zip(axes[len(curves) :], shared.items(), strict=True):
+        for method, (steps, values) in found.items():
+            ax.plot(steps, values, color=METHOD_COLOURS[method], linewidth=1.8, label=METHOD_TITLES[method])
+        ax.set_ylim(bottom=0)
+        ax.legend(frameon=False, fontsize=8)
+        _finish(ax, title, "step", None)
     return figure
 
 
@@ -171,12 +179,23 @@ def _overlay_legend(with_truth: bool) -> list[Line2D | Patch]:
     return [truth, *handles] if with_truth else handles
 
 
-def _mean_fraction_error(scalars: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Average over the labels that occur at each logged step."""
-    curves = [curve for name, curve in scalars.items() if name.startswith("fraction_error/")]
-    steps, errors = np.concatenate(curves).T
-    distinct, position = np.unique(steps, return_inverse=True)
-    return distinct, np.bincount(position, errors) / np.bincount(position)
+def _mean_fraction_errors(
+    curves: Mapping[str, Mapping[str, np.ndarray]],
+) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Method -> steps and smoothed errors in training, averaged over the labels that occur at each logged step."""
+    found = {}
+    for method, scalars in curves.items():
+        of_labels = [curve for name, curve in scalars.items() if name.startswith("fraction_error/")]
+        if of_labels:
+            steps, errors = np.concatenate(of_labels).T
+            distinct, position = np.unique(steps, return_inverse=True)
+            found[method] = distinct, _smooth(np.bincount(position, errors) / np.bincount(position))
+    return found
+
+
+def _named(curves: Mapping[str, Mapping[str, np.ndarray]], name: str) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Method -> steps and values of one scalar, for the methods that have it."""
+    return {method: tuple(scalars[name].T) for method, scalars in curves.items() if name in scalars}
 
 
 def _smooth(values: np.ndarray) -> np.ndarray:

@@ -27,6 +27,7 @@ from lsr_ext.report.fractions import draw_fraction_histograms
 from lsr_ext.report.png import figure_png
 from lsr_ext.report.styles import METHOD_TITLES, data_title
 from lsr_ext.sources import TrainingData, prepare_data
+from lsr_ext.sources.training_data import describe_labels
 from lsr_ext.training.folders import method_folder
 
 _MAX_REGIONS = 4
@@ -48,6 +49,7 @@ def write_report(config: RunConfig) -> Path:
     predictions = {method: load_prediction(config.output, method) for method in config.methods}
     maps = baseline_maps(data) | {name: maps for name, (maps, _) in predictions.items()}
     curves = {method: read_curves(method_folder(config.output, method)) for method in config.methods}
+    curves = {method: found for method, found in curves.items() if "loss" in found}
     calibration = draw_calibration(
         {name: fractions for name, (_, fractions) in predictions.items()},
         data.test.labels,
@@ -66,11 +68,12 @@ def write_report(config: RunConfig) -> Path:
         data=data,
         config=config,
         overlays=[_embed(figure) for figure in _draw_regions(data, maps, data_title(config.data))],
-        curves=_embed(draw_curves(curves)),
+        curves=_embed(draw_curves(curves)) if curves else None,
         calibration=_embed(calibration),
         histograms=[_embed(figure) for figure in histograms],
         configuration=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
         versions=_versions(),
+        labels=describe_labels(data),
         date=datetime.now(timezone.utc).strftime("%d %B %Y, %H:%M UTC"),
     )
     path = config.output / "report.html"

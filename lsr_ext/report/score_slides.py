@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from lsr_ext.data.annotations import AnnotationMap, read_annotations
+from lsr_ext.data.annotation_map import AnnotationMap, read_areas
 from lsr_ext.inference.prediction import Prediction, open_prediction
 from lsr_ext.inference.slide_store import NOT_PREDICTED
 from lsr_ext.metrics import DotSet, OverlapScores, match_regions, read_dots
@@ -128,7 +128,7 @@ def truth_map(prediction: Prediction, path: Path, outside: str | None, qupath_bo
     ids = {name: index for index, name in enumerate(prediction.classes)}
     if outside is not None and outside not in ids:
         raise ValueError(f"expected a class outside of {', '.join(ids)}, got {outside!r}")
-    areas = read_annotations(path, prediction.qupath_corner(qupath_bounds))
+    areas = read_areas(path, prediction.qupath_corner(qupath_bounds))
     for number, area in enumerate(areas, start=1):
         if area.kind not in ids:
             found = "no class" if area.kind is None else repr(area.kind)

@@ -2,43 +2,67 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from lsr_ext.config.data import Cohort
-from lsr_ext.data import Block, BlockCollection
-from lsr_ext.data.cohort import BlockSource, CohortDataset, JoinedBlocks, Manifest, SlideMasks, open_blocks
+from lsr_ext.data import Block, BlockCollection, Targets
+from lsr_ext.data.cohort import (
+    BlockSource,
+    CachedBlocks,
+    CohortDataset,
+    JoinedBlocks,
+    Manifest,
+    SlideBlocks,
+    SlideMasks,
+    open_blocks,
+)
 from lsr_ext.data.labels import expected_area
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.sources.context import RunContext
 from lsr_ext.sources.labelled_images import read_distribution
 from lsr_ext.sources.training_data import TrainingData, foreground_index
 
+_logger = logging.getLogger(__name__)
 _GREATEST_SPREAD = 2.0  # of microns per pixel: a recipe reads slides to the nearest power of 2
 
 
 class CohortBlocks:
-    """The training split of a cohort: see `lsr_ext.data.cohort.CohortDataset`.
+    """A split of a cohort: see `lsr_ext.data.cohort.CohortDataset`.
 
     Args:
         source: of the pixels.
         classes: the names of the pixel classes.
         masks: the pixel truth, if there is one.
         limit: the largest share of blocks that may be left out, in [0, 1].
+        split: of the manifest.
+        labels: of all blocks of the source, numbered as the distribution has them.
+        targets: class fractions of all blocks of the source, where they are known.
     """
 
     channels = 3
+    reads_files = True
     collate = staticmethod(CohortDataset.collate)
 
     def __init__(
-        self, source: BlockSource, classes: Sequence[str], masks: SlideMasks | None, limit: float
+        self,
+        source: BlockSource,
+        classes: Sequence[str],
+        masks: SlideMasks | None,
+        limit: float,
+        split: str,
+        labels: np.ndarray,
+        targets: Targets | None,
     ) -> None:
         self.classes = list(classes)
-        self._source, self._masks, self._limit = source, masks, limit
-        self._rows = source.manifest.rows_of("train")
-        self.labels = source.manifest.labels[self._rows]
+        self._source, self._masks, self._limit, self._split = source, masks, limit, split
+        self._all_labels, self._targets = labels, targets
+        self._rows = source.manifest.rows_of(split)
+        self.labels = labels[self._rows]
+        self.targets = None if targets is None else targets.subset(self._rows)
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -48,14 +72,20 @@ class CohortBlocks:
         items = self.without_masks().dataset(augment=False).__getitems__(list(indices))
         return [(item["image"].permute(1, 2, 0) * 255).round().byte().numpy() for item in items]
 
-    def dataset(self, augment: bool, report: Path | None = None) -> CohortDataset:
+    def dataset(self, augment: bool, report: Path | None = None, resumed: bool = False) -> CohortDataset:
         """The blocks, read as they are needed, with their masks where there are any."""
-        options = {"augment": augment, "report": report, "limit": self._limit, "masks": self._masks}
-        return CohortDataset(self._source, "train", **options)
+        options = {"report": report, "resumed": resumed, "limit": self._limit, "masks": self._masks}
+        options |= {"labels": self._all_labels, "targets": self._targets}
+        return CohortDataset(self._source, self._split, augment=augment, **options)
 
     def without_masks(self) -> CohortBlocks:
         """The same blocks without pixel labels."""
-        return CohortBlocks(self._source, self.classes, None, self._limit)
+        return self.of_split(self._split, with_masks=False)
+
+    def of_split(self, split: str, with_masks: bool = True) -> CohortBlocks:
+        """The blocks of a split of the same cohort."""
+        masks = self._masks if with_masks else None
+        return CohortBlocks(self._source, self.classes, masks, self._limit, split, self._all_labels, self._targets)
 
     def expected_area(self, distribution: CountDistribution) -> np.ndarray:
         """The share of each class in all blocks of known label, by p(c_l | z): float64 (L,) of sum 1."""
@@ -83,32 +113,69 @@ def prepare_cohort(data: Cohort, context: RunContext) -> TrainingData:
             faulty, manifests that do not fit together, labels that are not the distribution's, or no block in a
             split.
     """
-    source = JoinedBlocks([open_blocks(data.root / path) for path in data.manifests])
+    source = JoinedBlocks([_open(data.root / path, data, context.folder) for path in data.manifests])
     distribution = read_distribution(data)
-    _check_names(source.manifest, distribution)
+    labels, targets = _bind(source.manifest, distribution)
     size_px = int(source.manifest.table["size_px"][0].as_py())
     if data.block_size_px not in (None, size_px):
         raise ValueError(f"data.block_size_px: the manifest's blocks are {size_px} px, got {data.block_size_px}")
     masks = data.masks and SlideMasks(data.root / data.masks, len(distribution.classes), data.mask_suffix)
     if masks is not None:
-        _check_masks(source.manifest, masks, ("train", context.split))
-    train = CohortBlocks(source, distribution.classes, masks, data.limit)
-    test = _held_out(source, context.split, distribution, masks, size_px)
+        splits = ["train", context.split, *(["validation"] * context.validates)]
+        _check_masks(source.manifest, masks, splits)
+    train = CohortBlocks(source, distribution.classes, masks, data.limit, "train", labels, targets)
+    test = _held_out(source, context.split, distribution, masks, size_px, labels)
     foreground = foreground_index(data.foreground, distribution.classes)
-    return TrainingData(train, test, distribution, foreground, mpp=_mpp(source.manifest, data.mpp))
+    validation = train.of_split("validation") if context.validates else None
+    mpp = _mpp(source.manifest, data.mpp)
+    return TrainingData(train, test, distribution, foreground, mpp=mpp, validation=validation)
 
 
-def _check_names(manifest: Manifest, distribution: CountDistribution) -> None:
-    """Labels and classes are bound by position, so they must be the same in the same order."""
+def _open(path: Path, data: Cohort, folder: Path) -> BlockSource:
+    """The blocks of a manifest or store; those of slides through the cache, where there is to be one."""
+    blocks = open_blocks(path)
+    if not data.cache_gb or not isinstance(blocks, SlideBlocks):
+        return blocks
+    kept = folder / "block_cache" if data.cache_folder is None else data.root / data.cache_folder
+    return CachedBlocks(blocks, kept, int(data.cache_gb * 1e9))
+
+
+def _bind(manifest: Manifest, distribution: CountDistribution) -> tuple[np.ndarray, Targets | None]:
+    """The manifest's labels and fractions, with labels and classes of the distribution of the same names.
+
+    Returns:
+        int64 (N,), or (N, L) with -1 for the classes that have no labels; the fractions, if it has some.
+
+    Raises:
+        ValueError: a label or class that the distribution does not have.
+    """
     for what, found, expected in (
         ("labels", manifest.label_names, distribution.labels),
-        ("classes", manifest.classes or distribution.classes, distribution.classes),
+        ("classes", manifest.classes, distribution.classes),
     ):
-        if list(found) != list(expected):
+        if missing := [name for name in found if name not in expected]:
             raise ValueError(
-                f"data.distribution: expected the manifest's {what} {list(found)} in this order, "
-                f"got {list(expected)}"
+                f"data.distribution: expected the manifest's {what} {list(found)}, got {list(expected)}, "
+                f"without {missing[0]!r}"
             )
+    numbers = np.array([*(list(distribution.labels).index(name) for name in manifest.label_names), -1])
+    labels = numbers[manifest.labels]  # -1, unknown, is the last
+    classes = list(distribution.classes)
+    if manifest.classes:
+        bound = np.full((len(manifest), len(classes)), -1, dtype=np.int64)
+        bound[:, [classes.index(name) for name in manifest.classes]] = labels
+        labels = bound
+    fractions = manifest.fractions
+    if fractions is None:
+        return labels, None
+    if not set(manifest.fraction_classes) <= set(classes):
+        _logger.warning(
+            "the manifest's fractions are of %s, not of the classes %s: they are not used",
+            ", ".join(manifest.fraction_classes),
+            ", ".join(classes),
+        )
+        return labels, None
+    return labels, Targets.of_classes(fractions, None, manifest.fraction_classes, classes, distribution.exclusive)
 
 
 def _check_masks(manifest: Manifest, masks: SlideMasks, splits: Sequence[str]) -> None:
@@ -140,7 +207,12 @@ def _mpp(manifest: Manifest, given: float | None) -> float:
 
 
 def _held_out(
-    source: BlockSource, split: str, distribution: CountDistribution, masks: SlideMasks | None, size_px: int
+    source: BlockSource,
+    split: str,
+    distribution: CountDistribution,
+    masks: SlideMasks | None,
+    size_px: int,
+    labels: np.ndarray,
 ) -> BlockCollection:
     """The blocks of a split, each an image of its own."""
     manifest = source.manifest
@@ -155,7 +227,7 @@ def _held_out(
     return BlockCollection(
         _ReadBlocks(rows, source.read),
         [Block(index, 0, 0, size_px, size_px) for index in range(len(rows))],
-        manifest.labels[rows],
+        labels[rows],
         list(distribution.classes),
         None if masks is None else _ReadBlocks(rows, read_mask),
         names,

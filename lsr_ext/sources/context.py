@@ -16,9 +16,11 @@ class RunContext(NamedTuple):
         split: the held-out split that is scored.
         folder: for what runs of one seed on the same data share.
         accelerator: to train a classifier of labels on, as Lightning names it.
+        validates: whether the validation split is wanted too, to validate on while training.
     """
 
     seed: int
     split: HeldOutSplit
     folder: Path
     accelerator: str
+    validates: bool = False

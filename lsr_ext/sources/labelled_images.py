@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from lsr_ext.config.data import Cohort, LabelledImages
-from lsr_ext.data import BlockCollection, read_mask
+from lsr_ext.data import (
+    BlockCollection,
+    LabelTable,
+    Targets,
+    quantile_edges,
+    quantise_fractions,
+    read_label_table,
+    read_mask,
+)
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.sources.context import RunContext
-from lsr_ext.sources.splits import split_blocks
+from lsr_ext.sources.splits import NamedSplit, split_blocks
 from lsr_ext.sources.training_data import SECOND_RATER, TRUTH, TrainingData, foreground_index
 
 if TYPE_CHECKING:
@@ -25,23 +35,81 @@ def prepare_labelled_images(data: LabelledImages, context: RunContext) -> Traini
     Raises:
         FileNotFoundError, ValueError: a file is missing or faulty, or a split has no block.
     """
-    distribution = read_distribution(data)
-    collection = BlockCollection.from_label_table(
-        data.root / data.images,
-        data.root / data.labels,
-        distribution.classes,
-        data.block_size_px,
-        distribution.labels,
+    distribution, is_ordered = (None, True) if data.distribution is None else _read_ordered(data)
+    path = data.root / data.labels
+    table = read_label_table(path, distribution and distribution.labels, names_are_ordered=is_ordered)
+    classes = list(distribution.classes if distribution else data.classes)
+    foreground = foreground_index(data.foreground, classes)
+    targets = _targets(table, classes, classes[foreground], path)
+    bins = None
+    if not table.has_labels:
+        bins = _bin(targets, foreground, data, path)
+        table = replace(table, labels=bins.labels)
+    label_names = list(distribution.labels if distribution else bins.names)
+    collection = BlockCollection.from_table(
+        table, data.root / data.images, path, classes, data.block_size_px, label_names
     )
+    if targets is not None:
+        image_of = np.array([block.image for block in collection.blocks])
+        collection = replace(collection, targets=targets.subset(image_of))
     sizes = [image.shape[:2] for image in collection.images]
-    train, test = split_blocks(data, context, collection.blocks, sizes, collection.names)
-    held_out = collection.subset(test)
+    given = None if table.splits is None else list(map(NamedSplit, table.splits, table.patients or _nobody(table)))
+    splits = split_blocks(data, context, collection.blocks, sizes, collection.names, given)
+    held_out = collection.subset(splits.held_out(context.split))
+    train = collection.subset(splits.train)
+    if distribution is None:
+        distribution = CountDistribution.from_table(train.targets.fractions, train.labels, classes, label_names)
     if data.masks is not None:
         held_out = replace(held_out, masks=_read_held_out_masks(data, held_out))
     raters = {TRUTH: data.dots, SECOND_RATER: data.second_dots}
     dots = {rater: _read_held_out_dots(data.root / folder, held_out) for rater, folder in raters.items() if folder}
-    foreground = foreground_index(data.foreground, distribution.classes)
-    return TrainingData(collection.subset(train), held_out, distribution, foreground, dots=dots)
+    validation = collection.subset(splits.held_out("validation")) if context.validates else None
+    return TrainingData(train, held_out, distribution, foreground, dots=dots, validation=validation)
+
+
+class _Bins(NamedTuple):
+    """Labels made of numbers: the bin of each image's fraction."""
+
+    labels: np.ndarray
+    names: list[str]
+
+
+def _bin(targets: Targets, foreground: int, data: LabelledImages, path: Path) -> _Bins:
+    """The bins of the foreground's fractions, -1 where it is unknown."""
+    if data.edges is None and data.bins is None:
+        raise ValueError(
+            f"{path}: labels are numbers alone; give data.edges or data.bins, and blocks are trained by the bin "
+            "of their fraction"
+        )
+    if data.distribution is not None:
+        raise ValueError("data.distribution: bins of the labels' own fractions have their own distribution")
+    values = targets.fractions[:, foreground].astype(np.float64)
+    known = ~np.isnan(values)
+    cuts = quantile_edges(values[known], data.bins) if data.edges is None else data.edges
+    labels = np.where(known, quantise_fractions(np.where(known, values, 0.0), cuts), -1)
+    names = [f"{low:.3g}-{high:.3g}" for low, high in itertools.pairwise([0.0, *cuts, 1.0])]
+    return _Bins(labels, names)
+
+
+def _targets(table: LabelTable, classes: Sequence[str], foreground: str, path: Path) -> Targets | None:
+    """The table's fractions of these classes; the column `fraction` is of the foreground."""
+    if table.fractions is None:
+        return None
+    named = [name or foreground for name in table.fraction_classes]
+    try:
+        return Targets.of_classes(table.fractions, table.std, named, classes)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def _nobody(table: LabelTable) -> list[None]:
+    return [None] * len(table.images)
+
+
+def _read_ordered(data: LabelledImages) -> tuple[CountDistribution, bool]:
+    """The distribution, and whether the order of its labels was chosen: that of a CSV's rows was not."""
+    by_eye = not isinstance(data.distribution, str) and data.distribution.suffix.lower() == ".csv"
+    return read_distribution(data), not by_eye
 
 
 def read_distribution(data: LabelledImages | Cohort) -> CountDistribution:

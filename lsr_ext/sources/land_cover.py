@@ -32,6 +32,8 @@ class LandCoverBlocks:
     """
 
     labels = None
+    reads_files = False
+    targets = None
     collate = staticmethod(collate_blocks)
 
     def __init__(self, patches: Sequence[LandCoverPatch], crop_px: int, classes: Sequence[str]) -> None:
@@ -49,7 +51,7 @@ class LandCoverBlocks:
         crops = [self._crops[index] for index in indices]
         return [crop.cut(self.patches[crop.image].image) for crop in crops]
 
-    def dataset(self, augment: bool, report: Path | None = None) -> LandCoverDataset:
+    def dataset(self, augment: bool, report: Path | None = None, resumed: bool = False) -> LandCoverDataset:
         """The crops, their blocks and their masks; all are in memory, so none is reported."""
         return LandCoverDataset(self.patches, self.crop_px, augment)
 

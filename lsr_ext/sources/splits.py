@@ -2,14 +2,46 @@
 
 from __future__ import annotations
 
+import csv
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
 
 import numpy as np
 
 from lsr_ext.config.data import Data
 from lsr_ext.data import Block, split_by_image, split_by_position
 from lsr_ext.sources.context import RunContext
+
+SPLITS = ("train", "validation", "test")
+_NONE = np.zeros(0, np.int64)
+
+
+class NamedSplit(NamedTuple):
+    """The split that a file names for an image, and its patient where that is known."""
+
+    split: str
+    patient: str | None = None
+
+
+class Splits(NamedTuple):
+    """Indices of the blocks of each split; `validation` is empty where there is none."""
+
+    train: np.ndarray
+    validation: np.ndarray
+    test: np.ndarray
+
+    def held_out(self, split: str) -> np.ndarray:
+        """Those of the split that is scored.
+
+        Raises:
+            ValueError: it has no block.
+        """
+        found = getattr(self, split)
+        if not len(found):
+            raise ValueError(f"the split {split!r} has no block")
+        return found
 
 
 def split_blocks(
@@ -18,8 +50,9 @@ def split_blocks(
     blocks: Sequence[Block],
     sizes: Sequence[tuple[int, int]],
     names: Sequence[str],
-) -> tuple[np.ndarray, np.ndarray]:
-    """Indices of the training blocks and of those of the held-out split that is scored.
+    given: Sequence[NamedSplit] | None = None,
+) -> Splits:
+    """Indices of the blocks of each split.
 
     Args:
         data: the shares of the splits, their seed and the pattern of a patient's name.
@@ -27,22 +60,119 @@ def split_blocks(
         blocks: N blocks of M images.
         sizes: (height, width) of the M images, in pixels.
         names: the M images' names.
+        given: the split and the patient of each image, where the labels' table names them.
 
     Raises:
-        ValueError: a split without a block, a name without a patient, or a validation split of one image.
+        ValueError: a split without a block, a name without a patient, a patient in two splits, or a validation
+            split of one image.
     """
+    fixed = fixed_splits(data, names, given)
+    if fixed is not None:
+        return _by_name(blocks, fixed)
     if len(sizes) == 1:
         if data.validation_fraction:
             raise ValueError("data.validation_fraction needs several images, got one")
-        return split_by_position(blocks, sizes[0], data.test_fraction)
+        train, test = split_by_position(blocks, sizes[0], data.test_fraction)
+        return Splits(train, _NONE, test)
     seed = context.seed if data.split_seed is None else data.split_seed
     groups = patients(names, data.patient)
     rest, test = split_by_image(blocks, data.test_fraction, seed, groups)
     if not data.validation_fraction:
-        return rest, test
+        return Splits(rest, _NONE, test)
     share = data.validation_fraction / (1 - data.test_fraction)
     train, validation = split_by_image([blocks[i] for i in rest], share, seed, groups)
-    return rest[train], test if context.split == "test" else rest[validation]
+    return Splits(rest[train], rest[validation], test)
+
+
+def fixed_splits(data: Data, names: Sequence[str], given: Sequence[NamedSplit] | None = None) -> list[str] | None:
+    """The split of each image by the labels' table, the file `data.splits` or the folders `data.split_folders`.
+
+    Returns:
+        One of "train", "validation" and "test" for each name; None: the split is not fixed.
+
+    Raises:
+        FileNotFoundError, ValueError: a missing or faulty file, an image without a split, or a patient in two.
+    """
+    sources = {
+        "data.splits": data.splits is not None,
+        "data.split_folders": data.split_folders is not None,
+        "the labels' column split": given is not None,
+    }
+    used = [name for name, is_used in sources.items() if is_used]
+    if not used:
+        return None
+    if len(used) > 1:
+        raise ValueError(f"expected the splits in one place, got {' and '.join(used)}")
+    if data.splits is not None:
+        table = read_split_table(data.root / data.splits)
+        if missing := [name for name in names if name not in table]:
+            raise ValueError(f"{data.root / data.splits}: no split for {len(missing)} images: {missing[0]!r}, ...")
+        given = [table[name] for name in names]
+    elif data.split_folders is not None:
+        given = [NamedSplit(_folder_split(name, data.split_folders)) for name in names]
+    by_pattern = patients(names, data.patient) if data.patient else [one.patient for one in given]
+    check_leakage(names, [one.split for one in given], by_pattern)
+    return [one.split for one in given]
+
+
+def read_split_table(path: Path) -> dict[str, NamedSplit]:
+    """Read a CSV with the columns image, split[, patient]: image -> its split and patient.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: another column, an image that occurs twice, or an unknown split.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a CSV of splits, found none at {path}")
+    found: dict[str, NamedSplit] = {}
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        reader = csv.DictReader(file)
+        columns = set(reader.fieldnames or ())
+        if not {"image", "split"} <= columns <= {"image", "split", "patient"}:
+            raise ValueError(f"{path}: expected columns image,split[,patient], got {','.join(sorted(columns))}")
+        for fields in reader:
+            where = f"{path}, row {reader.line_num}"
+            name, split = (fields["image"] or "").strip(), (fields["split"] or "").strip()
+            if name in found:
+                raise ValueError(f"{where}: image {name!r} occurs a second time")
+            if split not in SPLITS:
+                raise ValueError(f"{where}: expected a split of {', '.join(SPLITS)}, got {split!r}")
+            found[name] = NamedSplit(split, (fields.get("patient") or "").strip() or None)
+    return found
+
+
+def check_leakage(names: Sequence[str], splits: Sequence[str], owners: Sequence[str | None]) -> None:
+    """Refuse a patient with images in two splits.
+
+    Raises:
+        ValueError: there is one; the message names two of the images.
+    """
+    first: dict[str, int] = {}
+    for index, owner in enumerate(owners):
+        if owner is None:
+            continue
+        other = first.setdefault(owner, index)
+        if splits[other] != splits[index]:
+            raise ValueError(
+                f"patient {owner!r} is in two splits: {names[other]!r} in {splits[other]}, "
+                f"{names[index]!r} in {splits[index]}"
+            )
+
+
+def _by_name(blocks: Sequence[Block], split_of: Sequence[str]) -> Splits:
+    of_block = np.array([split_of[block.image] for block in blocks])
+    found = Splits(*(np.flatnonzero(of_block == split) for split in SPLITS))
+    if not len(found.train):
+        raise ValueError("the split 'train' has no block")
+    return found
+
+
+def _folder_split(name: str, folders: Mapping[str, Path]) -> str:
+    for split, folder in folders.items():
+        if PurePosixPath(name).is_relative_to(folder.as_posix()):
+            return split
+    listed = ", ".join(f"{split}: {folder}" for split, folder in folders.items())
+    raise ValueError(f"data.split_folders: the image {name!r} is in none of {listed}")
 
 
 def patients(names: Sequence[str], pattern: str | None) -> list[str]:

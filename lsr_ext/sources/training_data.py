@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from torch.utils.data import Dataset
 
-from lsr_ext.data import BlockCollection
+from lsr_ext.data import BlockCollection, Targets
 from lsr_ext.distributions import CountDistribution
 
 if TYPE_CHECKING:
@@ -26,15 +26,20 @@ class TrainingBlocks(Protocol):
     Attributes:
         labels: int64 (N,), or (N, L) for one label per class; -1 = unknown. None: an item holds blocks of several
             labels, and items are drawn at random.
+        targets: the class fractions that each block is known to have; items then have "fraction" and
+            "fraction_std" too. None: there are labels alone.
         classes: the L names of the pixel classes.
         channels: of the images.
         collate: makes a batch of a list of items.
+        reads_files: whether the pixels are read as they are needed; they are in memory otherwise.
     """
 
     labels: np.ndarray | None
+    targets: Targets | None
     classes: Sequence[str]
     channels: int
     collate: Callable[[list], dict]
+    reads_files: bool
 
     def __len__(self) -> int:
         """N, the number of items."""
@@ -42,11 +47,11 @@ class TrainingBlocks(Protocol):
     def block_images(self, indices: Iterable[int]) -> list[np.ndarray]:
         """The pixels of those of these items that can be read: uint8, or floats in [0, 1], (H, W, C)."""
 
-    def dataset(self, augment: bool, report: Path | None = None) -> Dataset:
+    def dataset(self, augment: bool, report: Path | None = None, resumed: bool = False) -> Dataset:
         """Map-style: dicts of "image" float32 (C, H, W), "label", and "mask" int64 (H, W) where it has masks.
 
         Where an item holds several blocks, "block_ids" int32 (H, W) tells which block each pixel is of. What
-        cannot be read is listed in `report`.
+        cannot be read is listed in `report`; a resumed training leaves out what is listed there already.
         """
 
     def without_masks(self) -> TrainingBlocks:
@@ -73,6 +78,7 @@ class TrainingData:
         stains: of the colour baselines.
         low_resolution: image index -> the low-resolution model's map of it, where the source has one.
         mpp: microns per pixel of the blocks; None: not known.
+        validation: held-out blocks to validate on while training, where that was asked for.
     """
 
     train: TrainingBlocks
@@ -84,6 +90,7 @@ class TrainingData:
     stains: StainSet | None = None
     low_resolution: Mapping[int, np.ndarray] | None = None
     mpp: float | None = None
+    validation: TrainingBlocks | None = None
 
     def readable(self) -> TrainingData:
         """The same without held-out blocks that cannot be read."""
@@ -103,6 +110,27 @@ class TrainingData:
     def cell_classes(self) -> dict[str, int]:
         """The classes of the dots, all but the background, and their ids in a map."""
         return {name: index for index, name in enumerate(self.test.classes) if index}
+
+
+def describe_labels(data: TrainingData) -> list[str]:
+    """What each label was bound to, a line each: its training blocks and the expected fractions of its classes."""
+    labels, distribution = data.train.labels, data.distribution
+    lines = []
+    for z, name in enumerate(distribution.labels):
+        means, stds = distribution.mean[z].tolist(), distribution.std[z].tolist()
+        shares = zip(distribution.classes, means, stds, strict=True)
+        expected = ", ".join(f"{c} {mean:.3g} ± {std:.2g}" for c, mean, std in shares)
+        lines.append(f"label {z} {name!r}{_count(labels, z, distribution.classes)}: {expected}")
+    return lines
+
+
+def _count(labels: np.ndarray | None, z: int, classes: Sequence[str]) -> str:
+    if labels is None:
+        return ""
+    if labels.ndim == 1:
+        return f", {int((labels == z).sum())} training blocks"
+    counts = zip(classes, (labels == z).sum(0).tolist(), strict=True)
+    return ", training blocks " + ", ".join(f"{c} {count}" for c, count in counts)
 
 
 def foreground_index(name: str | None, classes: Sequence[str]) -> int:

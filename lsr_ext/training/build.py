@@ -9,18 +9,16 @@ import torch
 from torch import nn
 
 from lsr_ext.config import JointTerms, LossConfig, Method, OptimizerConfig, TrainingConfig
-from lsr_ext.losses import LabelSuperResolutionLoss
-from lsr_ext.networks import build_network
+from lsr_ext.inference import choose_device
+from lsr_ext.networks.weights import parameter_groups
 from lsr_ext.sources import TrainingBlocks, TrainingData
-from lsr_ext.training.datamodule import BlockDataModule
+from lsr_ext.training.block_loss import build_block_loss
+from lsr_ext.training.datamodule import BlockDataModule, Feeding, ValidationBlocks
+from lsr_ext.training.execution import choose_workers
 from lsr_ext.training.module import SegmentationModule
+from lsr_ext.training.network import make_network
 from lsr_ext.training.objective import PixelLoss
-
-
-def describe_network(training: TrainingConfig, blocks: TrainingBlocks) -> tuple[str, dict]:
-    """The import path of the network's class and its parameters for these blocks."""
-    sizes = {"num_classes": len(blocks.classes), "in_channels": blocks.channels}
-    return "lsr_ext.networks.SegmentationUNet", sizes | training.network.model_dump()
+from lsr_ext.training.validation import in_batches, validation_order
 
 
 def build_module(
@@ -29,56 +27,84 @@ def build_module(
     """The method's network, losses and optimizer, with the initial weights that the seed gives.
 
     Raises:
-        ValueError: weights of another number of classes.
+        ValueError: weights of another number of classes, or a loss that these blocks have no targets for.
     """
     lightning.seed_everything(seed, verbose=False)
     weights, num_classes = joint.pixel_class_weights, len(data.train.classes)
     if weights is not None and len(weights) != num_classes:
         raise ValueError(f"joint.pixel_class_weights: expected {num_classes} weights, got {len(weights)}")
-    super_resolution = method.mode and LabelSuperResolutionLoss(
-        data.distribution, mode=method.mode, **loss.model_dump()
-    )
-    network = build_network(*describe_network(training, data.train))
+    super_resolution = method.mode and build_block_loss(method.mode, loss, data)
+    network = make_network(training.network, data.train, data.block_size_px)
+    groups = parameter_groups(network, training.network.learning_rates)
     if training.start_at_prior:
         network.start_at(torch.from_numpy(data.expected_area))
     return SegmentationModule(
         network,
         data.distribution,
         super_resolution,
-        lambda parameters: build_optimizer(training.optimizer, parameters),
+        lambda _: build_optimizer(training.optimizer, groups),
         decay_steps=training.steps if training.schedule == "cosine" else None,
         seed=seed,
         pixel_loss=PixelLoss(weights) if method.pixels else None,
         joint=joint,
         colour_jitter=training.colour_jitter,
+        channels_last=training.channels_last,
+        compiled=training.compile,
+        foreground=data.foreground,
     )
 
 
 def build_batches(
-    method: Method, blocks: TrainingBlocks, training: TrainingConfig, seed: int, folder: Path
+    method: Method,
+    blocks: TrainingBlocks,
+    training: TrainingConfig,
+    seed: int,
+    folder: Path,
+    *,
+    validation: TrainingBlocks | None = None,
+    resumed: bool = False,
 ) -> BlockDataModule:
     """Batches of the blocks, with no other pixel labels than those they have.
 
-    Blocks that cannot be read are listed in `left_out.jsonl` in the method's folder.
+    Args:
+        method: says whether blocks come in groups.
+        blocks: to train on.
+        training: the sizes of batches, and how they are read.
+        seed: of the order.
+        folder: the method's. Blocks that cannot be read are listed in its `left_out.jsonl`.
+        validation: held-out blocks, where there is a validation; those that cannot be read are listed in
+            `left_out_validation.jsonl`.
+        resumed: go on with what those files list.
     """
     batch_size = training.group_size * training.groups_per_batch
     if not method.is_grouped:
         batch_size = training.ungrouped_batch_size or batch_size
+    held_out = None
+    if validation is not None:
+        order = validation_order(validation.labels, len(validation), training.validation_blocks, seed)
+        dataset = validation.dataset(False, folder / "left_out_validation.jsonl", resumed)
+        held_out = ValidationBlocks(dataset, in_batches(order, batch_size))
     return BlockDataModule(
-        blocks.dataset(training.augment, folder / "left_out.jsonl"),
+        blocks.dataset(training.augment, folder / "left_out.jsonl", resumed),
         blocks.labels,
-        training.steps,
+        training.steps * training.accumulate_batches,
         batch_size,
         training.group_size if method.is_grouped else None,
         seed,
         blocks.collate,
+        Feeding(
+            choose_workers(training, blocks.reads_files),
+            training.prefetch_batches,
+            choose_device(training.accelerator).type == "cuda",
+        ),
+        held_out,
     )
 
 
 def build_optimizer(
-    optimizer: OptimizerConfig, parameters: list[nn.Parameter] | None = None
+    optimizer: OptimizerConfig, parameters: list[nn.Parameter] | list[dict[str, object]] | None = None
 ) -> torch.optim.Optimizer:
-    """The optimizer over these parameters; over one of its own, to check the configuration.
+    """The optimizer over these parameters or groups of them; over one of its own, to check the configuration.
 
     Raises:
         ValueError: no optimizer of torch.optim of this name, or parameters that it does not take.

@@ -1,54 +1,97 @@
-"""Training batches in the order of a sampler that remembers its place."""
+"""Training batches in the order of a sampler that remembers its place, and batches to validate on."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable
+from typing import NamedTuple
 
 import lightning
 import numpy as np
 import torch
 from torch.utils.data import DataLoader, Dataset, default_collate
 
-from lsr_ext.data import GroupedBatchSampler, GroupedItems, GroupNumbers
+from lsr_ext.data import GroupedBatchSampler, ResumableLoader
+
+
+class Feeding(NamedTuple):
+    """How batches are read.
+
+    Attributes:
+        workers: processes that read ahead; 0: this process reads.
+        prefetch_batches: batches that each of them reads ahead.
+        pin_memory: copy batches to memory that a GPU can read from directly.
+    """
+
+    workers: int = 0
+    prefetch_batches: int = 2
+    pin_memory: bool = False
+
+    def options(self) -> dict[str, object]:
+        """What a `DataLoader` is given."""
+        if not self.workers:
+            return {"pin_memory": self.pin_memory}
+        return {
+            "num_workers": self.workers,
+            "prefetch_factor": self.prefetch_batches,
+            "pin_memory": self.pin_memory,
+            "persistent_workers": True,
+            # Not forked, because the threads of this process, which decode slides, would be missing.
+            "multiprocessing_context": "forkserver" if sys.platform == "linux" else "spawn",
+        }
+
+
+class ValidationBlocks(NamedTuple):
+    """The blocks to validate on: a dataset, and the items of each batch."""
+
+    dataset: Dataset
+    batches: list[list[int]]
 
 
 class BlockDataModule(lightning.LightningDataModule):
     """Training batches of blocks, in groups of one label or one by one.
 
-    The training is one epoch of `steps` batches. The position in it is part of a checkpoint, so that a resumed
-    run goes on with the batch that would have come next.
+    The training is one epoch of `batches` batches. The position in it is part of a checkpoint, so that a resumed
+    run goes on with the batch that would have come next. Augmentation depends on the seed and the batch's number
+    alone, so batches are the same for any number of workers.
 
     Args:
         train_set: N items, dicts.
         labels: int64 (N,) or (N, L), those of the items, to draw them by; see `GroupedBatchSampler`. None: items
             are drawn at random, for one holds blocks of several labels.
-        steps: batches to train on.
+        batches: batches to train on.
         batch_size: items per batch and device.
         group_size: blocks per group, which divides `batch_size`; None: the loss is of single blocks. With labels
             (N,) an item then has "group", its group's number in the batch; with labels (N, L) it has none, and the
             loss finds the groups by the labels.
         seed: of the order.
         collate: from a list of items to a batch.
+        feeding: the processes that read.
+        validation: None: there is no validation.
     """
 
     def __init__(
         self,
         train_set: Dataset,
         labels: np.ndarray | None,
-        steps: int,
+        batches: int,
         batch_size: int,
         group_size: int | None = None,
         seed: int = 0,
         collate: Callable[[list], dict] = default_collate,
+        feeding: Feeding = Feeding(),  # noqa: B008
+        validation: ValidationBlocks | None = None,
     ) -> None:
         super().__init__()
         self.train_set = train_set
         self.labels = labels
-        self.steps = steps
+        self.batches = batches
         self.batch_size = batch_size
         self.group_size = group_size
         self.seed = seed
         self.collate = collate
+        self.feeding = feeding
+        self.validation = validation
 
     def train_dataloader(self) -> DataLoader:
         """The batches of the whole training."""
@@ -61,17 +104,27 @@ class BlockDataModule(lightning.LightningDataModule):
             self.seed,
             rank=self.trainer.global_rank,
             world_size=self.trainer.world_size,
-            batches=self.steps,
+            batches=self.batches,
         )
-        has_ids = draws_groups and self.labels.ndim == 1
-        # Blocks are cut from memory, so workers would gain nothing. The loader's own generator keeps it from
-        # drawing on the global one, whose state the module sets for every step.
-        return _ResumableLoader(
+        return ResumableLoader(
+            self.train_set,
             sampler,
-            GroupedItems(self.train_set) if has_ids else self.train_set,
-            batch_sampler=GroupNumbers(sampler) if has_ids else sampler,
+            with_groups=draws_groups and self.labels.ndim == 1,
+            seed=self.seed,
+            collate_fn=self.collate,
+            **self.feeding.options(),
+        )
+
+    def val_dataloader(self) -> DataLoader | list:
+        """The batches to validate on; none where there is no validation."""
+        if self.validation is None:
+            return []
+        return DataLoader(
+            self.validation.dataset,
+            batch_sampler=self.validation.batches,
             collate_fn=self.collate,
             generator=torch.Generator(),
+            **self.feeding.options(),
         )
 
     def random_images(self) -> torch.Tensor:
@@ -80,17 +133,3 @@ class BlockDataModule(lightning.LightningDataModule):
         fetch = getattr(self.train_set, "__getitems__", None)  # it leaves out what cannot be read
         items = fetch(chosen) if fetch else [self.train_set[index] for index in chosen]
         return torch.stack([item["image"] for item in items])
-
-
-class _ResumableLoader(DataLoader):
-    """What Lightning asks of a loader to keep its position in a checkpoint."""
-
-    def __init__(self, sampler: GroupedBatchSampler, *args: object, **kwargs: object) -> None:
-        super().__init__(*args, **kwargs)
-        self._position = sampler
-
-    def state_dict(self) -> dict[str, int]:
-        return self._position.state_dict()
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        self._position.load_state_dict(state)

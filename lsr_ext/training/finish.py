@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import version
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 import torch
@@ -29,7 +30,7 @@ _BLOCKS_TO_FIT, _BLOCKS_AT_ONCE, _PIXELS_TO_FIT = 200, 16, 2**18
 
 def make_model(
     network: nn.Module,
-    described: tuple[str, dict],
+    described: NetworkDescription,
     data: TrainingData,
     prediction: PredictionDescription,
     decoding: str,
@@ -42,7 +43,7 @@ def make_model(
 
     Args:
         network: trained.
-        described: its import path and parameters.
+        described: its import path, parameters and adapter.
         data: that it was trained on; the decoding is fitted to a sample of its training blocks.
         prediction: how images are predicted.
         decoding: "likeliest" or "expected_fraction".
@@ -50,9 +51,9 @@ def make_model(
         seed: of the sample.
         device: to predict the sample on.
     """
-    classes, path = list(data.train.classes), described[0]
+    classes = list(data.train.classes)
     about = ModelDescription(
-        network=NetworkDescription(path=path, params=described[1]),
+        network=described,
         classes=[
             ClassDescription(name=name, colour=colour)
             for name, colour in zip(classes, class_colours(classes), strict=True)
@@ -63,7 +64,7 @@ def make_model(
         decoding=DecodingDescription(kind=decoding, shift=[0.0] * len(classes)),
         distribution=_describe_distribution(data.distribution),
         trained_on=trained_on,
-        versions=_versions(path.partition(".")[0]),
+        versions=_versions(described.path.partition(".")[0]),
     )
     model = TrainedModel(network, about, device)
     shift = _fit_decoding(model, data.train, data.expected_area, seed)
@@ -110,5 +111,7 @@ def _describe_distribution(distribution: CountDistribution) -> DistributionDescr
 def _versions(network_package: str) -> dict[str, str]:
     """Of what trained the model, and of the package that the network's class is from."""
     found = {"lsr_ext": lsr_ext.__version__, "torch": torch.__version__, "python": platform.python_version()}
-    packages = {"lightning", "monai", "numpy", network_package} - found.keys()
-    return found | {name: version(name) for name in sorted(packages)}
+    for name in sorted({"lightning", "monai", "numpy", network_package} - found.keys()):
+        with suppress(PackageNotFoundError):  # a module of the user's own has no version
+            found[name] = version(name)
+    return found

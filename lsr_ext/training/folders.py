@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-CHECKPOINT_NAME = "last.ckpt"
+CHECKPOINT_NAME, BEST_NAME = "last.ckpt", "best.ckpt"
 
 
 def method_folder(output: Path, method: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,12 @@ _logger = logging.getLogger(__name__)
 
 
 def blocks_for(
-    method: Method, data: TrainingData, folder: Path, teacher: Path | None, device: torch.device
+    method: Method,
+    data: TrainingData,
+    folder: Path,
+    teacher: Path | None,
+    device: torch.device,
+    packages: Sequence[str] = (),
 ) -> TrainingBlocks:
     """The training blocks with the pixel labels that the method may see.
 
@@ -36,6 +42,7 @@ def blocks_for(
         folder: the method's own; self-training keeps its pixel labels there.
         teacher: folder of the model that predicts the pixel labels of self-training.
         device: to predict them on.
+        packages: to import the teacher's network from, see `lsr_ext.inference.load_model`.
 
     Raises:
         FileNotFoundError, ValueError: the teacher is not trained, or its model cannot be read.
@@ -44,7 +51,7 @@ def blocks_for(
         fractions = expected_fractions(data.train.labels, data.distribution.mean.numpy())
         return replace(data.train, masks=pseudo_masks(data.train, data.stains, fractions))
     if method.pixels == "self":
-        return replace(data.train, masks=_self_labels(data.train, folder, teacher, device))
+        return replace(data.train, masks=_self_labels(data.train, folder, teacher, device, packages))
     if method.pixels == "limited":
         return data.train.subset(data.annotated)
     return data.train if method.pixels == "all" else data.train.without_masks()
@@ -91,7 +98,9 @@ def predict_labels(model: TrainedModel, blocks: BlockCollection) -> list[np.ndar
     return [model.decode(found) for found in predict_rectangles(model, blocks.images, regions)]
 
 
-def _self_labels(blocks: BlockCollection, folder: Path, teacher: Path, device: torch.device) -> list[np.ndarray]:
+def _self_labels(
+    blocks: BlockCollection, folder: Path, teacher: Path, device: torch.device, packages: Sequence[str]
+) -> list[np.ndarray]:
     """A map of class ids for each image, int64 (H, W); -1 outside the rectangle that its training blocks fill.
 
     They are predicted as held-out images are, and kept in the folder, from where a run that was cut short reads
@@ -101,7 +110,7 @@ def _self_labels(blocks: BlockCollection, folder: Path, teacher: Path, device: t
     regions = rectangles_of(blocks.blocks)
     if not path.is_file():
         _logger.info("%s: predicting %d training images by %s", folder.name, len(regions), teacher.parent.name)
-        found = predict_labels(load_model(teacher, device), blocks)
+        found = predict_labels(load_model(teacher, device, packages), blocks)
         with written_whole(path) as temporary, temporary.open("wb") as file:
             np.savez_compressed(file, *found)
     maps = [np.full(image.shape[:2], IGNORED, np.int64) for image in blocks.images]

@@ -8,23 +8,28 @@ from pathlib import Path
 import lightning
 import torch
 import yaml
-from lightning.pytorch.callbacks import ModelCheckpoint, RichProgressBar
-from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.utilities import rank_zero_only
 
-from lsr_ext.config import METHODS, EvaluationConfig, RunConfig, TrainingConfig
+from lsr_ext.config import EXECUTION, METHODS, RunConfig, TrainingConfig
 from lsr_ext.files import write_atomically
 from lsr_ext.inference import TrainedModel, choose_device, load_model
 from lsr_ext.inference.model_file import DESCRIPTION_NAME
 from lsr_ext.sources import TrainingData, prepare_data
-from lsr_ext.training.build import build_batches, build_module, build_optimizer, describe_network
+from lsr_ext.sources.training_data import describe_labels
+from lsr_ext.training.build import build_batches, build_module, build_optimizer
+from lsr_ext.training.checkpoints import STOPPED_EARLY, make_callbacks
 from lsr_ext.training.datamodule import BlockDataModule
 from lsr_ext.training.denormals import flushed_denormals
+from lsr_ext.training.execution import check_execution, choose_arithmetic, describe_execution, make_loggers
 from lsr_ext.training.finish import describe_prediction, make_model
-from lsr_ext.training.folders import CHECKPOINT_NAME, method_folder, model_folder
+from lsr_ext.training.folders import BEST_NAME, CHECKPOINT_NAME, method_folder, model_folder
 from lsr_ext.training.module import SegmentationModule
+from lsr_ext.training.network import describe_network, trusted_packages
 from lsr_ext.training.pixel_labels import blocks_for
 
+# The network is cast by this module for bf16-true; other names are Lightning's own.
+_LIGHTNING_PRECISION = {"32": "32-true", "bf16-true": "32-true"}
 _logger = logging.getLogger(__name__)
 
 
@@ -41,7 +46,11 @@ def train(config: RunConfig) -> None:
     """
     check_output(config)
     build_optimizer(config.training.optimizer)
+    check_execution(config.training)
+    choose_arithmetic(config.training)
     data = prepare_data(config)
+    for line in describe_labels(data):
+        _logger.info("%s", line)
     write_atomically(_settings_path(config), yaml.safe_dump(_settings(config), sort_keys=False).encode())
     teachers = [METHODS[name].teacher for name in config.methods if METHODS[name].teacher]
     for name in dict.fromkeys([*teachers, *config.methods]):
@@ -55,29 +64,39 @@ def check_output(config: RunConfig) -> None:
         ValueError: the output folder holds a run with other settings.
     """
     path = _settings_path(config)
-    if path.exists() and yaml.safe_load(path.read_text(encoding="utf-8")) != _settings(config):
-        raise ValueError(f"{path} is of a run with another configuration: choose another output folder")
+    if not path.exists():
+        return
+    before, now = yaml.safe_load(path.read_text(encoding="utf-8")), _settings(config)
+    if keys := _differences(before, now):
+        named = "; ".join(f"{key} was {_get(before, key)}, now it is {_get(now, key)}" for key in keys)
+        raise ValueError(f"{path} is of a run with another configuration ({named}): choose another output folder")
 
 
 def _train_method(config: RunConfig, name: str, data: TrainingData) -> None:
     """Train a method to the end, and write its model."""
     method, training = METHODS[name], config.training
     folder, described = method_folder(config.output, name), model_folder(config.output, name) / DESCRIPTION_NAME
-    done = _steps_done(folder / CHECKPOINT_NAME)
-    if done >= training.steps and described.exists():
+    done, is_done = _progress(folder / CHECKPOINT_NAME, training.steps)
+    if is_done and described.exists():
         _logger.info("%s: already trained", name)
-        _update_model(described.parent, config.evaluation, data.block_size_px)
+        _update_model(described.parent, config, data.block_size_px)
         return
     described.unlink(missing_ok=True)  # a model of a shorter training must not be taken for this one's
     device = choose_device(training.accelerator)
     teacher = method.teacher and model_folder(config.output, method.teacher)
-    blocks = blocks_for(method, data, folder, teacher, device)
+    blocks = blocks_for(method, data, folder, teacher, device, trusted_packages(training.network))
     module = build_module(method, data, training, config.loss, config.joint, config.seed)
-    _logger.info("%s: training from step %d to %d", name, done, training.steps)
-    _fit(module, build_batches(method, blocks, training, config.seed, folder), training, folder, done)
+    batches = build_batches(
+        method, blocks, training, config.seed, folder, validation=data.validation, resumed=done > 0
+    )
+    if not is_done:
+        machine = describe_execution(training, batches.feeding.workers)
+        _logger.info("%s: training from step %d to %d, %s", name, done, training.steps, machine)
+        _fit(module, batches, training, folder, done)
+    _load_kept(module, folder, training.keep)
     model = make_model(
         module.network,
-        describe_network(training, data.train),
+        describe_network(training.network, data.train),
         data,
         describe_prediction(config.evaluation, data.block_size_px),
         config.evaluation.decoding,
@@ -88,12 +107,12 @@ def _train_method(config: RunConfig, name: str, data: TrainingData) -> None:
     rank_zero_only(model.save)(model_folder(config.output, name))
 
 
-def _update_model(folder: Path, evaluation: EvaluationConfig, block_size_px: int) -> None:
+def _update_model(folder: Path, config: RunConfig, block_size_px: int) -> None:
     """Give a trained model the windows and the decoding of today's configuration, which it is scored with."""
-    model = load_model(folder)
+    model = load_model(folder, packages=trusted_packages(config.training.network))
     about = model.description
-    decoding = about.decoding.model_copy(update={"kind": evaluation.decoding})
-    changes = {"prediction": describe_prediction(evaluation, block_size_px), "decoding": decoding}
+    decoding = about.decoding.model_copy(update={"kind": config.evaluation.decoding})
+    changes = {"prediction": describe_prediction(config.evaluation, block_size_px), "decoding": decoding}
     if (about.prediction, about.decoding) != tuple(changes.values()):
         TrainedModel(model.network, about.model_copy(update=changes)).save(folder)
 
@@ -101,44 +120,54 @@ def _update_model(folder: Path, evaluation: EvaluationConfig, block_size_px: int
 def _fit(
     module: SegmentationModule, batches: BlockDataModule, training: TrainingConfig, folder: Path, done: int
 ) -> None:
-    """Give the module its trained weights: by the steps that are left, or from its checkpoint if none are."""
+    """Train by the steps that are left."""
     checkpoint = folder / CHECKPOINT_NAME
-    if done >= training.steps:
-        content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-        module.load_state_dict(content["state_dict"])
-        return
+    if not done and hasattr(module.network, "fit_norms"):
+        module.network.fit_norms(batches.random_images())
+    if training.precision == "bf16-true":
+        module.network.to(torch.bfloat16)  # not the whole module: the loss keeps its targets in full precision
     trainer = lightning.Trainer(
         accelerator=training.accelerator,
         devices=training.devices,
+        strategy=training.strategy,
+        precision=_LIGHTNING_PRECISION.get(training.precision, training.precision),
         max_epochs=1,
+        accumulate_grad_batches=training.accumulate_batches,
         gradient_clip_val=training.gradient_clip_norm,
         log_every_n_steps=training.log_every_steps,
         use_distributed_sampler=False,
         deterministic="warn",
+        benchmark=training.cudnn_benchmark,
         default_root_dir=folder,
-        logger=TensorBoardLogger(folder, name="", version=""),
-        callbacks=[_checkpoints(folder, training.checkpoint_every_steps), RichProgressBar()],
+        logger=make_loggers(training, folder),
+        callbacks=[*make_callbacks(training, folder), RichProgressBar()],
         enable_model_summary=False,
+        num_sanity_val_steps=0,
+        check_val_every_n_epoch=None,
+        val_check_interval=(training.validate_every_steps or training.steps) * training.accumulate_batches,
     )
-    if not done:
-        module.network.fit_norms(batches.random_images())
     trainer.fit(module, datamodule=batches, ckpt_path=checkpoint if done else None, weights_only=True)
     trainer.save_checkpoint(checkpoint)
 
 
-def _checkpoints(folder: Path, every_steps: int) -> ModelCheckpoint:
-    return ModelCheckpoint(
-        folder,
-        filename=Path(CHECKPOINT_NAME).stem,
-        every_n_train_steps=every_steps,
-        enable_version_counter=False,
+def _load_kept(module: SegmentationModule, folder: Path, keep: str) -> None:
+    """Give the module the trained weights that are kept, in full precision."""
+    content = torch.load(
+        folder / (BEST_NAME if keep == "best" else CHECKPOINT_NAME), map_location="cpu", weights_only=True
     )
+    module.load_state_dict(content["state_dict"])
+    module.network.float()
+    if keep == "best":
+        _logger.info("%s: the weights of step %d are kept", folder.name, content["global_step"])
 
 
-def _steps_done(checkpoint: Path) -> int:
+def _progress(checkpoint: Path, steps: int) -> tuple[int, bool]:
+    """The steps that were done, and whether the training is over."""
     if not checkpoint.exists():
-        return 0
-    return torch.load(checkpoint, map_location="cpu", weights_only=True)["global_step"]
+        return 0, False
+    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
+    done = content["global_step"]
+    return done, done >= steps or content.get(STOPPED_EARLY, False)
 
 
 def _settings_path(config: RunConfig) -> Path:
@@ -146,5 +175,21 @@ def _settings_path(config: RunConfig) -> Path:
 
 
 def _settings(config: RunConfig) -> dict:
-    """What the weights depend on: a run may be moved, given more methods or scored otherwise."""
-    return config.model_dump(mode="json", exclude={"output", "shared", "methods", "evaluation"})
+    """What the weights depend on: a run may be moved, given more methods, scored or executed otherwise."""
+    excluded = {"output": True, "shared": True, "methods": True, "evaluation": True, "training": set(EXECUTION)}
+    return config.model_dump(mode="json", exclude=excluded | {"data": {"cache_gb", "cache_folder"}})
+
+
+def _differences(before: object, now: object, key: str = "") -> list[str]:
+    """The dotted keys whose values differ."""
+    if not (isinstance(before, dict) and isinstance(now, dict)):
+        return [] if before == now else [key]
+    names = dict.fromkeys([*before, *now])
+    found = (_differences(before.get(name), now.get(name), f"{key}.{name}".lstrip(".")) for name in names)
+    return [key for keys in found for key in keys]
+
+
+def _get(settings: dict, key: str) -> object:
+    for part in key.split("."):
+        settings = settings.get(part) if isinstance(settings, dict) else None
+    return settings

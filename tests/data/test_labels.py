@@ -131,6 +131,65 @@ def test_faults_are_named_with_file_and_row(tmp_path, text, message):
         read_label_table(write(tmp_path, text))
 
 
+NAMES = ["low", "mid", "high"]
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ("high\nlow\n-1", [2, 0, -1]),
+        ("2\n0\n-1", [2, 0, -1]),  # no name is a number: positions
+    ],
+)
+def test_labels_are_names_or_positions(tmp_path, rows, expected):
+    text = "image,label\n" + "".join(f"{k}.png,{row}\n" for k, row in enumerate(rows.split("\n")))
+    assert read_label_table(write(tmp_path, text), NAMES).labels.tolist() == expected
+
+
+def test_numbers_that_are_names_are_names(tmp_path):
+    table = read_label_table(write(tmp_path, "image,label\na.png,1\nb.png,2\n"), ["2", "1"])
+    assert table.labels.tolist() == [1, 0]
+
+
+@pytest.mark.parametrize(
+    ("text", "names", "ordered", "message"),
+    [
+        (
+            "image,label\na.png,middle\n",
+            NAMES,
+            True,
+            "row 2: expected a label of low, mid, high, or -1 .* 'middle'",
+        ),
+        ("image,label\na.png,0\n", NAMES, False, "labels are numbers, .* write the names low, mid, high"),
+        ("image,label\na.png,3\n", ["1", "2"], True, "expected a label of 1, 2, or -1 for unknown, got '3'"),
+        ("image,fraction\na.png,1.2\n", None, True, r"row 2: expected a fraction in \[0, 1\], .* got '1\.2'"),
+        ("image,fraction\na.png,a lot\n", None, True, "row 2: expected a fraction"),
+        ("image,fraction,std\na.png,0.2,-1\n", None, True, "row 2: expected a std of at least 0"),
+        ("image,label,std\na.png,0,0.1\n", None, True, "the column std has no fraction beside it"),
+        (
+            "image,label,split\na.png,0,training\n",
+            None,
+            True,
+            "row 2: expected a split of train, validation, test",
+        ),
+        ("image,split\na.png,train\n", None, True, "expected columns image,label"),
+    ],
+)
+def test_faults_of_names_numbers_and_splits(tmp_path, text, names, ordered, message):
+    with pytest.raises(ValueError, match=message):
+        read_label_table(write(tmp_path, text), names, names_are_ordered=ordered)
+
+
+def test_numbers_splits_and_patients(tmp_path):
+    text = "image,fraction_a,std_a,fraction_b,split,patient\na.png,0.2,0.05,,train,p1\nb.png,,,1,test,\n"
+    table = read_label_table(write(tmp_path, text))
+    assert not table.has_labels and table.labels.tolist() == [-1, -1]
+    assert table.fraction_classes == ("a", "b")
+    np.testing.assert_array_equal(table.fractions, [[0.2, np.nan], [np.nan, 1.0]])
+    np.testing.assert_array_equal(table.std, [[0.05, np.nan], [np.nan, np.nan]])
+    assert (table.splits, table.patients) == (["train", "test"], ["p1", None])
+
+
 def test_missing_table(tmp_path):
     with pytest.raises(FileNotFoundError, match="expected a CSV of labels, found none at"):
         read_label_table(tmp_path / "labels.csv")

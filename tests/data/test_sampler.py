@@ -179,10 +179,17 @@ def test_set_epoch_after_a_whole_epoch_repeats_it():
     assert list(sampler) == first
 
 
-def test_a_broken_off_epoch_starts_afresh():
+def test_an_epoch_that_is_broken_off_is_followed_by_the_next():
+    expected = epochs(GroupedBatchSampler(LABELS, 5, 2), range(3))
+    sampler = GroupedBatchSampler(LABELS, 5, 2)
+    assert [list(itertools.islice(sampler, 3)) for _ in range(3)] == [batches[:3] for batches in expected]
+
+
+def test_set_epoch_after_an_epoch_that_was_broken_off_repeats_it():
     sampler = GroupedBatchSampler(LABELS, 5, 2)
     first = list(itertools.islice(sampler, 3))
-    assert list(itertools.islice(sampler, 3)) == first
+    sampler.set_epoch(0)
+    assert list(sampler)[:3] == first
 
 
 @pytest.mark.parametrize("done", [0, 1, 4, 10, 23])
@@ -216,6 +223,7 @@ def test_a_loaded_position_is_used_once():
     expected = list(sampler)
     sampler.load_state_dict(sampler.state_dict(batches_done=4))
     assert next(iter(sampler)) == expected[4]
+    sampler.set_epoch(0)
     assert next(iter(sampler)) == expected[0]
 
 

@@ -128,8 +128,8 @@ def drop_key(content):
     ("change", "message"),
     [
         (
-            lambda content: content.update(version=2),
-            "version 2 of the format, this lsr_ext reads up to 1",
+            lambda content: content.update(version=3),
+            "version 3 of the format, this lsr_ext reads up to 2",
         ),
         (lambda content: content.update(format="other"), "expected a model of lsr_ext"),
         (lambda content: content.update(window=3), "window: Extra inputs"),

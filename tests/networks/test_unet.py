@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from lsr_ext.networks import SegmentationUNet
-from lsr_ext.networks.unet import ActNorm
+from lsr_ext.networks.norms import ActNorm
 
 
 @pytest.mark.parametrize("size", [(16, 16), (1, 1), (37, 51), (64, 33)])

@@ -188,22 +188,34 @@ def test_what_the_section_cannot_give_is_refused(cohort, tmp_path, sections, mes
 def test_labels_of_another_distribution_are_refused(cohort, tmp_path):
     CountDistribution(np.full((2, 2), 0.5), np.full((2, 2), 0.1), ["low", "high"]).save(tmp_path / "d.json")
     config = configure(cohort, tmp_path, data={"distribution": str(tmp_path / "d.json")})
-    with pytest.raises(ValueError, match=r"expected the manifest's labels \['0-25', .* got \['low', 'high'\]"):
+    with pytest.raises(
+        ValueError, match=r"expected the manifest's labels \['0-25', .* got \['low', 'high'\], without '0-25'"
+    ):
         prepare_data(config)
 
 
-def test_classes_in_another_order_are_refused(cohort, tmp_path):
+def test_labels_and_classes_are_bound_by_name(cohort, tmp_path):
     folder = tmp_path / "two"
     folder.mkdir()
     slides = write_slides(folder / "slides", COUNT)
     write_masks(folder / "masks", slides)
     source = Masks(folder / "masks", ["a", "b"])
     build_cohort([CohortSlide(path) for path in slides], source, RECIPE, folder / "cohort.parquet", shares=SHARES)
-    CountDistribution(np.full((4, 2), 0.5), np.full((4, 2), 0.1), LABELS, ["b", "a"]).save(
+    order = [2, 0, 3, 1]
+    names = [LABELS[z] for z in order]
+    CountDistribution(np.full((4, 3), 0.5), np.full((4, 3), 0.1), names, ["b", "rest", "a"]).save(
         folder / "distribution.json"
     )
-    with pytest.raises(ValueError, match=r"expected the manifest's classes \['a', 'b'\] in this order"):
-        prepare_data(configure(folder, tmp_path))
+    train_blocks = prepare_data(configure(folder, tmp_path, data={"masks": None})).train
+    manifest = read_manifest(folder / "cohort.parquet")
+    expected = manifest.labels[manifest.rows_of("train")]
+    for column, class_index in ((0, 2), (1, 0)):
+        found = train_blocks.labels[:, class_index]
+        assert [names[z] for z in found] == [LABELS[z] for z in expected[:, column]]
+    assert (train_blocks.labels[:, 1] == -1).all()
+    item = train_blocks.dataset(augment=False)[0]
+    fractions = manifest.fractions[manifest.rows_of("train")[0]]
+    np.testing.assert_allclose(item["fraction"][[2, 0]], fractions, atol=1e-6)
 
 
 def test_a_slide_without_a_mask_and_another_resolution_are_refused(cohort, tmp_path):

@@ -15,6 +15,7 @@ from lsr_ext.evaluation.low_resolution import low_resolution_maps
 from lsr_ext.sources import prepare_data
 from lsr_ext.sources.labelling import draw_annotated, estimate_distribution
 from lsr_ext.sources.stained_image import stained_image
+from lsr_ext.sources.training_data import describe_labels
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 SHARED = Path(__file__).parents[3] / "shared" / "data"
@@ -28,6 +29,19 @@ def test_masks_are_split_by_image_and_labelled_by_quantiles_of_the_training_side
     assert np.bincount(data.train.labels).tolist() == [6, 6]
     assert data.distribution.classes == ("background", "foreground")
     assert data.distribution.mean[0, 1] < data.distribution.mean[1, 1]
+
+
+def test_training_blocks_know_the_numbers_that_their_labels_were_made_from(tmp_path):
+    section = {"noise_std": 0.05, "fraction_step": 0.1}
+    train = prepare_data(load_config(write_masks_run(tmp_path, data=section))).train
+    steps = train.targets.fractions / 0.1
+    np.testing.assert_allclose(steps, np.rint(steps), atol=1e-9)
+    assert 0 < np.abs(train.targets.fractions - train.fractions()).max() < 0.25
+    low, high = (train.targets.fractions[train.labels == z, 1] for z in (0, 1))
+    assert low.max() < high.min()
+    item = train.dataset(augment=False)[3]
+    np.testing.assert_allclose(item["fraction"], train.targets.fractions[3], rtol=1e-6)
+    assert np.array_equal(train.subset([5, 1]).targets.fractions, train.targets.fractions[[5, 1]])
 
 
 def test_only_training_blocks_overlap(tmp_path):
@@ -85,7 +99,56 @@ def test_distribution_from_fractions_by_eye(tmp_path):
     rows = ["label,class,fraction", "low,ground,0.9", "low,disc,0.1", "high,ground,0.4", "high,disc,0.6"]
     (tmp_path / "seen.csv").write_text("\n".join(rows))
     path = write_labels_run(tmp_path, data={"distribution": "seen.csv"})
+    with pytest.raises(ValueError, match="labels are numbers, .* write the names low, high"):
+        prepare_data(load_config(path))
+    named = (tmp_path / "labels.csv").read_text().replace(",0", ",low").replace(",1", ",high")
+    (tmp_path / "labels.csv").write_text(named)
     assert prepare_data(load_config(path)).distribution.mean[1, 1] == 0.6
+
+
+def test_labels_are_bound_by_name_whatever_the_order_of_the_table(tmp_path):
+    rows = ["label,class,fraction", "1,ground,0.4", "1,disc,0.6", "0,ground,0.9", "0,disc,0.1"]
+    (tmp_path / "seen.csv").write_text("\n".join(rows))
+    data = prepare_data(load_config(write_labels_run(tmp_path, data={"distribution": "seen.csv"})))
+    for block, label in zip(data.train.blocks, data.train.labels, strict=True):
+        number = int(data.train.names[block.image][4:5])  # odd images are of label 1
+        assert data.distribution.labels[label] == str(number % 2)
+        assert data.distribution.mean[label, 1] == (0.6 if number % 2 else 0.1)
+    lines = describe_labels(data)
+    assert lines[0] == "label 0 '1', 4 training blocks: ground 0.4 ± 0, disc 0.6 ± 0"
+
+
+def write_numbers(folder, std=True):
+    rows = ["image,fraction,std,split" if std else "image,fraction"]
+    for index in range(8):
+        fraction = "" if index == 7 else f"{0.1 * index:.2f}"
+        split = "test" if index % 4 == 3 else "train"
+        rows.append(f"disc{index}.png,{fraction}" + (f",0.05,{split}" if std else ""))
+    (folder / "labels.csv").write_text("\n".join(rows))
+
+
+def test_labels_that_are_numbers_are_binned_and_carried(tmp_path):
+    path = write_labels_run(tmp_path)
+    write_numbers(tmp_path)
+    content = yaml.safe_load(path.read_text())
+    del content["data"]["distribution"]
+    content["data"] |= {"edges": [0.25], "classes": ["ground", "disc"]}
+    path.write_text(yaml.safe_dump(content))
+    data = prepare_data(load_config(path))
+    # Images 0, 1, 2, 4, 5 and 6 are trained on; their fractions are 0.0, 0.1, 0.2 and 0.4, 0.5, 0.6.
+    assert data.train.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert data.test.labels.tolist() == [1, -1]
+    assert data.distribution.labels == ("0-0.25", "0.25-1")
+    np.testing.assert_allclose(data.distribution.mean[:, 1], [0.1, 0.5], atol=1e-6)
+    np.testing.assert_allclose(data.distribution.std[:, 1], np.std([0.0, 0.1, 0.2]), atol=1e-6)
+    item = data.train.dataset(augment=False)[1]
+    np.testing.assert_allclose(item["fraction"], [0.9, 0.1], atol=1e-6)
+    np.testing.assert_allclose(item["fraction_std"], [0.05, 0.05], atol=1e-6)
+    content["data"].pop("edges")
+    content["data"]["distribution"] = "distribution.json"
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(ValueError, match=r"labels are numbers alone; give data\.edges or data\.bins"):
+        prepare_data(load_config(path))
 
 
 def test_masks_of_held_out_images_are_for_scoring_alone(tmp_path):

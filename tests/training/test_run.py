@@ -5,7 +5,7 @@ from tiny_runs import write_masks_run
 from lsr_ext.config import load_config
 from lsr_ext.inference import load_model
 from lsr_ext.networks import SegmentationUNet
-from lsr_ext.networks.unet import ActNorm
+from lsr_ext.networks.norms import ActNorm
 from lsr_ext.training import SegmentationModule, train
 from lsr_ext.training.denormals import denormals_are_flushed
 

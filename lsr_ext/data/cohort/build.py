@@ -14,19 +14,21 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lsr_ext.data.cohort.grid import Grid, merge_values
-from lsr_ext.data.cohort.label_sources import LabelSource
+from lsr_ext.data.cohort.grid import Patches, merge_patches
+from lsr_ext.data.cohort.label_sources import LabelSource, check_labels_differ
 from lsr_ext.data.cohort.manifest import make_table, write_table
 from lsr_ext.data.cohort.quarantine import DEFAULT_LIMIT, QuarantineLimitError
 from lsr_ext.data.cohort.recipe import Recipe
-from lsr_ext.data.cohort.slides import CohortSlide, assign_splits
+from lsr_ext.data.cohort.rectangles import Rectangles
+from lsr_ext.data.cohort.slides import CohortSlide, assign_splits, fixed_splits
+from lsr_ext.data.cohort.tissue import TissueFinder
 from lsr_ext.data.labels import quantise_fractions
 from lsr_ext.files import remove_unfinished, write_atomically, written_whole
 from lsr_ext.progress import track_progress
-from lsr_ext.wsi import SlideError, open_slide, tissue_mask
+from lsr_ext.wsi import SlideError, open_slide
 
 DEFAULT_SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
-_VERSION = 1  # version of the content of a part; a part of another version is made again
+_VERSION = 2  # version of the content of a part; a part of another version is made again
 
 
 def build_cohort(
@@ -39,6 +41,8 @@ def build_cohort(
     seed: int = 0,
     limit: float = DEFAULT_LIMIT,
     workers: int = 1,
+    rectangles: Rectangles | None = None,
+    tissue: TissueFinder = TissueFinder(),  # noqa: B008 - immutable
 ) -> Path:
     """Write the manifest of a cohort.
 
@@ -52,10 +56,13 @@ def build_cohort(
         source: source of the labels.
         recipe: how slides are divided into blocks.
         output: the manifest, Parquet.
-        shares: shares of the splits, by patient if known, otherwise by slide; 0.8, 0.1, 0.1 by default.
+        shares: shares of the splits, by patient if known, otherwise by slide; 0.8, 0.1, 0.1 by default. Not for
+            slides whose splits are given.
         seed: random seed of the splits.
         limit: the largest share of slides that may be left out, in [0, 1].
         workers: number of processes; 1: only this process.
+        rectangles: the blocks, in place of the recipe's.
+        tissue: finds the tissue.
 
     Returns:
         `output`.
@@ -65,12 +72,13 @@ def build_cohort(
         ValueError: no blocks, or too few slides for the splits.
     """
     output = Path(output)
+    check_labels_differ(source, [slide.path for slide in slides])
     folder = output.with_name(f"{output.name}.parts")
     folder.mkdir(parents=True, exist_ok=True)
     remove_unfinished(folder)
     remove_unfinished(output.parent, output.name)
     parts, failures = [], []
-    make = partial(_make_part, source=source, recipe=recipe, folder=folder)
+    make = partial(_make_part, source=source, recipe=recipe, folder=folder, rectangles=rectangles, tissue=tissue)
     for slide, (part, reason) in zip(slides, _each(make, slides, workers), strict=True):
         if reason is None:
             parts.append((slide, part))
@@ -83,7 +91,6 @@ def build_cohort(
                 f"{_report(output)}; the last: {reason}"
             )
     _write_report(output, failures)
-    shares = DEFAULT_SHARES if shares is None else shares
     _join(parts, output, source, recipe, shares, seed)
     return output
 
@@ -97,13 +104,21 @@ def _each(make: partial, slides: Sequence[CohortSlide], workers: int) -> Iterato
         yield from track_progress(pool.map(make, slides), "slides", total=len(slides), least=2)
 
 
-def _make_part(slide: CohortSlide, source: LabelSource, recipe: Recipe, folder: Path) -> tuple[Path, str | None]:
+def _make_part(
+    slide: CohortSlide,
+    source: LabelSource,
+    recipe: Recipe,
+    folder: Path,
+    rectangles: Rectangles | None,
+    tissue: TissueFinder,
+) -> tuple[Path, str | None]:
     """Return the file of a slide's blocks, and the reason if there is no file."""
     for attempt in (1, 2):
         try:
-            part = folder / f"{slide.path.stem}-{_fingerprint(slide, source, recipe)}.parquet"
+            fingerprint = _fingerprint(slide, source, recipe, rectangles, tissue)
+            part = folder / f"{slide.path.stem}-{fingerprint}.parquet"
             if not part.exists():
-                _write_part(part, _blocks(slide, source, recipe))
+                _write_part(part, _blocks(slide, source, recipe, rectangles, tissue))
             return part, None
         except (SlideError, ValueError, OSError) as error:
             reason = f"{type(error).__name__}: {error}"
@@ -112,32 +127,42 @@ def _make_part(slide: CohortSlide, source: LabelSource, recipe: Recipe, folder: 
     raise AssertionError("unreachable")
 
 
-def _fingerprint(slide: CohortSlide, source: LabelSource, recipe: Recipe) -> str:
+def _fingerprint(
+    slide: CohortSlide, source: LabelSource, recipe: Recipe, rectangles: Rectangles | None, tissue: TissueFinder
+) -> str:
     found = slide.path.stat()
     facts = [_VERSION, str(slide.path), found.st_size, found.st_mtime_ns, slide.mpp, recipe.as_dict()]
-    facts += [source.name, source.classes, source.fingerprint(slide.path)]
+    facts += [source.name, source.classes, source.fingerprint(slide.path), tissue.fingerprint(slide.path)]
+    facts += [None if rectangles is None else rectangles.of(slide.path).tolist()]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _blocks(slide: CohortSlide, source: LabelSource, recipe: Recipe) -> pa.Table:
+def _blocks(
+    slide: CohortSlide, source: LabelSource, recipe: Recipe, given: Rectangles | None, tissue: TissueFinder
+) -> pa.Table:
     opened = open_slide(slide.path, mpp=slide.mpp)
     mpp = opened.known_mpp()
-    patches = Grid.over(opened.size, recipe.patch_side(mpp))
-    values = merge_values(source.values(slide.path, opened.size, patches), patches, recipe.merge)
-    rectangles = patches.merged(recipe.merge).rectangles()
-    known = ~np.isnan(values).any(axis=1)
-    values, rectangles = values[known], rectangles[known]
-    tissue = tissue_mask(opened).fractions(rectangles) if len(rectangles) else np.empty(0)
-    enough = tissue >= recipe.min_tissue
-    values, rectangles, tissue = values[enough], rectangles[enough], tissue[enough]
-    many = len(source.classes) > 1
-    labels = quantise_fractions(
-        values if many else values[:, 0], [recipe.edges] * values.shape[1] if many else recipe.edges
-    )
+    if given is None:
+        rectangles = recipe.blocks(opened.size, mpp)
+        patches = Patches(rectangles, recipe.merge, recipe.origin(mpp) if recipe.is_regular(mpp) else None)
+    else:
+        rectangles = given.inside(slide.path, opened.size)
+        patches = Patches(rectangles, recipe.merge)
+    of_patches = source.values(slide.path, opened.size, patches)
+    merge_by = recipe.merge_by or ("area" if source.knows_fractions else "maximum")
+    values, areas = (merge_patches(of_patches, recipe.merge, rule) for rule in (merge_by, "area"))
+    known = ~np.isnan(values).all(axis=1)
+    values, areas, rectangles = values[known], areas[known], rectangles[known]
+    covered = tissue.find(opened).fractions(rectangles) if len(rectangles) else np.empty(0)
+    enough = covered >= recipe.min_tissue
+    values, areas, rectangles, covered = values[enough], areas[enough], rectangles[enough], covered[enough]
+    labels = _label(values, recipe.edges)
+    if len(source.classes) < 2:
+        labels = labels[:, 0]
     count = len(rectangles)
     x, y, width, height = rectangles.T
     columns = {
-        "slide": [str(slide.path.resolve())] * count,
+        "slide": [str(slide.path.absolute())] * count,
         "patient": [slide.patient] * count,
         "x": x,
         "y": y,
@@ -147,9 +172,16 @@ def _blocks(slide: CohortSlide, source: LabelSource, recipe: Recipe) -> pa.Table
         "size_px": [recipe.size_px] * count,
         "label_source": [source.name] * count,
         "split": [""] * count,
-        "tissue_fraction": tissue,
+        "tissue_fraction": covered,
     }
-    return make_table(columns, labels)
+    return make_table(columns, labels, areas if source.knows_fractions else None)
+
+
+def _label(values: np.ndarray, edges: Sequence[float]) -> np.ndarray:
+    """The bins of values (N, L), -1 where a class is unknown."""
+    known = ~np.isnan(values)
+    labels = quantise_fractions(np.where(known, values, 0.0), [edges] * values.shape[1])
+    return np.where(known, labels, -1)
 
 
 def _write_part(path: Path, table: pa.Table) -> None:
@@ -162,23 +194,32 @@ def _join(
     output: Path,
     source: LabelSource,
     recipe: Recipe,
-    shares: Mapping[str, float],
+    shares: Mapping[str, float] | None,
     seed: int,
 ) -> None:
     parts = list(parts)
-    groups = [slide.patient or slide.path.stem for slide, _ in parts]
-    splits = assign_splits(groups, shares, seed)
+    slides = [slide for slide, _ in parts]
+    splits = fixed_splits(slides)
+    if splits is not None and shares is not None:
+        raise ValueError("the slides' splits are given, so shares of splits are not used: leave them out")
+    if splits is None:
+        shares = DEFAULT_SHARES if shares is None else shares
+        groups = [slide.patient or slide.label for slide in slides]
+        drawn = assign_splits(groups, shares, seed)
+        splits = [drawn[group] for group in groups]
     tables = []
-    for (_, part), group in zip(parts, groups, strict=True):
+    for (_, part), split in zip(parts, splits, strict=True):
         table = pq.read_table(part)
         place = table.column_names.index("split")
-        table = table.set_column(place, "split", pa.array([splits[group]] * len(table), pa.string()))
+        table = table.set_column(place, "split", pa.array([split] * len(table), pa.string()))
         place = table.column_names.index("slide")
-        tables.append(table.set_column(place, "slide", _relative(table["slide"], output.parent.resolve())))
+        tables.append(table.set_column(place, "slide", _relative(table["slide"], output.parent.absolute())))
     joined = pa.concat_tables(tables)
     if not len(joined):
         raise ValueError(f"{output}: expected at least one block, got none from {len(parts)} slides")
-    about = {"recipe": recipe.as_dict(), "shares": dict(shares), "seed": seed}
+    about = {"recipe": recipe.as_dict(), "shares": shares and dict(shares), "seed": seed}
+    if source.knows_fractions:
+        about["fraction_classes"] = list(source.classes)
     many = len(source.classes) > 1
     write_table(joined, output, recipe.label_names, source.classes if many else (), about)
 

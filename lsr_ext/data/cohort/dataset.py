@@ -14,6 +14,7 @@ from lsr_ext.data.cohort.manifest import Manifest, read_manifest
 from lsr_ext.data.cohort.masks import SlideMasks
 from lsr_ext.data.cohort.quarantine import Quarantine
 from lsr_ext.data.dataset import draw_symmetry, to_tensor
+from lsr_ext.data.targets import Targets
 from lsr_ext.wsi import Slide, SlideError, open_slide
 from lsr_ext.wsi.cache import Cache
 
@@ -100,8 +101,11 @@ class CohortDataset(Dataset[dict[str, torch.Tensor | int]]):
         split: a split of the manifest; None: all blocks.
         augment: flip and turn by quarters at random, as `BlockDataset` does.
         report: a file that lists what is left out, one line of JSON per event.
+        resumed: leave out from the start what `report` lists already.
         limit: the largest share of blocks that may be left out, in [0, 1].
         masks: the pixel truth.
+        labels: int64 (all rows,) or (all rows, L), in place of the manifest's: those of a distribution.
+        targets: class fractions of all rows: items then have `fraction` and `fraction_std`, float32 (L,).
 
     Raises:
         QuarantineLimitError: more is left out; raised for the batch in which this happens.
@@ -115,19 +119,23 @@ class CohortDataset(Dataset[dict[str, torch.Tensor | int]]):
         *,
         augment: bool = False,
         report: str | Path | None = None,
+        resumed: bool = False,
         limit: float = 0.05,
         masks: SlideMasks | None = None,
+        labels: np.ndarray | None = None,
+        targets: Targets | None = None,
     ) -> None:
         if isinstance(source, (str, Path)):
             source = read_manifest(source)
         self.source: BlockSource = SlideBlocks(source) if isinstance(source, Manifest) else source
         self.rows = self.source.manifest.rows_of(split)
-        self.labels = self.source.manifest.labels[self.rows]
+        self.labels = (self.source.manifest.labels if labels is None else labels)[self.rows]
+        self.targets = None if targets is None else targets.subset(self.rows)
         self.augment = augment
         self.masks = masks
         self._rectangles = self.source.manifest.rectangles
         self._slides, self._slide_of = self.source.manifest.slide_paths()
-        self.quarantine = Quarantine(len(self.rows), report, limit)
+        self.quarantine = Quarantine(len(self.rows), report, limit, resumed=resumed)
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -189,6 +197,9 @@ class CohortDataset(Dataset[dict[str, torch.Tensor | int]]):
             "label": torch.as_tensor(self.labels[index], dtype=torch.int64),
             "index": index,
         }
+        if self.targets is not None:
+            item["fraction"] = torch.from_numpy(self.targets.fractions[index])
+            item["fraction_std"] = torch.from_numpy(self.targets.std[index])
         if self.masks is not None:
             item["mask"] = to_tensor(self._mask(int(self.rows[index]), len(pixels)), turns, flip)
         return item

@@ -72,7 +72,7 @@ class JoinedBlocks:
 def _join(manifests: Sequence[Manifest]) -> Manifest:
     first = manifests[0]
     for manifest in manifests[1:]:
-        for name in ("label_names", "classes"):
+        for name in ("label_names", "classes", "fraction_classes"):
             if getattr(manifest, name) != getattr(first, name):
                 raise ValueError(
                     f"expected manifests of the same {name.replace('_', ' ')}, got {getattr(first, name)} in "
@@ -83,7 +83,7 @@ def _join(manifests: Sequence[Manifest]) -> Manifest:
     sizes = sorted(set(table["size_px"].to_pylist()))
     if len(sizes) > 1:
         raise ValueError(f"expected blocks of one size_px, got {sizes}")
-    joined = Manifest(table, first.folder, first.label_names, first.classes)
+    joined = Manifest(table, first.folder, first.label_names, first.classes, first.fraction_classes)
     _check_leakage(joined)
     return joined
 

@@ -29,6 +29,7 @@ _COLUMNS = {
     "tissue_fraction": pa.float32(),
 }
 _LABEL, _LABELS = pa.int32(), pa.list_(pa.int32())
+_FRACTIONS = pa.list_(pa.float32())
 
 
 @dataclass(frozen=True)
@@ -39,16 +40,20 @@ class Manifest:
         table: a row per block. slide: the file, relative to `folder` if not absolute; patient: a patient must not
             be in two splits; x, y, width, height: the block in level-0 pixels; mpp and size_px: the
             resolution and the side it is read at; label: an integer from 0, -1 for unknown, or a list with one per
-            class; label_source; split; tissue_fraction in [0, 1]; and, in a store, row: its position there.
+            class; label_source; split; tissue_fraction in [0, 1]; fraction, where the source of the labels knows
+            it: a list with the share of each of `fraction_classes`, null for unknown; and, in a store, row: its
+            position there.
         folder: folder of the manifest.
         label_names: names of the labels 0..Z-1.
         classes: names of the classes, if `label` has one entry per class; empty: one label per block.
+        fraction_classes: names of the classes of `fraction`; empty: there is none.
     """
 
     table: pa.Table
     folder: Path
     label_names: tuple[str, ...]
     classes: tuple[str, ...]
+    fraction_classes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return self.table.num_rows
@@ -60,6 +65,14 @@ class Manifest:
         if not self.classes:
             return column.to_numpy().astype(np.int64)
         return column.flatten().to_numpy().astype(np.int64).reshape(len(self), len(self.classes))
+
+    @property
+    def fractions(self) -> np.ndarray | None:
+        """float64 (N, number of fraction_classes) in [0, 1], NaN for unknown; None: the manifest has none."""
+        if not self.fraction_classes:
+            return None
+        values = self.table["fraction"].combine_chunks().flatten().to_numpy(zero_copy_only=False)
+        return values.astype(np.float64).reshape(len(self), len(self.fraction_classes))
 
     @property
     def rectangles(self) -> np.ndarray:
@@ -87,11 +100,16 @@ class Manifest:
         return rows
 
 
-def make_table(columns: Mapping[str, Sequence | np.ndarray], labels: np.ndarray) -> pa.Table:
-    """Make a manifest's table from its columns and labels, (N,) or (N, L)."""
+def make_table(
+    columns: Mapping[str, Sequence | np.ndarray], labels: np.ndarray, fractions: np.ndarray | None = None
+) -> pa.Table:
+    """Make a manifest's table from its columns, its labels, (N,) or (N, L), and fractions (N, F), NaN: unknown."""
     arrays = {name: pa.array(columns[name], kind) for name, kind in _COLUMNS.items()}
     many = labels.ndim == 2
     arrays["label"] = pa.array(labels.tolist(), _LABELS if many else _LABEL)
+    if fractions is not None:
+        rows = [[None if np.isnan(value) else value for value in row] for row in fractions.tolist()]
+        arrays["fraction"] = pa.array(rows, _FRACTIONS)
     return pa.table(arrays)
 
 
@@ -121,7 +139,8 @@ def read_manifest(path: str | Path) -> Manifest:
         if needed > MAX_BYTES:
             raise ValueError(f"expected at most {MAX_BYTES} bytes, got {needed}")
         about = json.loads((described.schema_arrow.metadata or {})[_METADATA])
-        manifest = Manifest(described.read(), path.parent, tuple(about["label_names"]), tuple(about["classes"]))
+        names = [tuple(about[name]) for name in ("label_names", "classes")]
+        manifest = Manifest(described.read(), path.parent, *names, tuple(about.get("fraction_classes", ())))
     except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{path}: not a readable manifest of a cohort ({error!r})") from error
     _check(manifest, path)
@@ -150,5 +169,19 @@ def _check(manifest: Manifest, path: Path) -> None:
         raise ValueError(
             f"{path}: expected labels in [-1, {len(manifest.label_names)}), got {labels.min()} to {labels.max()}"
         )
+    _check_fractions(manifest, path)
     if rectangles[:, 2:].min() < 1 or table["size_px"].to_numpy().min() < 1:
         raise ValueError(f"{path}: expected sizes of at least 1 px")
+
+
+def _check_fractions(manifest: Manifest, path: Path) -> None:
+    if not manifest.fraction_classes:
+        return
+    table, count = manifest.table, len(manifest.fraction_classes)
+    if "fraction" not in table.column_names or table.schema.field("fraction").type != _FRACTIONS:
+        raise ValueError(f"{path}: expected a column fraction of {_FRACTIONS}, got {table.schema.names}")
+    if set(np.diff(table["fraction"].combine_chunks().offsets)) != {count}:
+        raise ValueError(f"{path}: expected {count} fractions in every row")
+    known = manifest.fractions[~np.isnan(manifest.fractions)]
+    if known.size and not 0 <= known.min() <= known.max() <= 1:
+        raise ValueError(f"{path}: expected fractions in [0, 1], got {known.min()} to {known.max()}")

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from lsr_ext.files import write_atomically
+
 DEFAULT_LIMIT = 0.05
 
 
@@ -22,14 +24,22 @@ class Quarantine:
 
     Args:
         num_blocks: number of blocks N.
-        report: a file of JSON lines, one per event: slide, blocks, reason, ...; overwritten. None: no report.
+        report: a file of JSON lines, one per event: slide, blocks, reason, ... None: no report.
         limit: the largest share of the N blocks that may be left out, in [0, 1].
+        resumed: leave out what the report lists, and go on with it; otherwise the report starts empty.
 
     Raises:
-        ValueError: a limit outside [0, 1].
+        ValueError: a limit outside [0, 1], or a report of other blocks.
     """
 
-    def __init__(self, num_blocks: int, report: str | Path | None = None, limit: float = DEFAULT_LIMIT) -> None:
+    def __init__(
+        self,
+        num_blocks: int,
+        report: str | Path | None = None,
+        limit: float = DEFAULT_LIMIT,
+        *,
+        resumed: bool = False,
+    ) -> None:
         if not 0 <= limit <= 1:
             raise ValueError(f"expected a limit in [0, 1], got {limit}")
         self.limit = limit
@@ -38,7 +48,16 @@ class Quarantine:
         self._left_out = torch.zeros(num_blocks, dtype=torch.bool).share_memory_()
         if self.report is not None:
             self.report.parent.mkdir(parents=True, exist_ok=True)
-            self.report.write_bytes(b"")
+            events = _whole_lines(self.report) if resumed and self.report.is_file() else []
+            self._leave_out_again(events)
+            write_atomically(self.report, b"".join(events))
+
+    def _leave_out_again(self, events: Sequence[bytes]) -> None:
+        for event in events:
+            blocks = json.loads(event)["blocks"]
+            if blocks and not 0 <= min(blocks) <= max(blocks) < len(self._left_out):
+                raise ValueError(f"{self.report}: expected blocks below {len(self._left_out)}, got {max(blocks)}")
+            self._left_out[blocks] = True
 
     def __contains__(self, block: int) -> bool:
         return bool(self._left_out[block])
@@ -80,6 +99,11 @@ class Quarantine:
                 f"{self.count} of {len(self._left_out)} blocks cannot be read, more than the limit of "
                 f"{self.limit:.2%}{where}; the last: {reason}"
             )
+
+
+def _whole_lines(path: Path) -> list[bytes]:
+    """The lines of a report; a killed process may have left the last one half written."""
+    return [line for line in path.read_bytes().splitlines(keepends=True) if line.endswith(b"\n")]
 
 
 def read_report(path: str | Path) -> list[dict]:

@@ -1,6 +1,7 @@
 """Manifests of cohorts: the paper's recipe by hand, splits, resuming, what cannot be read."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -16,6 +17,7 @@ from lsr_ext.data.cohort import (
     PatchProbabilities,
     QuarantineLimitError,
     Recipe,
+    Rectangles,
     assign_splits,
     build_cohort,
     list_slides,
@@ -68,6 +70,107 @@ def test_a_label_per_class_from_masks(tmp_path):
     manifest = read_manifest(path)
     assert manifest.classes == ("a", "b")
     assert manifest.labels.tolist() == [[2, 0], [0, 0], [0, 0], [0, 1]] * 2
+
+
+def test_fractions_are_kept_and_blocks_are_labelled_by_area(tmp_path):
+    slides = write_slides(tmp_path / "slides", 2)
+    ids = np.zeros((128, 128), np.uint8)
+    ids[:32, :32], ids[64:, 64:] = 1, 1  # one of four patches of the first block, all of the last
+    for slide in slides:
+        np.save(tmp_path / f"{slide.stem}.npy", ids)
+    listed, found = list_slides(tmp_path / "slides"), {}
+    for merge_by in (None, "maximum"):
+        recipe = replace(RECIPE, merge_by=merge_by)
+        path = build_cohort(
+            listed, Masks(tmp_path, ["t"]), recipe, tmp_path / f"{merge_by}.parquet", shares=SHARES
+        )
+        found[merge_by] = read_manifest(path)
+    assert found[None].labels.tolist() == [1, 0, 0, 3] * 2
+    assert found["maximum"].labels.tolist() == [3, 0, 0, 3] * 2
+    for manifest in found.values():  # what a block holds does not depend on the rule of its label
+        assert manifest.fraction_classes == ("t",)
+        np.testing.assert_allclose(manifest.fractions[:4, 0], [0.25, 0, 0, 1])
+
+
+def test_probabilities_are_no_fractions(tmp_path):
+    assert read_manifest(make_cohort(tmp_path, 2)).fractions is None
+
+
+def test_blocks_with_an_offset_and_a_stride(tmp_path):
+    slides = write_slides(tmp_path / "slides", 2)
+    rng = np.random.default_rng(0)
+    ids = rng.integers(0, 2, (128, 128)).astype(np.uint8)
+    for slide in slides:
+        np.save(tmp_path / f"{slide.stem}.npy", ids)
+    # The slides have 0.25 microns per pixel, so pixels at 40x are level-0 pixels.
+    recipe = replace(RECIPE, offset_px=(10, 20), stride_px=40)
+    listed = list_slides(tmp_path / "slides")
+    path = build_cohort(listed, Masks(tmp_path, ["t"]), recipe, tmp_path / "m.parquet", shares=SHARES)
+    manifest = read_manifest(path)
+    corners = [[x, y] for y in (20, 60) for x in (10, 50)]
+    assert manifest.rectangles[:4].tolist() == [[x, y, 64, 64] for x, y in corners]
+    expected = [ids[y : y + 64, x : x + 64].mean() for x, y in corners]
+    np.testing.assert_allclose(manifest.fractions[:4, 0], expected, atol=1e-6)
+
+
+def test_blocks_of_given_rectangles(tmp_path):
+    slides = write_slides(tmp_path / "slides", 2)
+    ids = np.random.default_rng(0).integers(0, 2, (128, 128)).astype(np.uint8)
+    for slide in slides:
+        np.save(tmp_path / f"{slide.stem}.npy", ids)
+    rows = [f"{slide.name},{x},{y},{side},{side}" for slide in slides for x, y, side in ((3, 5, 50), (60, 1, 33))]
+    (tmp_path / "places.csv").write_text("\n".join(["slide,x,y,width,height", *rows]))
+    listed, places = list_slides(tmp_path / "slides"), Rectangles(tmp_path / "places.csv")
+    arguments = listed, Masks(tmp_path, ["t"]), RECIPE
+    path = build_cohort(*arguments, tmp_path / "m.parquet", shares=SHARES, rectangles=places)
+    manifest = read_manifest(path)
+    assert manifest.rectangles[:2].tolist() == [[3, 5, 50, 50], [60, 1, 33, 33]]
+    np.testing.assert_allclose(manifest.fractions[0, 0], ids[5:55, 3:53].mean(), atol=1e-6)
+    (tmp_path / "outside.csv").write_text(f"slide,x,y,width,height\n{slides[0].name},100,0,50,50")
+    with pytest.raises(ValueError, match=r"1 of 1 rectangles extend beyond slide-000\.tif"):
+        Rectangles(tmp_path / "outside.csv").inside(slides[0], (128, 128))
+    (tmp_path / "long.csv").write_text("slide,x,y,width,height\na,0,0,50,40")
+    with pytest.raises(ValueError, match="row 2: expected a square block, got 50 x 40"):
+        Rectangles(tmp_path / "long.csv")
+
+
+def test_a_class_may_be_unknown_alone(tmp_path):
+    class Half:
+        """Class a is known everywhere, class b in the left half."""
+
+        name, classes, knows_fractions = "half", ("a", "b"), True
+
+        def values(self, slide, size, grid):
+            known = grid.rectangles()[:, 0] < 64
+            return np.stack([np.full(len(known), 0.6), np.where(known, 1.0, np.nan)], axis=1)
+
+        def fingerprint(self, slide):
+            return ""
+
+    listed = [CohortSlide(path) for path in write_slides(tmp_path / "slides", 2)]
+    manifest = read_manifest(build_cohort(listed, Half(), RECIPE, tmp_path / "m.parquet", shares=SHARES))
+    assert manifest.labels[:4].tolist() == [[2, 3], [2, -1], [2, 3], [2, -1]]
+    np.testing.assert_allclose(manifest.fractions[:2], [[0.6, 1.0], [0.6, np.nan]], atol=1e-6)
+
+
+def test_given_splits_are_kept_and_leakage_is_refused(tmp_path):
+    slides = write_slides(tmp_path / "slides", 4)
+    write_probabilities(tmp_path / "p.csv", slides)
+    source = PatchProbabilities(tmp_path / "p.csv")
+    splits = ["test", "train", "train", "validation"]
+    rows = [
+        f"slides/{slide.name},p{i},{split}" for i, (slide, split) in enumerate(zip(slides, splits, strict=True))
+    ]
+    (tmp_path / "slides.csv").write_text("\n".join(["slide,patient,split", *rows]))
+    listed = list_slides(tmp_path / "slides.csv")
+    path = build_cohort(listed, source, RECIPE, tmp_path / "m.parquet")
+    assert read_manifest(path).table["split"].to_pylist()[::4] == splits
+    with pytest.raises(
+        ValueError, match="patient 'p' is in two splits: slide-000.tif in test, slide-001.tif in train"
+    ):
+        build_cohort([slide._replace(patient="p") for slide in listed], source, RECIPE, path)
+    with pytest.raises(ValueError, match="the split is missing, and other slides have one"):
+        build_cohort([listed[0]._replace(split=None), *listed[1:]], source, RECIPE, path)
 
 
 def test_splits_are_by_patient_and_keep_their_shares(tmp_path):
@@ -158,9 +261,9 @@ def test_a_slide_without_resolution_is_left_out_or_given_one(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("path\na.tif", r"expected columns slide\[,patient\]\[,mpp\], got path"),
+        ("path\na.tif", r"expected columns slide\[,patient\]\[,mpp\]\[,split\], got path"),
         ("slide,mpp\na.tif,forty", "row 2: expected an mpp above 0, got 'forty'"),
-        ("slide\nx/a.tif\ny/a.tif", "two slides of one name"),
+        ("slide\na.tif\na.svs", "two slides of one name"),
         ("slide\n", "expected slides"),
     ],
 )
