@@ -51,6 +51,7 @@ def make_prediction(side: int, path: Path) -> None:
         "slide": "generated.tif",
         "slide_size": [2 * side, 2 * side],
         "slide_mpp": [0.25, 0.25],
+        "slide_bounds": None,
         "mpp": 0.5,
         "classes": CLASSES,
         "colours": ["#9ca3af", "#ffe119", "#f032e6", "#3cb44b"],
@@ -153,10 +154,14 @@ def main() -> None:
     if args.method:
         print(json.dumps(run_method(args.method, args.folder)))
         return
+    if args.folder:
+        make_prediction(args.side, args.folder / "map.zarr")
+        make_prediction(600, args.folder / "small.zarr")
+        return
     rows = []
     with tempfile.TemporaryDirectory() as folder:
-        make_prediction(args.side, Path(folder) / "map.zarr")
-        make_prediction(600, Path(folder) / "small.zarr")
+        # By a process of its own: a process inherits the peak memory of the one that starts it.
+        subprocess.run([sys.executable, __file__, "--side", str(args.side), "--folder", folder], check=True)
         for method in args.methods.split(";"):
             command = [sys.executable, __file__, "--method", method, "--folder", folder]
             done = subprocess.run(command, stdout=subprocess.PIPE)

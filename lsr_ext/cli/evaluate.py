@@ -75,10 +75,12 @@ def cells_command(
 
     Dots of predictions of slides are in pixels of level 0.
     """
+    from lsr_ext.metrics.map_files import holds_predictions
     from lsr_ext.report.score_cells import score_cell_files
-    from lsr_ext.report.score_slides import holds_predictions, score_slide_cells
 
     if holds_predictions(maps):
+        from lsr_ext.report.score_slides import score_slide_cells
+
         options = {"min_area_px": min_area_px, "dilation_px": dilation_px, "columns": columns.split(",")}
         options |= {"qupath_bounds": qupath_bounds, "resamples": resamples, "seed": seed}
         _print(score_slide_cells(maps, dots, output, **options), output)
@@ -161,10 +163,12 @@ def regions_command(
     seed: BootstrapSeed = 0,
 ) -> None:
     """Score label maps against true ones: IoU and Dice, whole and near true boundaries, and Boundary IoU."""
+    from lsr_ext.metrics.map_files import holds_predictions
     from lsr_ext.report.score_regions import score_region_files
-    from lsr_ext.report.score_slides import holds_predictions, score_slide_regions
 
     if holds_predictions(pred):
+        from lsr_ext.report.score_slides import score_slide_regions
+
         options = {"outside": outside, "distance_px": distance_px, "qupath_bounds": qupath_bounds}
         _print(score_slide_regions(pred, truth, output, **options, resamples=resamples, seed=seed), output)
         return

@@ -92,7 +92,7 @@ def fractions_command(
     prediction: Prediction,
     output: Annotated[Path, typer.Argument(help="Write this file, .csv or .parquet.")],
     regions: Annotated[
-        Path | None, typer.Option(help="GeoJSON of areas; a class or name that is a label is the area's label.")
+        Path | None, typer.Option(help="GeoJSON of areas; the class of an area is its label.")
     ] = None,
     blocks: Annotated[
         Path | None, typer.Option(help="Manifest of a cohort: this slide's blocks and their labels.")

@@ -18,8 +18,17 @@ def decode(probabilities: np.ndarray, shift: np.ndarray | None = None) -> np.nda
         uint8 (H, W).
     """
     if shift is None:
-        return probabilities.argmax(0).astype(np.uint8)
-    return (np.log(probabilities + _TINY) + shift[:, None, None]).argmax(0).astype(np.uint8)
+        return _likeliest(probabilities)
+    return _likeliest(np.log(probabilities + _TINY) + shift[:, None, None])
+
+
+def _likeliest(values: np.ndarray) -> np.ndarray:
+    """`argmax` over the classes, which lie far apart in memory: class by class is many times faster."""
+    best, found = values[0].copy(), np.zeros(values.shape[1:], np.uint8)
+    for index in range(1, len(values)):
+        found[values[index] > best] = index
+        np.maximum(best, values[index], out=best)
+    return found
 
 
 def fit_shift(probabilities: np.ndarray, expected: np.ndarray) -> np.ndarray:

@@ -135,6 +135,8 @@ class TrainedModel:
             raise ValueError(f"expected an image (H, W, {expected.channels}), got {images.shape[1:]}")
         pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self.device).permute(0, 3, 1, 2)
         pixels = pixels.float() if pixels.is_floating_point() else pixels.float() / expected.scale
+        if images.dtype == np.uint8 and expected.scale >= 255:
+            return pixels  # in range whatever they are
         low, high = (value.item() for value in pixels.aminmax())
         if not 0 <= low <= high <= 1:
             raise ValueError(f"expected pixels in [0, 1] after scaling, got {low:g} to {high:g}")

@@ -78,10 +78,12 @@ class Prediction:
             use: "auto": the corner of the bounds if the slide has some; "on": it must have some; "off": (0, 0).
 
         Raises:
-            ValueError: "on", but the slide has no bounds, or another `use`.
+            ValueError: "on", but the slide has no bounds; a prediction that does not say; or another `use`.
         """
         if use not in QUPATH_BOUNDS:
             raise ValueError(f"expected QuPath's bounds as one of {', '.join(QUPATH_BOUNDS)}, got {use!r}")
+        if use != "off" and "slide_bounds" not in self.about:
+            raise ValueError(f"{self.path} does not say whether the slide has bounds: predict again, or use off")
         bounds = self.about.get("slide_bounds")
         if use == "on" and bounds is None:
             raise ValueError(f"{self.path}: the slide {self.about['slide']} is not known to have bounds")

@@ -43,8 +43,11 @@ def predict_symmetric(image: Tensor, predict: Callable[[Tensor], Tensor], count:
         raise ValueError(f"expected 1, 2, 4 or 8 symmetries, got {count}")
 
     def predict_turned(quarters: int, mirrored: bool) -> Tensor:
+        if not quarters and not mirrored:
+            return predict(image)  # without copies
         dims = [3] if mirrored else []
         turned = torch.rot90(image, quarters, (2, 3)).flip(dims)
         return torch.rot90(predict(turned).flip(dims), -quarters, (2, 3))
 
-    return sum(predict_turned(*turn) for turn in _TURNS[count]) / count
+    first, *others = (predict_turned(*turn) for turn in _TURNS[count])
+    return sum(others, first) / count if others else first

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from lsr_ext.data.annotations import ANNOTATION_SUFFIXES, read_annotations
+from lsr_ext.data.annotation_map import read_areas
+from lsr_ext.data.cohort.beside import check_aspect, find_beside
+from lsr_ext.data.geojson import GEOJSON_SUFFIXES
 from lsr_ext.data.images import read_mask
 from lsr_ext.wsi import Slide
 from lsr_ext.wsi.tissue import TissueMask
 
-_SUFFIXES = (*ANNOTATION_SUFFIXES, ".png")
+_SUFFIXES = (*GEOJSON_SUFFIXES, ".png")
 _DRAWN_PX = 4096  # the longer side of the mask that areas are drawn into
-_LARGEST_DISTORTION = 0.02
 
 
 def read_tissue(path: str | Path, slide: Slide) -> TissueMask:
@@ -30,18 +31,15 @@ def read_tissue(path: str | Path, slide: Slide) -> TissueMask:
     """
     path = Path(path)
     if path.is_dir():
-        path = _beside(path, slide)
+        found = find_beside(path, slide.path, _SUFFIXES)
+        if found is None:
+            raise FileNotFoundError(f"expected {slide.path.stem}({'|'.join(_SUFFIXES)}) in {path}, found none")
+        path = found
     mask = _drawn(path, slide) if path.suffix.lower() != ".png" else read_mask(path) > 0
-    (height, width), size = mask.shape, slide.size
-    # A pixel more or less is rounding.
-    allowed = _LARGEST_DISTORTION + 1 / min(height, width)
-    if abs(width / height * size[1] / size[0] - 1) > allowed:
-        raise ValueError(
-            f"{path}: expected the proportions of the slide, {size[0]} x {size[1]}, got {width} x {height}"
-        )
+    check_aspect(path, mask.shape, slide.path.name, slide.size)
     if not mask.any():
         raise ValueError(f"{path}: expected tissue, found none")
-    return TissueMask(mask, size)
+    return TissueMask(mask, slide.size)
 
 
 def slide_bounds(slide: Slide) -> list[int] | None:
@@ -54,7 +52,7 @@ def _drawn(path: Path, slide: Slide) -> np.ndarray:
     from rasterio.features import rasterize
     from rasterio.transform import Affine
 
-    areas = read_annotations(path, tuple((slide_bounds(slide) or [0, 0])[:2]))
+    areas = read_areas(path, tuple((slide_bounds(slide) or [0, 0])[:2]))
     if not areas:
         raise ValueError(f"{path}: expected areas of tissue, found none")
     scale = max(max(slide.size) / _DRAWN_PX, 1.0)
@@ -63,10 +61,3 @@ def _drawn(path: Path, slide: Slide) -> np.ndarray:
     # All pixels that an area touches, so that none of it is lost.
     drawn = rasterize([area.shape for area in areas], shape, transform=to_slide, all_touched=True, dtype=np.uint8)
     return drawn > 0
-
-
-def _beside(folder: Path, slide: Slide) -> Path:
-    found = [path for suffix in _SUFFIXES if (path := folder / f"{slide.path.stem}{suffix}").is_file()]
-    if len(found) != 1:
-        raise ValueError(f"{folder}: expected one of {slide.path.stem}({'|'.join(_SUFFIXES)}), found {len(found)}")
-    return found[0]

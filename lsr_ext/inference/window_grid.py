@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from monai.data.utils import compute_importance_map
 from torch import Tensor
 
 
@@ -82,6 +81,10 @@ def blend_windows(
     Raises:
         ValueError: predictions that are not finite.
     """
+    from monai.data.utils import (
+        compute_importance_map,
+    )  # takes seconds, and what only reads predictions needs none
+
     weights = compute_importance_map(windows[0][2:], mode="gaussian")
     total = weight = None
     for first in range(0, len(windows), batch_size):

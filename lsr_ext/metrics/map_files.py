@@ -67,6 +67,13 @@ def is_zarr(path: Path) -> bool:
     return path.is_dir() and (path.suffix.lower() == ".zarr" or any(map(Path.is_file, _zarr_metadata(path))))
 
 
+def holds_predictions(path: Path) -> bool:
+    """Whether a path is a slide's prediction, as `lsr predict` writes it, or a folder of them."""
+    if is_zarr(path):
+        return (path / "probabilities").is_dir() and (path / "classes").is_dir()
+    return path.is_dir() and any(map(holds_predictions, path.glob("*.zarr")))
+
+
 def _opened(path: Path, opener: Callable[[Path], Any]) -> Any:
     try:
         return opener(path)

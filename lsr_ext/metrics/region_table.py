@@ -22,6 +22,12 @@ class RegionTable:
         xy: float64 (N, 2), the centroid in pixels of the map; the centre of the first pixel is (0.5, 0.5).
         area_px: int64 (N,), the number of pixels.
         mean: float64 (N,), the mean of the values over the pixels; NaN if none were given.
+
+    Example:
+        >>> import numpy as np
+        >>> found = find_regions(np.array([[1, 0, 2]]), {"a": 1, "b": 2})
+        >>> len(found), [found.classes[index] for index in found.class_index]
+        (2, ['a', 'b'])
     """
 
     classes: tuple[str, ...]

@@ -8,11 +8,10 @@ from typing import Any
 
 import numpy as np
 
-from lsr_ext.data.annotations import AnnotationMap, read_annotations
+from lsr_ext.data.annotation_map import AnnotationMap, read_areas
 from lsr_ext.inference.prediction import Prediction, open_prediction
 from lsr_ext.inference.slide_store import NOT_PREDICTED
 from lsr_ext.metrics import DotSet, OverlapScores, match_regions, read_dots
-from lsr_ext.metrics.map_files import is_zarr
 from lsr_ext.metrics.pairing import pair_files
 from lsr_ext.progress import track_progress
 from lsr_ext.report.score_cells import COUNTS, STATISTICS
@@ -21,13 +20,6 @@ from lsr_ext.report.score_tables import ScoreSheet, merge_rows, score_rows, scor
 
 _PREDICTIONS, _TRUTHS = (".zarr",), (".geojson", ".json", ".gz")
 _DOTS = (".geojson", ".json", ".csv", ".txt", ".tsv")
-
-
-def holds_predictions(path: Path) -> bool:
-    """Whether a path is a slide's prediction, or a folder of them."""
-    if is_zarr(path):
-        return (path / "probabilities").is_dir() and (path / "classes").is_dir()
-    return path.is_dir() and any(map(holds_predictions, path.glob("*.zarr")))
 
 
 def score_slide_regions(
@@ -136,7 +128,7 @@ def truth_map(prediction: Prediction, path: Path, outside: str | None, qupath_bo
     ids = {name: index for index, name in enumerate(prediction.classes)}
     if outside is not None and outside not in ids:
         raise ValueError(f"expected a class outside of {', '.join(ids)}, got {outside!r}")
-    areas = read_annotations(path, prediction.qupath_corner(qupath_bounds))
+    areas = read_areas(path, prediction.qupath_corner(qupath_bounds))
     for number, area in enumerate(areas, start=1):
         if area.kind not in ids:
             found = "no class" if area.kind is None else repr(area.kind)

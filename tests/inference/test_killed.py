@@ -51,7 +51,7 @@ def files(folder):
 @pytest.mark.long
 def test_twenty_kills_leave_no_trace(tmp_path):
     small_model().save(tmp_path / "model")
-    write_pyramid(tmp_path / "a.tif", tissue_like(2200, 2600, seed=3), compression=None)
+    write_pyramid(tmp_path / "a.tif", tissue_like(1000, 1300, seed=3), compression=None)
     inputs = tmp_path / "model", tmp_path / "a.tif"
     process, begun = start(*inputs, tmp_path / "whole"), time.perf_counter()
     assert process.wait() == 0

@@ -85,10 +85,7 @@ def test_tissue_is_where_a_file_says(model, tmp_path):
         assert (classes[:10, :10] != 255).all() and (classes[26:] == 255).all()
     Image.fromarray(mask[:, :20]).save(tmp_path / "narrow.png")
     assert predict(slide, *options, "--out", tmp_path / "2", "--tissue", tmp_path / "narrow.png").exit_code == 1
-    assert (
-        "expected the proportions of the slide, 128 x 128, got 20 x 32"
-        in (tmp_path / "2/failed.jsonl").read_text()
-    )
+    assert "128 x 128 px, got 20 x 32 px" in (tmp_path / "2/failed.jsonl").read_text()
     missing = predict(slide, *options, "--out", tmp_path / "3", "--tissue", tmp_path / "nothing.png")
     assert isinstance(missing.exception, FileNotFoundError)
 

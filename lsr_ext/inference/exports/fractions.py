@@ -12,7 +12,7 @@ import pyarrow.csv
 import pyarrow.parquet
 import shapely
 
-from lsr_ext.data.annotations import Annotation, AnnotationMap, read_annotations
+from lsr_ext.data.annotation_map import Annotation, AnnotationMap, read_areas
 from lsr_ext.data.cohort.manifest import read_manifest
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.files import written_whole
@@ -54,7 +54,7 @@ def export_fractions(
     Args:
         prediction: `NAME.zarr`, as `predict_slide` writes it.
         output: the file, `.csv` or `.parquet`.
-        regions: GeoJSON of areas; the label is the class of an area, or its name, if the distribution has it.
+        regions: GeoJSON of areas; the label is the class of an area, or its name if it has none.
         blocks: the manifest of a cohort: the blocks of this slide and their labels.
         grid_um: the side of the cells of a grid over the slide; cells without a predicted pixel are left out.
         distribution: of the labels; its classes must be among the prediction's.
@@ -78,7 +78,7 @@ def export_fractions(
     if grid_um is not None:
         rows = list(_grid_rows(opened, grid_um))
     else:
-        areas = _annotated(opened, regions, distribution, qupath_bounds) if regions else _blocks(opened, blocks)
+        areas = _annotated(opened, regions, qupath_bounds) if regions else _blocks(opened, blocks)
         if not areas:
             raise ValueError(f"{regions or blocks}: expected areas of {opened.about['slide']}, found none")
         rows = [_row(opened, area) for area in track_progress(areas, "measuring areas")]
@@ -92,14 +92,10 @@ def export_fractions(
     return len(rows)
 
 
-def _annotated(
-    prediction: Prediction, path: str | Path, distribution: CountDistribution | None, qupath_bounds: str
-) -> list[Area]:
-    known = () if distribution is None else distribution.labels
+def _annotated(prediction: Prediction, path: str | Path, qupath_bounds: str) -> list[Area]:
     areas = []
-    for number, area in enumerate(read_annotations(path, prediction.qupath_corner(qupath_bounds)), start=1):
-        label = next((name for name in (area.kind, area.name) if name in known), area.kind)
-        areas.append(Area(area.name or area.kind or str(number), label, area.shape))
+    for number, area in enumerate(read_areas(path, prediction.qupath_corner(qupath_bounds)), start=1):
+        areas.append(Area(area.kind or str(number), area.kind, area.shape))
     return areas
 
 
@@ -141,7 +137,7 @@ def _row(prediction: Prediction, area: Area) -> Row:
     step, (height, width) = prediction.step, prediction.labels.shape
     left, top, right, bottom = area.shape.bounds / np.array([*step, *step])
     left, right = max(int(left), 0), min(int(right) + 1, width)
-    drawn = AnnotationMap([Annotation("area", None, area.shape)], {"area": 1}, (height, width), step, outside=0)
+    drawn = AnnotationMap([Annotation("area", area.shape)], {"area": 1}, (height, width), step, outside=0)
     counts = np.zeros(256, np.int64)
     totals = np.zeros(len(prediction.classes))
     rows = max(_STRIP_PIXELS // max(right - left, 1), 1)

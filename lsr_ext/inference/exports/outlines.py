@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -97,14 +99,16 @@ def _trace_strip(
     framed = np.full(size, NOT_PREDICTED, np.uint8), np.zeros(size, np.int64)
     for frame, row, inside in zip(framed, above, (strip, ids), strict=True):
         frame[0, 1:-1], frame[1 : 1 + height, 1:-1] = row, inside
-    traced = []
-    for left in range(0, width + 1, TILE_PX):
+
+    def trace(left: int) -> Arcs:
         tile = np.s_[:, left : left + TILE_PX + 1]
         arcs = trace_arcs(framed[0][tile], framed[1][tile])
         if tolerance_px:
             arcs = simplify_arcs(arcs, (size[0] - 1, min(TILE_PX, width + 1 - left)), tolerance_px)
-        traced.append(replace(arcs, points=arcs.points + np.array([left, 0], np.int32)))
-    return join_arcs(traced)
+        return replace(arcs, points=arcs.points + np.array([left, 0], np.int32))
+
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        return join_arcs(list(pool.map(trace, range(0, width + 1, TILE_PX))))
 
 
 class _Regions:

@@ -44,7 +44,7 @@ def test_regions_are_measured_by_the_centres_of_pixels(maps, prediction, tmp_pat
     monkeypatch.setattr(fractions, "_STRIP_PIXELS", 100)
     disc = shapely.Point(50, 36).buffer(25) - shapely.Point(52, 38).buffer(7)
     shape = shapely.transform(disc, lambda xy: xy - [10, 6])
-    properties = {"classification": {"name": "high"}, "name": "a disc"}
+    properties = {"classification": {"name": "high"}}
     feature = {"type": "Feature", "geometry": json.loads(shapely.to_geojson(shape)), "properties": properties}
     (tmp_path / "a.geojson").write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
     CountDistribution([[0.9, 0.1], [0.3, 0.7]], [[0.05, 0.05], [0.1, 0.2]], ["low", "high"], NAMES).save(
@@ -57,7 +57,7 @@ def test_regions_are_measured_by_the_centres_of_pixels(maps, prediction, tmp_pat
     [row] = csv.read_csv(tmp_path / "a.csv").to_pylist()
     y, x = np.mgrid[:37, :53] * 2 + 1
     check(row, *maps, shapely.contains_xy(disc, x, y))
-    assert (row["name"], row["label"]) == ("a disc", "high")
+    assert (row["name"], row["label"]) == ("high", "high")
     assert (row["expected tumour"], row["std tumour"]) == (0.7, 0.2)
 
 

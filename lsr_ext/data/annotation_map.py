@@ -1,88 +1,61 @@
-"""Outlined areas of a slide, read from GeoJSON as QuPath and others export it."""
+"""Outlined areas of a slide in GeoJSON, and the label map that they draw."""
 
 from __future__ import annotations
 
-import gzip
 import json
-import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import shapely
 
-ANNOTATION_SUFFIXES = (".geojson", ".json", ".geojson.gz")
-_MAX_BYTES = 2**30
+from lsr_ext.data.geojson import read_features
 
 
 class Annotation(NamedTuple):
-    """An area of a slide.
-
-    Attributes:
-        kind: the name of its class; None: it has none.
-        name: its own name, or None.
-        shape: a valid Polygon or MultiPolygon, in level-0 pixels.
-    """
+    """An area of a slide: its class, or None, and its shape, a valid Polygon or MultiPolygon in level-0 pixels."""
 
     kind: str | None
-    name: str | None
     shape: shapely.Geometry
 
 
-def read_annotations(path: str | Path, corner: tuple[float, float] = (0, 0)) -> list[Annotation]:
-    """Read the areas of a file, in its order; points and lines are passed over.
-
-    The class is `properties.classification.name`, or QuPath's `names` joined by ": ". Outlines that
-    cross themselves are mended by the even-odd rule.
+def read_areas(path: str | Path, corner: tuple[float, float] = (0, 0)) -> list[Annotation]:
+    """Read the areas of a file in its order, also those without a class; points and lines are passed over.
 
     Args:
-        path: `.geojson`, `.json` or `.geojson.gz`: a FeatureCollection, a list of features, or one.
+        path: GeoJSON, as for `read_features`. Outlines that cross themselves are mended by the even-odd rule.
         corner: the level-0 pixel from which the file counts; QuPath counts from the slide's bounds.
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: not such a file, or over 1 GiB; the message names the feature.
+        ValueError: not GeoJSON, or a feature whose geometry cannot be read.
 
     Example:
-        >>> from pathlib import Path
         >>> from tempfile import mkdtemp
         >>> path = Path(mkdtemp()) / "a.geojson"
         >>> square = {"type": "Polygon", "coordinates": [[[0, 0], [4, 0], [4, 4], [0, 4], [0, 0]]]}
         >>> properties = {"classification": {"name": "Tumour"}}
         >>> _ = path.write_text(json.dumps([{"type": "Feature", "geometry": square, "properties": properties}]))
-        >>> [(area.kind, area.shape.area) for area in read_annotations(path)]
+        >>> [(area.kind, area.shape.area) for area in read_areas(path)]
         [('Tumour', 16.0)]
     """
-    path = Path(path)
     found = []
-    for number, feature in enumerate(_features(path), start=1):
-        where = f"{path}, feature {number}"
-        if not isinstance(feature, dict) or not isinstance(feature.get("geometry"), dict):
+    for feature in read_features(path):
+        where = f"{path}, feature {feature.number}"
+        if not feature.geometry:
             raise ValueError(f"{where}: expected a feature with a geometry")
         try:
-            shape = shapely.from_geojson(json.dumps(feature["geometry"]))
-        except shapely.errors.ShapelyError as error:
+            areas = _areas(shapely.from_geojson(json.dumps(feature.geometry)))
+        except (shapely.errors.ShapelyError, ValueError) as error:
             raise ValueError(f"{where}: not readable as a geometry ({error})") from error
-        areas = _areas(shape)
         if areas is None:
             continue
         if not np.isfinite(areas.bounds).all():
             raise ValueError(f"{where}: expected finite coordinates")
-        properties = feature.get("properties") or {}
-        kind = class_name(properties.get("classification"))
-        name = properties.get("name")
         moved = shapely.transform(areas, lambda xy: xy + np.array(corner, float))
-        found.append(Annotation(kind, name if isinstance(name, str) else None, moved))
+        found.append(Annotation(feature.name, moved))
     return found
-
-
-def class_name(classification: Any) -> str | None:
-    """The name of a feature's class, in any of the ways that QuPath writes it."""
-    if isinstance(classification, dict):
-        names = classification.get("names")
-        classification = ": ".join(map(str, names)) if isinstance(names, list) else classification.get("name")
-    return classification if isinstance(classification, str) and classification else None
 
 
 class AnnotationMap:
@@ -96,7 +69,7 @@ class AnnotationMap:
         outside: the id of pixels that no area holds.
 
     Example:
-        >>> areas = [Annotation("Tumour", None, shapely.box(0, 0, 4, 2))]
+        >>> areas = [Annotation("Tumour", shapely.box(0, 0, 4, 2))]
         >>> AnnotationMap(areas, {"Tumour": 1}, (2, 3), (2.0, 2.0), outside=0)[:, :].tolist()
         [[1, 1, 0], [0, 0, 0]]
     """
@@ -141,30 +114,9 @@ class AnnotationMap:
         return rasterize(pairs, out=drawn, transform=Affine.translation(left, top))
 
 
-def _features(path: Path) -> Iterator[Any]:
-    if not path.name.lower().endswith(ANNOTATION_SUFFIXES):
-        raise ValueError(f"{path}: expected annotations ({', '.join(ANNOTATION_SUFFIXES)})")
-    if not path.is_file():
-        raise FileNotFoundError(f"expected a file of annotations, found none at {path}")
-    opener = gzip.open if path.suffix.lower() == ".gz" else Path.open
-    try:
-        with opener(path, "rb") as file:
-            content = file.read(_MAX_BYTES + 1)
-        if len(content) > _MAX_BYTES:
-            raise ValueError(f"expected at most {_MAX_BYTES} bytes")
-        content = json.loads(content.decode("utf-8-sig"))
-    except (ValueError, RecursionError, EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise ValueError(f"{path}: not readable as GeoJSON ({error})") from error
-    if isinstance(content, dict):
-        content = content.get("features", [content])
-    if not isinstance(content, list):
-        raise ValueError(f"{path}: expected a FeatureCollection, a list of features, or one")
-    return content
-
-
 def _areas(shape: shapely.Geometry | None) -> shapely.Geometry | None:
     """The areas of a shape, valid; None: it has none."""
-    if shape is None or shapely.area(shape) == 0:
+    if shape is None or shape.geom_type not in ("Polygon", "MultiPolygon", "GeometryCollection"):
         return None
     parts = shapely.get_parts(shapely.make_valid(shape))
     polygons = [part for part in parts if part.geom_type in ("Polygon", "MultiPolygon")]
