@@ -188,7 +188,7 @@ class Regions:
 
     def values(self, slide: Path, size: tuple[int, int], grid: Grid | Patches) -> np.ndarray:
         path = _beside(self.folder, slide, (".geojson", ".json"))
-        shapes = _read_regions(path)
+        shapes = read_regions(path)
         x, y, width, height = grid.rectangles().T
         patches = shapely.box(x, y, x + width, y + height)
         columns = []
@@ -202,7 +202,12 @@ class Regions:
         return _file_digest(_beside(self.folder, slide, (".geojson", ".json"))) + repr(self.classes)
 
 
-def _read_regions(path: Path) -> dict[str, list[shapely.Geometry]]:
+def read_regions(path: Path) -> dict[str, list[shapely.Geometry]]:
+    """The polygons of a GeoJSON file by class; see `Regions`.
+
+    Raises:
+        ValueError: not readable GeoJSON, or a region without a name.
+    """
     try:
         content = json.loads(_text(path).read_text(encoding="utf-8"))
     except ValueError as error:
