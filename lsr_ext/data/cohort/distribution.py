@@ -102,7 +102,7 @@ def distribution_of_drawings(
 
     Raises:
         FileNotFoundError: no file of a slide of the manifest.
-        ValueError: a region of another class, an outline that is no block of the manifest, or no outline or region.
+        ValueError: a region of another class, an outline that is no block of the manifest, or none at all.
     """
     slides, slide_of = manifest.slide_paths()
     rows: list[int] = []
