@@ -41,6 +41,7 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     if isinstance(data, dict):
         # Absolute, so that a run is the same whatever folder it is started in.
         data["root"] = (path.parent / str(data.get("root", "."))).resolve()
+    _resolve_weights(content, path.parent)
     content = _merge(PRESETS.get(content.get("preset"), {}), content)
     for key, value in (overrides or {}).items():
         content = _merge(content, _nest(key, value))
@@ -49,6 +50,15 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         return RunConfig.model_validate(content)
     except ValidationError as error:
         raise ValueError("\n".join(f"{path}: {line}" for line in _describe(error))) from error
+
+
+def _resolve_weights(content: dict[str, Any], folder: Path) -> None:
+    """Make the file of a network's weights absolute: it is relative to the configuration's folder."""
+    weights: Any = content
+    for key in ("training", "network", "weights"):
+        weights = weights.get(key) if isinstance(weights, dict) else None
+    if isinstance(weights, dict) and "file" in weights:
+        weights["file"] = str((folder / str(weights["file"])).resolve())
 
 
 def _merge(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

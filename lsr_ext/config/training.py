@@ -44,7 +44,7 @@ class WeightsConfig(Section):
 
     Attributes:
         file: .safetensors, or a file of `torch.save` that `torch.load(weights_only=True)` reads. Relative to the
-            folder that the run is started in, if it is not absolute.
+            configuration's folder.
         part: the part of the network that they are of, such as "encoder"; "": the whole network.
     """
 

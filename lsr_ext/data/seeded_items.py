@@ -45,7 +45,8 @@ class SeededBatches(Sampler[SeededBatch]):
     def __iter__(self) -> Iterator[SeededBatch]:
         for drawn in self.batches:
             number = self.sampler.epoch * len(self.sampler) + self.sampler.position - 1
-            yield SeededBatch(batch_seed(self.seed, number), drawn)
+            own = number * self.sampler.world_size + self.sampler.rank
+            yield SeededBatch(batch_seed(self.seed, own), drawn)
 
 
 class SeededItems(Dataset[dict[str, Any]]):
