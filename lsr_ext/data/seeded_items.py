@@ -57,6 +57,14 @@ class SeededItems(Dataset[dict[str, Any]]):
 
     Args:
         dataset: map-style; it draws from torch's global generator.
+
+    Example:
+        >>> class Noise(Dataset):
+        ...     def __getitem__(self, index):
+        ...         return {"index": index, "noise": torch.rand(1).item()}
+        >>> items = SeededItems(Noise())
+        >>> items.__getitems__(SeededBatch(5, [2])) == items.__getitems__(SeededBatch(5, [2]))
+        True
     """
 
     def __init__(self, dataset: Dataset[dict[str, Any]]) -> None:
