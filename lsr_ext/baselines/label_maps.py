@@ -11,7 +11,7 @@ import numpy as np
 from lsr_ext.baselines.pseudo_labels import pseudo_labels
 from lsr_ext.baselines.stains import StainSet
 from lsr_ext.data.images import IMAGE_SUFFIXES, read_image
-from lsr_ext.data.labels import LabelTable, read_label_table
+from lsr_ext.data.label_table import LabelTable, read_label_table
 from lsr_ext.data.png import write_png
 from lsr_ext.metrics.pairing import pair_files
 from lsr_ext.metrics.regions import strip_rows
