@@ -64,11 +64,10 @@ def monai_dataset(blocks: list[dict], size_px: int) -> Dataset:
 
     level = min(range(LEVELS), key=lambda level: abs(2**level - blocks[0]["side"] / size_px))
     data = [
-        {"image": block["path"], "patch_location": [block["y"], block["x"]], "label": block["label"]}
-        for block in blocks
+        {"image": block["path"], "location": [block["y"], block["x"]], "label": block["label"]} for block in blocks
     ]
     patch_px = round(blocks[0]["side"] / 2**level)
-    return PatchWSIDataset(data, patch_px, level, include_label=False, reader="OpenSlide")
+    return PatchWSIDataset(data, patch_px, level, include_label=False, center_location=False, reader="OpenSlide")
 
 
 def prepare(pattern: str, count: int, folder: Path) -> dict:
