@@ -9,7 +9,7 @@ FORMATTED := $(shell find csrc tests benchmarks -name '*.h' -o -name '*.cpp' -o 
 WORKERS ?= 2
 PYTEST := $(BIN)/python -m pytest -n $(WORKERS) --dist loadfile
 
-.PHONY: build demo test test-all lint format bench wheel clean
+.PHONY: build demo test test-all campaign lint format bench wheel clean
 
 build: .venv/built
 
@@ -21,6 +21,7 @@ build: .venv/built
 
 .venv/built: .venv/installed $(NATIVE)
 	$(PIP) install -q -c constraints.txt --no-build-isolation -e ".[dev]"
+	-$(BIN)/python tools/openseadragon.py
 	touch $@
 
 demo: build
@@ -34,6 +35,10 @@ test: build
 # killed at random moments, the demonstration, and the examples on ../shared/data where that folder is.
 test-all: test
 	$(PYTEST) -m "long or hypothesis" --hypothesis-profile=long
+
+# Damaged files, random losses, kills and full disks, by the thousand; about a quarter of an hour.
+campaign: build
+	PYTHONPATH=tests:tests/campaign $(BIN)/python tests/campaign/run.py
 
 lint: build
 	$(BIN)/ruff check .
@@ -50,6 +55,7 @@ bench: build
 
 # With both libraries, for every Python and every torch that pyproject.toml allows.
 wheel: build
+	$(BIN)/python tools/openseadragon.py
 	LSR_CUDA=1 $(PIP) wheel -q --no-deps --no-build-isolation -w dist .
 	$(BIN)/python tools/check_symbols.py dist/*.whl
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 from setuptools import Extension, setup
+from setuptools.command.build_py import build_py
 
 try:
     import torch
@@ -22,6 +23,7 @@ except ImportError as error:
 
 sys.path.insert(0, str(Path(__file__).parent / "tools"))
 import nvcc
+import openseadragon
 import py3_wheel
 
 SOURCES = ["csrc/bindings_cpu.cpp", *map(str, sorted(Path("csrc/cpu").glob("*.cpp")))]
@@ -59,6 +61,17 @@ class Build(BuildExtension):
         return None
 
 
+class BuildPy(build_py):
+    """Fetches what the page of `lsr view` is drawn with; without network, the rest is built."""
+
+    def run(self) -> None:
+        try:
+            openseadragon.install()
+        except openseadragon.NotFetchedError as error:
+            print(openseadragon.explain(error), file=sys.stderr)
+        super().run()
+
+
 cpu = CppExtension(
     "lsr_ext._C",
     SOURCES,
@@ -81,6 +94,7 @@ setup(
     ext_modules=[cpu, slides, cuda] if wants_cuda() else [cpu, slides],
     cmdclass={
         "build_ext": Build.with_options(no_python_abi_suffix=True),
+        "build_py": BuildPy,
         "bdist_wheel": py3_wheel.Py3Wheel,
     },
 )

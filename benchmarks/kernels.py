@@ -53,7 +53,7 @@ def make_runs(shape: tuple[int, ...], dtype: torch.dtype, layout: str, device: s
     copies = [torch.empty_like(x) for x in logits]
     labels = (torch.arange(shape[0], device=device) >= shape[0] // 2).long()
     mean, std = torch.rand(2, 2, shape[1], device=device).mul(0.3).add(0.05)
-    options = (None, None, None, None, "intra+inter", "marginal", math.inf, 1.0, 0.0, 1e-8, 0.0, "softmax")
+    options = (None, None, None, None, None, "intra+inter", "marginal", math.inf, 1.0, 0.0, 1e-8, 0.0, "softmax")
     _, a, b = torch.ops.lsr.label_super_resolution(logits[0], labels, mean, std, *options)
 
     def forward(i: int) -> tuple[Tensor, ...]:

@@ -12,6 +12,7 @@ gradient once) at the bandwidth of a copy of the same size, measured in the same
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import subprocess
 import sys
@@ -194,7 +195,7 @@ def print_table(rows: list[dict]) -> None:
             times = {name: value["median_ms"] for name, value in row[stage].items()}
             fused = times["fused"]
             cells = [row["allocator"], row["size"], row["dtype"], row["layout"], str(row["threads"]), stage]
-            cells += [f"{times[name]:.2f}" if name in times else "-" for name in ("floor", *METHODS)]
+            cells += [f"{times[name]:.3g}" if name in times else "-" for name in ("floor", *METHODS)]
             cells += [f"{times[name] / fused:.1f}" if name in times else "-" for name in ("eager", "compile")]
             cells += [f"{100 * times['floor'] / fused:.0f}"]
             cells += [f"{row['extra_bytes']['fused'] / 2**20:.2f}" if "extra_bytes" in row else "-"]
@@ -224,8 +225,10 @@ def plot(rows: list[dict], machine: dict, methods: Sequence[str], path: Path) ->
             label=METHOD_TITLES[method],
             color=METHOD_COLOURS[method],
         )
-        axes.bar_label(bars, [f"{time:.1f} ms" for time in times], padding=3, fontsize=8)
-    axes.set_yticks(range(len(rows)), [_row_title(row) for row in rows], fontsize=9)
+        labels = [f"{time:.1f} ms" if time >= 1 else f"{1000 * time:.0f} µs" for time in times]
+        axes.bar_label(bars, labels, padding=3, fontsize=8)
+    on_gpu = "driver" in machine
+    axes.set_yticks(range(len(rows)), [_row_title(row, on_gpu) for row in rows], fontsize=9)
     axes.axvline(1, color="black", linewidth=1.2, linestyle="--", label="a copy of the bytes")
     axes.set_xlabel("time / time to copy the bytes that must move (shorter is better)")
     axes.set_xlim(right=1.12 * axes.get_xlim()[1])
@@ -234,9 +237,10 @@ def plot(rows: list[dict], machine: dict, methods: Sequence[str], path: Path) ->
     axes.spines[["top", "right"]].set_visible(False)
     memory = ", freed memory kept for reuse" if {row["allocator"] for row in rows} == {"reuse"} else ""
     torch_version = machine["torch"].partition("+")[0]
+    cores = "" if on_gpu else f"{machine['cores']} CPU cores, "
     figure.suptitle(
         f"Label super-resolution loss, forward + backward, on random logits{memory}\n"
-        f"{machine['processor']}, {machine['cores']} CPU cores, torch {torch_version}, {machine['date']}",
+        f"{machine['processor']}, {cores}torch {torch_version}, {machine['date']}",
         fontsize=11,
         x=0.01,
         ha="left",
@@ -244,15 +248,27 @@ def plot(rows: list[dict], machine: dict, methods: Sequence[str], path: Path) ->
     figure.savefig(path, dpi=120)
 
 
-def _row_title(row: dict) -> str:
+def _row_title(row: dict, on_gpu: bool) -> str:
     shape = " × ".join(map(str, row["shape"]))
     layout = "" if row["layout"] == "nchw" else ", channels last"
-    return f"{shape}\n{row['dtype']}{layout}, {row['threads']} thread{'s' * (row['threads'] != 1)}"
+    threads = "" if on_gpu else f", {row['threads']} thread{'s' * (row['threads'] != 1)}"
+    return f"{shape}\n{row['dtype']}{layout}{threads}"
+
+
+def joined(contents: Sequence[dict]) -> dict:
+    """Results of one machine as one: of a case in several, each method's times from the first that has it."""
+    rows: dict[tuple, dict] = {}
+    for row in itertools.chain.from_iterable(content["rows"] for content in contents):
+        key = tuple(row[name] for name in ("size", "dtype", "layout", "threads", "allocator"))
+        known = rows.setdefault(key, row)
+        for stage in (stage for stage in STAGES if stage in row and stage in known):
+            known[stage] = row[stage] | known[stage]
+    return contents[0] | {"rows": list(rows.values())}
 
 
 def recorded(args: argparse.Namespace) -> dict:
-    """Read the environment of a result file, and the rows that the options select."""
-    content = json.loads(args.recorded.read_text())
+    """Read the environment of result files, and the rows that the options select."""
+    content = joined([json.loads(path.read_text()) for path in args.recorded])
     wanted = {"size": args.sizes, "dtype": args.dtypes, "layout": args.layouts, "threads": args.threads}
     if args.allocator != "both":
         wanted["allocator"] = [args.allocator]
@@ -274,7 +290,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--device", default="cuda" if gpu else "cpu")
     parser.add_argument("--json", type=Path, default=Path("build/benchmarks/loss.json"))
     parser.add_argument("--plot", help="the PNG file to draw")
-    parser.add_argument("--recorded", type=Path, help="a result file to print and draw; nothing is measured")
+    parser.add_argument(
+        "--recorded", nargs="+", type=Path, help="results of one machine to print and draw; nothing is measured"
+    )
     return parser.parse_args()
 
 

@@ -18,7 +18,7 @@ from lsr_ext import functional, reference
 
 # The norm of the gradient's error, relative to the gradient's.
 LIMITS = {torch.float64: 1e-10, torch.float32: 2e-5, torch.float16: 1e-3, torch.bfloat16: 4e-3}
-CLASSES = (1, 2, 3, 6, 7, 12, 32, 40)
+CLASSES = (1, 2, 3, 4, 6, 7, 8, 12, 32, 40)
 MAPS = ("", "mask", "block_ids")
 
 

@@ -31,14 +31,18 @@ void check_values(const PixelInput& input) {
 }
 
 void check_values(const TargetInput& targets) {
-  const Integers& labels = targets.labels;
+  if (!targets.labels) return;
+  const Integers& labels = *targets.labels;
   for (int64_t i = 0; i < labels.tensor.numel(); ++i) {
-    STD_TORCH_CHECK(labels.data[i] >= -1 && labels.data[i] < targets.label_count, "labels must lie in [-1, ",
-                    targets.label_count - 1, "], got ", labels.data[i], " for block ", i / labels.columns);
+    STD_TORCH_CHECK(labels.data[i] >= -1 && labels.data[i] < targets.target_rows, "labels must lie in [-1, ",
+                    targets.target_rows - 1, "], got ", labels.data[i], " for block ", i / labels.columns);
   }
 }
 
-std::vector<double> doubles(const Reals& reals) {
+// Numbers in double precision; none where there are none.
+std::vector<double> doubles(const std::optional<Reals>& given) {
+  if (!given) return {};
+  const Reals& reals = *given;
   const int64_t count = reals.tensor.numel();
   if (reals.wide) {
     const double* data = static_cast<const double*>(reals.data);
@@ -60,12 +64,13 @@ std::tuple<Tensor, Tensor, Tensor> block_moments(Tensor logits, OptionalTensor m
 }
 
 std::tuple<Tensor, Tensor, Tensor> label_super_resolution(
-    Tensor logits, Tensor labels, Tensor mean, Tensor std, OptionalTensor group, OptionalTensor mask,
-    OptionalTensor block_ids, OptionalTensor class_weights, std::string mode, std::string form, double n_eff,
-    double alpha, double floor_rel, double floor_abs, double sharpness, std::string activation) {
-  const int64_t blocks = blocks_of(labels, "labels");
+    Tensor logits, OptionalTensor labels, Tensor mean, Tensor std, OptionalTensor group, OptionalTensor mask,
+    OptionalTensor block_ids, OptionalTensor class_weights, OptionalTensor block_weights, std::string mode,
+    std::string form, double n_eff, double alpha, double floor_rel, double floor_abs, double sharpness,
+    std::string activation) {
+  const int64_t blocks = blocks_of(labels, mean);
   const PixelInput input(logits, mask, block_ids, blocks, activation);
-  const TargetInput targets(labels, mean, std, group, class_weights, input);
+  const TargetInput targets(labels, mean, std, group, class_weights, block_weights, input);
   const Options options{parse_mode(mode), parse_form(form), n_eff, alpha, floor_rel, floor_abs, sharpness};
   check_values(input);
   check_values(targets);
@@ -74,20 +79,21 @@ std::tuple<Tensor, Tensor, Tensor> label_super_resolution(
   std::vector<double> n(blocks), S(blocks * classes), Q(blocks * classes);
   cpu::block_moments(input.pixels, n.data(), S.data(), Q.data(), parallel_for);
   const std::vector<double> means = doubles(targets.mean), stds = doubles(targets.std);
-  const auto& weights = targets.class_weights;
-  const std::vector<double> weight_values = weights ? doubles(*weights) : std::vector<double>();
+  const std::vector<double> class_values = doubles(targets.class_weights);
+  const std::vector<double> block_values = doubles(targets.block_weights);
   const Table table{blocks,
                     classes,
                     n.data(),
                     S.data(),
                     Q.data(),
-                    targets.labels.data,
-                    targets.labels.columns,
+                    targets.labels ? targets.labels->data : nullptr,
+                    targets.labels ? targets.labels->columns : 1,
                     targets.group ? targets.group->data : nullptr,
                     targets.group ? targets.group->columns : 1,
                     means.data(),
                     stds.data(),
-                    weights ? weight_values.data() : nullptr};
+                    targets.class_weights ? class_values.data() : nullptr,
+                    targets.block_weights ? block_values.data() : nullptr};
   const Tensor a = new_doubles(logits, {blocks, classes}), b = new_doubles(logits, {blocks, classes});
   Tensor loss = new_loss(logits);
   torch::stable::fill_(loss, cpu::table_loss(table, options, doubles_of(a), doubles_of(b)));
@@ -100,7 +106,7 @@ void write_gradient(const Tensor& logits, const OptionalTensor& mask, const Opti
   const PixelInput input(logits, mask, block_ids, blocks_of(a, "a"), activation);
   const GradientInput gradient(a, b, grad, input);
   check_values(input);
-  const double scale = gradient.scale ? doubles(*gradient.scale)[0] : 1.0;
+  const double scale = gradient.scale ? doubles(gradient.scale)[0] : 1.0;
   cpu::pixel_gradient(input.pixels, {gradient.a, gradient.b, scale}, array_of(out), parallel_for);
 }
 

@@ -47,18 +47,20 @@ struct Device {
 // Memory of torch's allocator, in whole doubles.
 Tensor workspace(const Tensor& like, int64_t bytes) { return new_doubles(like, {(bytes + 7) / 8}); }
 
+cuda::RealTable table_of(const std::optional<Reals>& reals) {
+  return reals ? cuda::RealTable{reals->data, reals->wide} : cuda::RealTable{};
+}
+
 cuda::Targets targets_of(const TargetInput& in) {
-  return {in.labels.data,
-          in.labels.columns,
-          in.label_count,
+  return {in.labels ? in.labels->data : nullptr,
+          in.labels ? in.labels->columns : 1,
           in.group ? in.group->data : nullptr,
           in.group ? in.group->columns : 1,
-          in.mean.data,
-          in.std.data,
-          in.class_weights ? in.class_weights->data : nullptr,
-          in.mean.wide,
-          in.std.wide,
-          in.class_weights && in.class_weights->wide};
+          in.target_rows,
+          table_of(in.mean),
+          table_of(in.std),
+          table_of(in.class_weights),
+          table_of(in.block_weights)};
 }
 
 std::tuple<Tensor, Tensor, Tensor> block_moments(Tensor logits, OptionalTensor mask, OptionalTensor block_ids,
@@ -76,13 +78,14 @@ std::tuple<Tensor, Tensor, Tensor> block_moments(Tensor logits, OptionalTensor m
 }
 
 std::tuple<Tensor, Tensor, Tensor> label_super_resolution(
-    Tensor logits, Tensor labels, Tensor mean, Tensor std, OptionalTensor group, OptionalTensor mask,
-    OptionalTensor block_ids, OptionalTensor class_weights, std::string mode, std::string form, double n_eff,
-    double alpha, double floor_rel, double floor_abs, double sharpness, std::string activation) {
+    Tensor logits, OptionalTensor labels, Tensor mean, Tensor std, OptionalTensor group, OptionalTensor mask,
+    OptionalTensor block_ids, OptionalTensor class_weights, OptionalTensor block_weights, std::string mode,
+    std::string form, double n_eff, double alpha, double floor_rel, double floor_abs, double sharpness,
+    std::string activation) {
   const Device device(logits);
-  const int64_t blocks = blocks_of(labels, "labels");
+  const int64_t blocks = blocks_of(labels, mean);
   const PixelInput input(logits, mask, block_ids, blocks, activation);
-  const TargetInput target_input(labels, mean, std, group, class_weights, input);
+  const TargetInput target_input(labels, mean, std, group, class_weights, block_weights, input);
   const cuda::Targets targets = targets_of(target_input);
   const Options options{parse_mode(mode), parse_form(form), n_eff, alpha, floor_rel, floor_abs, sharpness};
 

@@ -59,8 +59,8 @@ py::tuple block_moments(const py::array& logits, const Mask& mask, const Ids& id
 py::tuple table_loss(const Doubles2D& n, const Doubles2D& S, const Doubles2D& Q, const Integers2D& labels,
                      const Doubles2D& mean, const Doubles2D& std, int mode, int form, double n_eff,
                      double floor_rel, double floor_abs, double sharpness) {
-  const Table table{S.shape(0), S.shape(1), n.data(), S.data(),    Q.data(),   labels.data(),
-                    1,          nullptr,    1,        mean.data(), std.data(), nullptr};
+  const Table table{S.shape(0), S.shape(1), n.data(),    S.data(),   Q.data(), labels.data(), 1,
+                    nullptr,    1,          mean.data(), std.data(), nullptr,  nullptr};
   const Options options{
       static_cast<Mode>(mode), static_cast<Form>(form), n_eff, 1.0, floor_rel, floor_abs, sharpness};
   py::array_t<double> a({S.shape(0), S.shape(1)}), b({S.shape(0), S.shape(1)});
@@ -95,8 +95,8 @@ py::tuple cuda_loss(const py::array& logits, const Mask& mask, const Ids& ids, c
   const py::ssize_t blocks = labels.shape(0), classes = logits.shape(1);
   const Pixels pixels = pixels_of(logits, mask, ids, blocks, softmax);
   const cuda::Plan plan = cuda::plan_moments(pixels);
-  const cuda::Targets targets{labels.data(), 1,       mean.shape(0), nullptr, 1,   mean.data(),
-                              std.data(),    nullptr, true,          true,    true};
+  const cuda::Targets targets{labels.data(),      1,  nullptr, 1, mean.shape(0), {mean.data(), true},
+                              {std.data(), true}, {}, {}};
   const Options options{
       static_cast<Mode>(mode), static_cast<Form>(form), n_eff, 1.0, floor_rel, floor_abs, sharpness};
   std::vector<char> moments(cuda::moment_workspace_bytes(pixels, plan));

@@ -118,28 +118,45 @@ struct Reals {
   const void* data;
 };
 
-// What the loss is given beside the pixels.
+// What the loss is given beside the pixels: a label a block and a target a label, or a target a block.
 struct TargetInput {
-  TargetInput(const Tensor& labels_in, const Tensor& mean_in, const Tensor& std_in,
-              const OptionalTensor& group_in, const OptionalTensor& weights_in, const PixelInput& input)
-      : labels(labels_in, input, "labels"), mean(mean_in, input, "mean"), std(std_in, input, "std") {
-    const int64_t classes = input.pixels.classes;
+  TargetInput(const OptionalTensor& labels_in, const Tensor& mean_in, const Tensor& std_in,
+              const OptionalTensor& group_in, const OptionalTensor& class_weights_in,
+              const OptionalTensor& block_weights_in, const PixelInput& input)
+      : mean(mean_in, input, "mean"), std(std_in, input, "std") {
+    const int64_t classes = input.pixels.classes, blocks = input.pixels.blocks;
     STD_TORCH_CHECK(mean_in.dim() == 2 && std_in.dim() == 2 && mean_in.size(1) == classes &&
                         std_in.size(1) == classes && mean_in.size(0) == std_in.size(0),
-                    "mean and std must have shape (Z, ", classes, ")");
-    STD_TORCH_CHECK(!weights_in || (weights_in->dim() == 1 && weights_in->size(0) == classes),
-                    "class_weights must have shape (", classes, ",)");
-    label_count = mean_in.size(0);
+                    "mean and std must have shape (", labels_in ? "Z" : "K", ", ", classes, ")");
+    target_rows = mean_in.size(0);
+    STD_TORCH_CHECK(labels_in || target_rows == blocks, "mean must have a row for each of the ", blocks,
+                    " blocks, got ", target_rows);
+    if (labels_in) labels.emplace(*labels_in, input, "labels");
     if (group_in) group.emplace(*group_in, input, "group");
-    if (weights_in) class_weights.emplace(*weights_in, input, "class_weights");
+    const auto weights = [&](const OptionalTensor& in, int64_t count,
+                             const char* name) -> std::optional<Reals> {
+      if (!in) return {};
+      STD_TORCH_CHECK(in->dim() == 1 && in->size(0) == count, name, " must have shape (", count, ",)");
+      return Reals(*in, input, name);
+    };
+    class_weights = weights(class_weights_in, classes, "class_weights");
+    block_weights = weights(block_weights_in, blocks, "block_weights");
   }
 
-  Integers labels;
   Reals mean, std;
-  int64_t label_count;
-  std::optional<Integers> group;
-  std::optional<Reals> class_weights;
+  int64_t target_rows;
+  std::optional<Integers> labels, group;
+  std::optional<Reals> class_weights, block_weights;
 };
+
+// The number of blocks, by the first dimension of a table of theirs.
+inline int64_t blocks_of(const Tensor& table, const char* name) {
+  STD_TORCH_CHECK(table.dim() >= 1, name, " must have a row for each block");
+  return table.size(0);
+}
+inline int64_t blocks_of(const OptionalTensor& labels, const Tensor& mean) {
+  return labels ? blocks_of(*labels, "labels") : blocks_of(mean, "mean");
+}
 
 inline const double* coefficients(const Tensor& table, const PixelInput& input, const char* name) {
   const int64_t blocks = input.pixels.blocks, classes = input.pixels.classes;
@@ -160,12 +177,6 @@ struct GradientInput {
   const double *a, *b;
   std::optional<Reals> scale;
 };
-
-// The number of blocks, by the first dimension of a table of theirs.
-inline int64_t blocks_of(const Tensor& table, const char* name) {
-  STD_TORCH_CHECK(table.dim() >= 1, name, " must have a row for each block");
-  return table.size(0);
-}
 
 inline Tensor new_doubles(const Tensor& like, std::initializer_list<int64_t> shape) {
   return torch::stable::new_empty(like, shape, ScalarType::Double);

@@ -29,8 +29,11 @@ inline Form parse_form(const std::string& name) {
   if (name == "kl") return Form::kKl;
   if (name == "reverse_kl") return Form::kReverseKl;
   if (name == "wasserstein") return Form::kWasserstein;
-  STD_TORCH_CHECK(name == "legacy", "form must be one of the six forms, got ", name);
-  return Form::kLegacy;
+  if (name == "legacy") return Form::kLegacy;
+  if (name == "proportion") return Form::kProportion;
+  if (name == "squared") return Form::kSquared;
+  STD_TORCH_CHECK(name == "size", "form must be one of the nine forms, got ", name);
+  return Form::kSize;
 }
 
 }  // namespace lsr

@@ -10,8 +10,9 @@ void define_operators(Library& library) {
       "block_moments(Tensor logits, Tensor? mask, Tensor? block_ids, SymInt blocks, str activation) "
       "-> (Tensor n, Tensor S, Tensor Q)");
   library.def(
-      "label_super_resolution(Tensor logits, Tensor labels, Tensor mean, Tensor std, Tensor? group, "
-      "Tensor? mask, Tensor? block_ids, Tensor? class_weights, str mode, str form, float n_eff, float alpha, "
+      "label_super_resolution(Tensor logits, Tensor? labels, Tensor mean, Tensor std, Tensor? group, "
+      "Tensor? mask, Tensor? block_ids, Tensor? class_weights, Tensor? block_weights, str mode, str form, "
+      "float n_eff, float alpha, "
       "float floor_rel, float floor_abs, float sharpness, str activation) "
       "-> (Tensor loss, Tensor a, Tensor b)");
   library.def(

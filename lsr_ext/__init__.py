@@ -27,15 +27,22 @@ if TYPE_CHECKING:
     from lsr_ext import training as training
     from lsr_ext import wsi as wsi
     from lsr_ext.distributions import CountDistribution
-    from lsr_ext.losses import LabelSuperResolutionLoss
+    from lsr_ext.losses import FractionLoss, LabelSuperResolutionLoss
     from lsr_ext.versions import build_info
 
 __version__ = "0.1.0"
-__all__ = ["CountDistribution", "LabelSuperResolutionLoss", "build_info", "functional", "reference"]
+__all__ = [
+    "CountDistribution",
+    "FractionLoss",
+    "LabelSuperResolutionLoss",
+    "build_info",
+    "functional",
+    "reference",
+]
 
 _HOMES = {
     "distributions": ["CountDistribution"],
-    "losses": ["LabelSuperResolutionLoss"],
+    "losses": ["FractionLoss", "LabelSuperResolutionLoss"],
     "versions": ["build_info"],
 }
 # Those that need extras are no part of __all__: a star import works without them.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from lsr_ext.options import LossOptions
+from lsr_ext.options import REDUCTIONS, LossOptions
 
 LOGIT_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 LABEL_DTYPES = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
@@ -35,66 +35,115 @@ def check_logits(logits: Tensor, mask: Tensor | None, block_ids: Tensor | None, 
 
 def check_inputs(
     logits: Tensor,
-    labels: Tensor,
+    labels: Tensor | None,
     mean: Tensor,
     std: Tensor,
-    group: Tensor | None,
-    mask: Tensor | None,
-    block_ids: Tensor | None,
-    class_weights: Tensor | None,
     options: LossOptions,
+    *,
+    group: Tensor | None = None,
+    mask: Tensor | None = None,
+    block_ids: Tensor | None = None,
+    class_weights: Tensor | None = None,
+    block_weights: Tensor | None = None,
 ) -> None:
-    """Raise unless the arguments of the loss agree in rank, shape and dtype; values are not read."""
+    """Raise unless the arguments of the loss agree in rank, shape, dtype and device; values are not read.
+
+    Without labels mean and std are the blocks' own fractions and their standard deviations.
+    """
+    _check_tensor("logits", logits, logits)
+    for name, tensor in (
+        ("labels", labels),
+        ("mean", mean),
+        ("std", std),
+        ("group", group),
+        ("mask", mask),
+        ("block_ids", block_ids),
+        ("class_weights", class_weights),
+        ("block_weights", block_weights),
+    ):
+        if tensor is not None:
+            _check_tensor(name, tensor, logits)
     check_logits(logits, mask, block_ids, options.activation)
     classes = logits.shape[1]
-    if labels.dtype not in LABEL_DTYPES:
-        raise TypeError(f"labels must be integers, got {labels.dtype}")
-    if labels.ndim not in (1, 2):
-        raise ValueError(f"labels must have shape (N,) or (N, L), got {_shape(labels)}")
-    blocks = labels.shape[0]
-    if block_ids is None and blocks != logits.shape[0]:
-        raise ValueError(f"labels are given for {blocks} blocks, logits for {logits.shape[0]}")
-    if labels.ndim == 2 and labels.shape[1] != classes:
-        raise ValueError(f"labels are given for {labels.shape[1]} classes, logits for {classes}")
-    for name, table in (("mean", mean), ("std", std)):
+    targets = ("mean", "std") if labels is not None else ("fractions", "std")
+    if labels is not None:
+        _check_labels(logits, labels, block_ids)
+    blocks = (mean if labels is None else labels).shape[0]
+    for name, table in zip(targets, (mean, std), strict=True):
         if table.ndim != 2 or table.shape[1] != classes:
-            raise ValueError(f"{name} must have shape (Z, L) with L = {classes}, got {_shape(table)}")
+            rows = "Z" if labels is not None else "N"
+            raise ValueError(f"{name} must have shape ({rows}, L) with L = {classes}, got {_shape(table)}")
         if not table.is_floating_point():
             raise TypeError(f"{name} must be a float tensor, got {table.dtype}")
     if mean.shape != std.shape:
-        raise ValueError(f"mean and std must have one shape, got {_shape(mean)} and {_shape(std)}")
+        raise ValueError(f"{targets[0]} and std must have one shape, got {_shape(mean)} and {_shape(std)}")
+    if block_ids is None and blocks != logits.shape[0]:
+        raise ValueError(
+            f"{'labels' if labels is not None else 'fractions'} are given for {blocks} blocks, "
+            f"logits for {logits.shape[0]}"
+        )
     if group is not None and group.dtype not in LABEL_DTYPES:
         raise TypeError(f"group must be integers, got {group.dtype}")
     if group is not None and group.shape not in ((blocks,), (blocks, classes)):
         raise ValueError(f"group must have shape ({blocks},) or ({blocks}, {classes}), got {_shape(group)}")
-    if class_weights is not None and class_weights.shape != (classes,):
-        raise ValueError(f"class_weights must have shape ({classes},), got {_shape(class_weights)}")
+    for name, given, length in (
+        ("class_weights", class_weights, classes),
+        ("block_weights", block_weights, blocks),
+    ):
+        if given is not None and given.shape != (length,):
+            raise ValueError(f"{name} must have shape ({length},), got {_shape(given)}")
+        if given is not None and not given.is_floating_point():
+            raise TypeError(f"{name} must be a float tensor, got {given.dtype}")
+
+
+def _check_tensor(name: str, tensor: object, logits: Tensor) -> None:
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
+    if tensor.device != logits.device:
+        raise ValueError(f"{name} must be on the logits' device, {logits.device}, got {tensor.device}")
+
+
+def _check_labels(logits: Tensor, labels: Tensor, block_ids: Tensor | None) -> None:
+    if labels.dtype not in LABEL_DTYPES:
+        raise TypeError(f"labels must be integers, got {labels.dtype}")
+    if labels.ndim not in (1, 2):
+        raise ValueError(f"labels must have shape (N,) or (N, L), got {_shape(labels)}")
+    if block_ids is None and labels.shape[0] != logits.shape[0]:
+        raise ValueError(f"labels are given for {labels.shape[0]} blocks, logits for {logits.shape[0]}")
+    if labels.ndim == 2 and labels.shape[1] != logits.shape[1]:
+        raise ValueError(f"labels are given for {labels.shape[1]} classes, logits for {logits.shape[1]}")
 
 
 def check_values(
     logits: Tensor,
-    labels: Tensor,
+    labels: Tensor | None,
     mean: Tensor,
     std: Tensor,
-    mask: Tensor | None,
-    block_ids: Tensor | None,
     options: LossOptions,
+    *,
+    mask: Tensor | None = None,
+    block_ids: Tensor | None = None,
+    class_weights: Tensor | None = None,
+    block_weights: Tensor | None = None,
 ) -> None:
     """Raise where a value is out of its range, naming the block. Reads every pixel and synchronises."""
-    check_distribution(mean, std, options.form)
-    check_labels(labels, len(mean))
+    if labels is None:
+        check_fractions(mean, std, options.form)
+    else:
+        check_distribution(mean, std, options.form)
+        check_labels(labels, len(mean))
+    for name, weights in (("class_weights", class_weights), ("block_weights", block_weights)):
+        if weights is not None:
+            check_weights(weights, name)
     finite = logits.isfinite().all(1)
     if mask is not None:
         finite |= ~mask
     bad = (~finite).flatten(1).any(1).nonzero().flatten().tolist()
     if bad:
         raise ValueError(f"logits must be finite, got NaN or infinity in image(s) {bad}")
-    blocks = len(labels)
+    blocks = len(mean if labels is None else labels)
     if block_ids is not None:
-        if block_ids.numel() and int(block_ids.max()) >= blocks:
-            raise ValueError(
-                f"block_ids must be below the {blocks} blocks with labels, got {int(block_ids.max())}"
-            )
+        check_block_ids(block_ids, blocks)
         used = block_ids[block_ids >= 0] if mask is None else block_ids[mask & (block_ids >= 0)]
         pixels = torch.bincount(used, minlength=blocks)
     elif mask is not None:
@@ -106,12 +155,46 @@ def check_values(
         raise ValueError(f"every block needs at least one valid pixel, block(s) {empty} have none")
 
 
+def check_block_ids(block_ids: Tensor, blocks: int) -> None:
+    """Raise where a pixel names a block that there is not."""
+    largest = int(block_ids.max()) if block_ids.numel() else -1
+    if largest >= blocks:
+        raise ValueError(f"block_ids must be below the {blocks} blocks, got {largest}")
+
+
+def check_reduction(reduction: str) -> None:
+    """Raise unless the reduction is one that there is."""
+    if reduction not in REDUCTIONS:
+        raise ValueError(f"reduction must be one of {REDUCTIONS}, got {reduction!r}")
+
+
+def check_weights(weights: Tensor, name: str) -> None:
+    """Raise unless weights are finite, at least 0, and not all 0."""
+    values = weights.detach()
+    if not bool((values.isfinite() & (values >= 0)).all()) or not bool((values > 0).any()):
+        raise ValueError(f"{name} must be finite numbers >= 0, one at least above 0, got {values.tolist()}")
+
+
 def check_labels(labels: Tensor, count: int) -> None:
     """Raise unless every label is -1 (unknown) or below the number of labels of the distribution."""
     outside = ((labels >= count) | (labels < -1)).nonzero().tolist()
     if outside:
         where = tuple(outside[0])
         raise ValueError(f"labels must lie in [-1, {count - 1}], got {int(labels[where])} for block {where[0]}")
+
+
+def check_fractions(fractions: Tensor, std: Tensor, form: str) -> None:
+    """Raise unless what is known of the blocks' own targets is in range; NaN = unknown."""
+    known = ~(fractions.isnan() | std.isnan())
+    for name, values, most in (("fractions", fractions, 1.0), ("std", std, float("inf"))):
+        outside = (known & ~((values >= 0) & (values <= most))).nonzero().tolist()
+        if outside:
+            k, cls = outside[0]
+            raise ValueError(
+                f"{name} must lie in [0, {most:g}] or be NaN, got {values[k, cls]:g} for block {k}, class {cls}"
+            )
+    if form in ("kl", "reverse_kl") and bool((known & ~(std > 0)).any()):
+        raise ValueError(f"form {form!r} needs std > 0 wherever a fraction is known")
 
 
 def check_distribution(mean: Tensor, std: Tensor, form: str) -> None:

@@ -35,6 +35,34 @@ _PAPER_TABLES = {
 _SUM_TOLERANCE = 0.02  # visual approximations are rounded to a percent or two
 
 
+def binomial_std(fractions: Tensor, counts: Tensor | float) -> Tensor:
+    """Standard deviation of fractions that were counted: sqrt(eta (1 - eta) / n).
+
+    A fraction of 0 or 1 counts as half an item short of it: from n items none is known to be without doubt.
+
+    Args:
+        fractions: (N, L) in [0, 1], NaN = unknown.
+        counts: how many cells, or independent pixels, were looked at: a number > 0, (N,) or (N, L).
+
+    Raises:
+        ValueError: for counts that are not above 0, or of another shape.
+
+    Example:
+        >>> binomial_std(torch.tensor([[0.5, 0.0]]), 100)
+        tensor([[0.0500, 0.0071]])
+    """
+    counts = torch.as_tensor(counts, dtype=fractions.dtype, device=fractions.device)
+    if counts.ndim == 1:
+        counts = counts[:, None]
+    if not bool((counts > 0).all()):
+        raise ValueError(f"counts must be above 0, got {counts.min():g}")
+    if torch.broadcast_shapes(counts.shape, fractions.shape) != fractions.shape:
+        raise ValueError(f"counts must fit fractions {tuple(fractions.shape)}, got {tuple(counts.shape)}")
+    half = 0.5 / counts
+    eta = torch.minimum(torch.maximum(fractions, half), 1 - half)
+    return (eta * (1 - eta) / counts).clamp(min=0).sqrt()
+
+
 @dataclass(frozen=True)
 class CountDistribution:
     """Mean and standard deviation of each class's fraction of a block, per low-resolution label (Eq. 4).

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from lsr_ext import ops, reference
-from lsr_ext.checks import check_inputs, check_logits, check_values
+from lsr_ext.checks import check_block_ids, check_inputs, check_labels, check_logits, check_reduction, check_values
 from lsr_ext.options import LossOptions
 
 BACKENDS = ("auto", "fused", "reference")
@@ -84,6 +84,7 @@ def label_super_resolution_loss(
     mask: Tensor | None = None,
     block_ids: Tensor | None = None,
     class_weights: Tensor | None = None,
+    block_weights: Tensor | None = None,
     mode: str = "intra+inter",
     form: str = "marginal",
     variance: str | float = "independent",
@@ -91,6 +92,7 @@ def label_super_resolution_loss(
     floor: float | None = None,
     sharpness: float = 0.0,
     activation: str = "softmax",
+    reduction: str = "mean",
     backend: str = "auto",
     inplace_backward: bool = False,
     validate: bool = False,
@@ -115,7 +117,10 @@ def label_super_resolution_loss(
     - "kl":          KL(predicted || target);
     - "reverse_kl":  KL(target || predicted);
     - "wasserstein": d^2 + (sqrt(s) - sqrt(r2))^2;
-    - "legacy":      the forms of earlier public code, kept exactly.
+    - "legacy":      the forms of earlier public code, kept exactly;
+    - "proportion":  -eta log(mu + 1e-6), the usual loss of learning from label proportions;
+    - "squared":     d^2;
+    - "size":        max(|d| - sqrt(r2), 0)^2: nothing within a standard deviation (Kervadec et al. 2019).
 
     Args:
         logits: (N, L, H, W) float32, float64, bfloat16 or float16, any strides.
@@ -128,6 +133,8 @@ def label_super_resolution_loss(
         mask: (N, H, W) bool, True where a pixel is valid. A block without a valid pixel takes no part.
         block_ids: (N, H, W) int32 in [-1, K): the block of each pixel, -1 = none.
         class_weights: (L,) weights >= 0 of the classes in the mean.
+        block_weights: (N,) weights >= 0 of the blocks: one of weight 2 counts as two, in the mean over blocks and
+            in its groups; one of weight 0 takes no part. (K,) with ``block_ids``.
         variance: the paper prints two variances of a block's mean. "independent": Q / n^2, the variance of
             a mean of independent pixels (Eq. 14-16). "printed": Q / n (Eq. 3). A number n_eff in [1, n]:
             Q / (n n_eff), for pixels that are correlated (Appendix A).
@@ -135,6 +142,8 @@ def label_super_resolution_loss(
         floor: added to s. None: rel * r2 + 1e-8, rel by form (1 for "paper"); 0.0: the formula exactly.
         sharpness: adds sharpness * mean log(Q / n + 0.03), which rewards decided pixels.
         activation: "softmax" (exclusive classes) or "sigmoid" (independent classes).
+        reduction: "mean", or "none": (N,), for each block the mean over its known classes of its own distances, or
+            of its groups' in the modes of groups.
         backend: "auto", "fused" (the kernels) or "reference" (plain PyTorch).
         inplace_backward: the gradient overwrites the logits, which saves their size in memory. Only for logits
             that a network computed and that nobody reads after the backward pass. Autograd raises where a second
@@ -143,11 +152,13 @@ def label_super_resolution_loss(
             and synchronises.
 
     Returns:
-        A scalar, float64 for float64 logits and float32 otherwise, differentiable by the logits.
-        With nothing known it is 0, and so is its gradient.
+        A scalar (or (N,)), float64 for float64 logits and float32 otherwise, differentiable by the logits, once;
+        and by mean, std and the weights where they require it. With nothing known it is 0, and so is its
+        gradient. Second derivatives raise: the reference has them.
 
     Raises:
-        ValueError, TypeError: on arguments that do not agree, saying what was expected and what came.
+        ValueError, TypeError: on arguments that do not agree, saying what was expected and what came. On a GPU
+            labels and block ids out of range, which the host cannot see without waiting, make the result NaN.
     """
     choices = {
         "mode": mode,
@@ -158,13 +169,149 @@ def label_super_resolution_loss(
         "sharpness": sharpness,
         "activation": activation,
     }
-    tensors = {"group": group, "mask": mask, "block_ids": block_ids, "class_weights": class_weights}
-    if not _use_fused(backend, logits.device):
-        return reference.label_super_resolution_loss(
-            logits, labels, mean, std, **tensors, validate=validate, **choices
-        )
-    options = LossOptions(**choices)
-    check_inputs(logits, labels, mean, std, *tensors.values(), options)
+    tensors = {
+        "group": group,
+        "mask": mask,
+        "block_ids": block_ids,
+        "class_weights": class_weights,
+        "block_weights": block_weights,
+    }
+    return _loss(
+        logits, labels, mean, std, LossOptions(**choices), tensors, reduction, backend, inplace_backward, validate
+    )
+
+
+def fraction_loss(
+    logits: Tensor,
+    fractions: Tensor,
+    std: Tensor,
+    *,
+    group: Tensor | None = None,
+    mask: Tensor | None = None,
+    block_ids: Tensor | None = None,
+    class_weights: Tensor | None = None,
+    block_weights: Tensor | None = None,
+    mode: str = "intra",
+    form: str = "marginal",
+    variance: str | float = "independent",
+    alpha: float = 1.0,
+    floor: float | None = None,
+    sharpness: float = 0.0,
+    activation: str = "softmax",
+    reduction: str = "mean",
+    backend: str = "auto",
+    inplace_backward: bool = False,
+    validate: bool = False,
+) -> Tensor:
+    r"""Match the class fractions a network predicts in blocks to the fractions that are known of the blocks.
+
+    :func:`label_super_resolution_loss` with a target of its own for each block, eta_kl and rho_kl, in place of
+    its label's. Groups compare residuals r_kl = mu_kl - eta_kl, by mean and variance over the group's blocks:
+
+        d = -mean_k r_kl,   V_g = mean_k (r_kl - mean_k r_kl)^2,   r2 = mean_k (alpha rho_kl)^2
+
+    Where the blocks of a group have equal targets this is the loss by label, value and gradient.
+
+    Args:
+        fractions: (N, L) known fractions of the classes in [0, 1], NaN = unknown: takes no part. (K, L) with
+            ``block_ids``.
+        std: (N, L) standard deviation of each, >= 0; of a count see :func:`lsr_ext.distributions.binomial_std`.
+        group: (N,) or (N, L) integers, blocks of equal id form one group. None: all blocks of the batch form one.
+
+    The other arguments, the result and the errors are those of :func:`label_super_resolution_loss`.
+
+    Example:
+        >>> logits = torch.zeros(2, 2, 4, 4)  # half of each block is of class 0
+        >>> known = torch.tensor([[0.5, 0.5], [float("nan"), 0.8]])
+        >>> round(fraction_loss(logits, known, torch.full_like(known, 0.1), form="squared").item(), 6)
+        0.03
+    """
+    choices = {
+        "mode": mode,
+        "form": form,
+        "variance": variance,
+        "alpha": alpha,
+        "floor": floor,
+        "sharpness": sharpness,
+        "activation": activation,
+    }
+    tensors = {
+        "group": group,
+        "mask": mask,
+        "block_ids": block_ids,
+        "class_weights": class_weights,
+        "block_weights": block_weights,
+    }
+    return _loss(
+        logits,
+        None,
+        fractions,
+        std,
+        LossOptions(**choices),
+        tensors,
+        reduction,
+        backend,
+        inplace_backward,
+        validate,
+    )
+
+
+def _loss(
+    logits: Tensor,
+    labels: Tensor | None,
+    mean: Tensor,
+    std: Tensor,
+    options: LossOptions,
+    tensors: dict[str, Tensor | None],
+    reduction: str,
+    backend: str,
+    inplace_backward: bool,
+    validate: bool,
+) -> Tensor:
+    """Either loss, by the path that can take it."""
+    check_inputs(logits, labels, mean, std, options, **tensors)
+    check_reduction(reduction)
     if validate:
-        check_values(logits, labels, mean, std, mask, block_ids, options)
+        given = {name: tensor for name, tensor in tensors.items() if name != "group"}
+        check_values(logits, labels, mean, std, options, **given)
+    if not _use_fused(backend, logits.device):
+        _check_range(logits, labels, mean, tensors["block_ids"])
+        return reference.label_super_resolution_loss(
+            logits, labels, mean, std, **tensors, reduction=reduction, **vars(options)
+        )
+    if reduction == "none" or _any_requires_grad(mean, std, tensors["class_weights"], tensors["block_weights"]):
+        return _loss_of_sums(logits, labels, mean, std, options, tensors, reduction)
     return ops.fused_loss(ops.loss_inputs(logits, labels, mean, std, options, **tensors), inplace_backward)
+
+
+def _any_requires_grad(*tables: Tensor | None) -> bool:
+    return torch.is_grad_enabled() and any(table is not None and table.requires_grad for table in tables)
+
+
+def _check_range(logits: Tensor, labels: Tensor | None, mean: Tensor, block_ids: Tensor | None) -> None:
+    """Raise on the host what the fused operator raises there."""
+    if logits.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    if labels is not None:
+        check_labels(labels, len(mean))
+    if block_ids is not None:
+        check_block_ids(block_ids, len(mean if labels is None else labels))
+
+
+def _loss_of_sums(
+    logits: Tensor,
+    labels: Tensor | None,
+    mean: Tensor,
+    std: Tensor,
+    options: LossOptions,
+    tensors: dict[str, Tensor | None],
+    reduction: str,
+) -> Tensor:
+    """The kernels for the pixels and plain PyTorch for their sums: what the fused operator has no gradient for."""
+    _check_range(logits, labels, mean, tensors["block_ids"])
+    blocks = len(mean if labels is None else labels)
+    inputs = ops.MomentInputs(logits, tensors["mask"], tensors["block_ids"], blocks, options.activation)
+    tables = {name: tensors[name] for name in ("group", "class_weights", "block_weights")}
+    sums = ops.block_moments(inputs)
+    loss = reference.table_loss(*sums, labels, mean, std, options, **tables, reduction=reduction)
+    return loss.to(torch.promote_types(logits.dtype, torch.float32))

@@ -7,14 +7,70 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from lsr_ext.checks import check_distribution
+from lsr_ext.checks import check_distribution, check_reduction, check_weights
 from lsr_ext.distributions import CountDistribution
-from lsr_ext.functional import BACKENDS, label_super_resolution_loss
-from lsr_ext.options import LossOptions
+from lsr_ext.functional import BACKENDS, fraction_loss, label_super_resolution_loss
+from lsr_ext.options import FORMS_WITHOUT_STD, LossOptions
 from lsr_ext.reference import table_dtype
 
 
-class LabelSuperResolutionLoss(nn.Module):
+class _BlockLoss(nn.Module):
+    """What the losses have in common: options, weights of the classes, tables that stay in double precision."""
+
+    _tables: tuple[str, ...] = ("class_weights",)
+
+    def __init__(
+        self,
+        options: LossOptions,
+        class_weights: Sequence[float] | Tensor | None,
+        classes: int | None,
+        backend: str,
+        inplace_backward: bool,
+    ) -> None:
+        super().__init__()
+        if backend not in BACKENDS:
+            raise ValueError(f"backend must be one of {BACKENDS}, got {backend!r}")
+        self.options = options
+        self.backend = backend
+        self.inplace_backward = inplace_backward
+        weights = None if class_weights is None else torch.as_tensor(class_weights, dtype=torch.float64).clone()
+        if weights is not None:
+            if weights.ndim != 1 or (classes is not None and len(weights) != classes):
+                raise ValueError(f"class_weights must be {classes or 'L'} numbers >= 0, got {class_weights}")
+            check_weights(weights, "class_weights")
+        self.register_buffer("class_weights", weights, persistent=False)
+
+    def _choices(self) -> dict[str, object]:
+        """The arguments of the functional loss that do not come with a batch."""
+        return {
+            "class_weights": self.class_weights,
+            "backend": self.backend,
+            "inplace_backward": self.inplace_backward,
+            **vars(self.options),
+        }
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> _BlockLoss:
+        """Move the tables to where `fn` moves a tensor, without the cast that it may also do."""
+
+        def move(table: Tensor) -> Tensor:
+            moved = fn(table.new_empty(0, dtype=torch.float32))
+            return table.to(moved.device, table_dtype(moved))
+
+        return super()._apply(move, recurse)
+
+    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: object) -> None:
+        """Load no tables, although a checkpoint may hold some: they are those of another run's targets."""
+        for name in self._tables:
+            state_dict.pop(prefix + name, None)
+        super()._load_from_state_dict(state_dict, prefix, *args)
+
+    def extra_repr(self) -> str:
+        """The options, as they stand in ``print(model)``."""
+        chosen = ", ".join(f"{name}={value!r}" for name, value in vars(self.options).items())
+        return f"{chosen}, backend={self.backend!r}"
+
+
+class LabelSuperResolutionLoss(_BlockLoss):
     """The intra-, inter- or intra+inter-instance loss for one :class:`CountDistribution`.
 
     The arguments are those of :func:`lsr_ext.functional.label_super_resolution_loss`, which states the
@@ -25,12 +81,15 @@ class LabelSuperResolutionLoss(nn.Module):
     device with it. They are no part of the state dict: a checkpoint does not replace the targets asked for.
 
     Shape:
-        logits (N, L, H, W), labels (N,) or (N, L), group likewise, mask (N, H, W); the result is a scalar.
+        logits (N, L, H, W), labels (N,) or (N, L), group likewise, mask (N, H, W), block_weights (N,); the result
+        is a scalar, or (N,) with ``reduction="none"``.
 
     Raises:
         ValueError: on an unknown option, on weights that do not fit the classes, and for a distribution
             that the form does not allow (std = 0 under "kl" and "reverse_kl").
     """
+
+    _tables = ("mean", "std", "class_weights")
 
     def __init__(
         self,
@@ -45,40 +104,17 @@ class LabelSuperResolutionLoss(nn.Module):
         class_weights: Sequence[float] | Tensor | None = None,
         backend: str = "auto",
         inplace_backward: bool = False,
+        reduction: str = "mean",
     ) -> None:
-        super().__init__()
-        self.options = LossOptions(mode, form, variance, alpha, floor, sharpness, activation)
-        if backend not in BACKENDS:
-            raise ValueError(f"backend must be one of {BACKENDS}, got {backend!r}")
-        self.backend = backend
-        self.inplace_backward = inplace_backward
-        check_distribution(distribution.mean, distribution.std, form)
+        options = LossOptions(mode, form, variance, alpha, floor, sharpness, activation)
         classes = distribution.mean.shape[1]
-        weights = None if class_weights is None else torch.as_tensor(class_weights, dtype=torch.float64).clone()
-        if weights is not None and (weights.shape != (classes,) or not bool((weights >= 0).all())):
-            raise ValueError(f"class_weights must be {classes} numbers >= 0, got {class_weights}")
-        tables = {
-            "mean": distribution.mean.to(torch.float64, copy=True),
-            "std": distribution.std.to(torch.float64, copy=True),
-            "class_weights": weights,
-        }
-        for name, table in tables.items():
+        super().__init__(options, class_weights, classes, backend, inplace_backward)
+        check_reduction(reduction)
+        self.reduction = reduction
+        check_distribution(distribution.mean, distribution.std, form)
+        for name in ("mean", "std"):
+            table = getattr(distribution, name).to(torch.float64, copy=True)
             self.register_buffer(name, table, persistent=False)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> LabelSuperResolutionLoss:
-        """Move the tables to where `fn` moves a tensor, without the cast that it may also do."""
-
-        def move(table: Tensor) -> Tensor:
-            moved = fn(table.new_empty(0, dtype=torch.float32))
-            return table.to(moved.device, table_dtype(moved))
-
-        return super()._apply(move, recurse)
-
-    def _load_from_state_dict(self, state_dict: dict, prefix: str, *args: object) -> None:
-        """Load no tables, although a checkpoint may hold some: they are those of another run's distribution."""
-        for name in ("mean", "std", "class_weights"):
-            state_dict.pop(prefix + name, None)
-        super()._load_from_state_dict(state_dict, prefix, *args)
 
     def forward(
         self,
@@ -88,8 +124,9 @@ class LabelSuperResolutionLoss(nn.Module):
         mask: Tensor | None = None,
         block_ids: Tensor | None = None,
         validate: bool = False,
+        block_weights: Tensor | None = None,
     ) -> Tensor:
-        """The loss of a batch, a scalar."""
+        """The loss of a batch."""
         return label_super_resolution_loss(
             logits,
             labels,
@@ -98,14 +135,104 @@ class LabelSuperResolutionLoss(nn.Module):
             group=group,
             mask=mask,
             block_ids=block_ids,
-            class_weights=self.class_weights,
-            backend=self.backend,
-            inplace_backward=self.inplace_backward,
+            block_weights=block_weights,
+            reduction=self.reduction,
             validate=validate,
-            **vars(self.options),
+            **self._choices(),
         )
 
-    def extra_repr(self) -> str:
-        """The options, as they stand in ``print(model)``."""
-        chosen = ", ".join(f"{name}={value!r}" for name, value in vars(self.options).items())
-        return f"{chosen}, backend={self.backend!r}"
+
+class FractionLoss(_BlockLoss):
+    """The same for blocks whose fractions are known as numbers: "37 %, give or take 5".
+
+    The arguments are those of :func:`lsr_ext.functional.fraction_loss`, which states the equations.
+
+    Args:
+        std: standard deviation of the fractions where a batch brings none: one number, or one a class. All forms
+            need one but "proportion" and "squared".
+
+    Shape:
+        logits (N, L, H, W), fractions (N, L) with NaN = unknown, std a number, (N,), (N, L) or (1, L), group (N,)
+        or (N, L), mask (N, H, W), block_weights (N,); the result is a scalar, or (N,) with ``reduction="none"``.
+
+    Raises:
+        ValueError: on an unknown option, and where a form needs a std and none is given.
+
+    Example:
+        >>> loss = FractionLoss(form="size", std=0.05)
+        >>> logits = torch.zeros(1, 2, 8, 8, requires_grad=True)  # half of the block is of class 1
+        >>> round(loss(logits, torch.tensor([[0.48, 0.52]])).item(), 6)  # within a standard deviation
+        0.0
+        >>> round(loss(logits, torch.tensor([[0.7, 0.3]]), std=0.1).item(), 6)
+        0.01
+    """
+
+    _tables = ("std", "class_weights")
+
+    def __init__(
+        self,
+        mode: str = "intra",
+        form: str = "marginal",
+        variance: str | float = "independent",
+        alpha: float = 1.0,
+        floor: float | None = None,
+        sharpness: float = 0.0,
+        activation: str = "softmax",
+        std: float | Sequence[float] | Tensor | None = None,
+        class_weights: Sequence[float] | Tensor | None = None,
+        backend: str = "auto",
+        inplace_backward: bool = False,
+        reduction: str = "mean",
+    ) -> None:
+        options = LossOptions(mode, form, variance, alpha, floor, sharpness, activation)
+        super().__init__(options, class_weights, None, backend, inplace_backward)
+        check_reduction(reduction)
+        self.reduction = reduction
+        if std is not None:
+            std = torch.as_tensor(std, dtype=torch.float64).clone()
+            if std.ndim > 1 or not bool((std >= 0).all()):
+                raise ValueError(f"std must be a number >= 0 or one a class, got {std.tolist()}")
+        self.register_buffer("std", std, persistent=False)
+
+    def forward(
+        self,
+        logits: Tensor,
+        fractions: Tensor,
+        std: float | Tensor | None = None,
+        group: Tensor | None = None,
+        mask: Tensor | None = None,
+        block_ids: Tensor | None = None,
+        validate: bool = False,
+        block_weights: Tensor | None = None,
+    ) -> Tensor:
+        """The loss of a batch."""
+        return fraction_loss(
+            logits,
+            fractions,
+            self._std_of(fractions, std),
+            group=group,
+            mask=mask,
+            block_ids=block_ids,
+            block_weights=block_weights,
+            reduction=self.reduction,
+            validate=validate,
+            **self._choices(),
+        )
+
+    def _std_of(self, fractions: Tensor, given: float | Tensor | None) -> Tensor:
+        """The standard deviation of each fraction."""
+        std = self.std if given is None else given
+        if std is None:
+            if self.options.form not in FORMS_WITHOUT_STD:
+                raise ValueError(f"form {self.options.form!r} needs a std of the fractions: give the loss one")
+            return torch.zeros_like(fractions)
+        table = torch.as_tensor(std, dtype=table_dtype(fractions), device=fractions.device)
+        if given is not None and table.ndim == 1:
+            table = table[:, None]
+        try:
+            return table.expand(fractions.shape)
+        except RuntimeError:
+            shape = tuple(fractions.shape)
+            raise ValueError(
+                f"std must be a number, one a block or one a fraction of {shape}, got {tuple(table.shape)}"
+            ) from None

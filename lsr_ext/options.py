@@ -17,9 +17,14 @@ DEFAULT_FLOOR_REL = {
     "reverse_kl": 0.1,
     "wasserstein": 0.0,
     "legacy": 0.0,
+    "proportion": 0.0,
+    "squared": 0.0,
+    "size": 0.0,
 }
 DEFAULT_FLOOR_ABS = 1e-8  # the square of a hundredth of a percent of a block
 FORMS = tuple(DEFAULT_FLOOR_REL)
+FORMS_WITHOUT_STD = ("proportion", "squared")  # that look at the target's mean alone
+REDUCTIONS = ("mean", "none")
 
 
 @dataclass(frozen=True)

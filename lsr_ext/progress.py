@@ -13,6 +13,11 @@ Item = TypeVar("Item")
 _showing: ContextVar[bool] = ContextVar("showing", default=False)
 
 
+def hide_progress() -> None:
+    """Show no bars in this process from now on."""
+    _showing.set(True)
+
+
 def track_progress(
     items: Iterable[Item], description: str, *, total: int | None = None, done: int = 0, least: int = 16
 ) -> Iterator[Item]:

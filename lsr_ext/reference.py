@@ -11,11 +11,11 @@ import math
 import torch
 from torch import Tensor
 
-from lsr_ext.checks import check_inputs, check_values
 from lsr_ext.options import LossOptions
 
 SHARPNESS_OFFSET = 0.03
 LEGACY_OFFSET = 1e-6
+PROPORTION_OFFSET = 1e-6
 
 
 def block_moments(
@@ -28,13 +28,17 @@ def block_moments(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Pixel counts and per-class sums over each block; see :func:`lsr_ext.functional.block_moments`."""
     x = logits if logits.dtype == torch.float64 else logits.float()
-    p = x.softmax(1) if activation == "softmax" else x.sigmoid()
-    q = p * (1 - p)
     valid = torch.ones_like(logits[:, 0], dtype=torch.bool) if mask is None else mask
     if block_ids is not None:
-        return _moments_by_id(p, q, valid & (block_ids >= 0), block_ids, num_blocks)
+        valid = valid & (block_ids >= 0)
+    if mask is not None or block_ids is not None:
+        # A pixel that does not count must leave no trace, whatever it holds; of its gradient neither.
+        x = torch.where(valid[:, None], x, 0)
+    p = x.softmax(1) if activation == "softmax" else x.sigmoid()
+    q = p * (1 - p)
+    if block_ids is not None:
+        return _moments_by_id(p, q, valid, block_ids, num_blocks)
     if mask is not None:
-        # A masked pixel must leave no trace, whatever it holds: 0 * inf would.
         p, q = (torch.where(valid[:, None], value, 0) for value in (p, q))
     wide = table_dtype(logits)
     n = valid.sum((1, 2)).to(wide)
@@ -61,7 +65,7 @@ def table_dtype(like: Tensor) -> torch.dtype:
     return torch.float32 if like.device.type == "mps" else torch.float64
 
 
-def match(form: str, d: Tensor, s: Tensor, r2: Tensor) -> Tensor:
+def match(form: str, d: Tensor, s: Tensor, r2: Tensor, eta: Tensor) -> Tensor:
     """Distance between a predicted count N(eta - d, s) and the target N(eta, r2), elementwise."""
     if form == "paper":  # Eq. 5 and 9 as printed
         return 0.5 * s * d**2 / (r2 + s) ** 2 + 0.5 * torch.log(2 * math.pi * s)
@@ -71,78 +75,108 @@ def match(form: str, d: Tensor, s: Tensor, r2: Tensor) -> Tensor:
         return 0.5 * ((s + d**2) / r2 - 1 - torch.log(s / r2))
     if form == "reverse_kl":  # KL(target || predicted)
         return 0.5 * ((r2 + d**2) / s - 1 + torch.log(s / r2))
-    return d**2 + (s.sqrt() - r2.sqrt()) ** 2  # wasserstein, squared
+    if form == "wasserstein":  # squared
+        return d**2 + (s.sqrt() - r2.sqrt()) ** 2
+    if form == "proportion":  # cross-entropy of the fractions
+        return -eta * torch.log(eta - d + PROPORTION_OFFSET)
+    if form == "squared":
+        return d**2
+    if form == "size":  # outside [eta - rho, eta + rho]
+        return (d.abs() - r2.sqrt()).clamp(min=0) ** 2
+    raise ValueError(f"no distance of the form {form!r}")
 
 
-def _match_blocks(options: LossOptions, d: Tensor, s: Tensor, r2: Tensor, q: Tensor) -> Tensor:
+def _match_blocks(form: str, d: Tensor, s: Tensor, r2: Tensor, eta: Tensor, q: Tensor) -> Tensor:
     """The matching of single blocks; q is Q/n, which the legacy form takes beside s."""
-    if options.form == "legacy":
+    if form == "legacy":
         return d**2 / (s + r2 + LEGACY_OFFSET) + torch.log(q + SHARPNESS_OFFSET)
-    return match(options.form, d, s, r2)
+    return match(form, d, s, r2, eta)
 
 
-def _match_groups(options: LossOptions, d: Tensor, s: Tensor, r2: Tensor) -> Tensor:
+def _match_groups(form: str, d: Tensor, s: Tensor, r2: Tensor, eta: Tensor) -> Tensor:
     """The matching of groups of blocks."""
-    if options.form == "legacy":
+    if form == "legacy":
         return s * d**2 / (s + r2 + LEGACY_OFFSET) ** 2 + torch.log(s + SHARPNESS_OFFSET)
-    return match(options.form, d, s, r2)
+    return match(form, d, s, r2, eta)
 
 
 def table_loss(
     n: Tensor,
     S: Tensor,
     Q: Tensor,
-    labels: Tensor,
+    labels: Tensor | None,
     mean: Tensor,
     std: Tensor,
     options: LossOptions,
     *,
     group: Tensor | None = None,
     class_weights: Tensor | None = None,
+    block_weights: Tensor | None = None,
+    reduction: str = "mean",
 ) -> Tensor:
     """The loss of a table of block sums: all of the paper, and nothing the size of a pixel.
+
+    Differentiable by S, Q, mean, std and the weights.
 
     Args:
         n: (K,) valid pixels per block.
         S, Q: (K, L) sums of p and of p (1 - p).
-        labels: (K,) or (K, L) low-resolution labels, -1 = unknown.
-        mean, std: (Z, L) target mean and standard deviation of the class fraction, per label.
+        labels: (K,) or (K, L) low-resolution labels, -1 = unknown; None: the blocks have targets of their own.
+        mean, std: (Z, L) target mean and standard deviation of the class fraction, per label; without labels
+            (K, L), NaN = unknown.
         group: (K,) or (K, L) group ids; blocks of equal id and equal label form one group.
         class_weights: (L,) weights of the classes in the mean.
+        block_weights: (K,) weights of the blocks: one of weight 2 counts as two.
+        reduction: "mean", or "none": (K,), each block's (its groups') mean over its known classes.
     """
     cells = S.shape
-    labels = _per_class(labels.long(), cells)
-    known = (labels >= 0) & (n > 0)[:, None]
-    z = labels.clamp(min=0)
-    eta = mean.to(S.dtype).gather(0, z)
+    blocks = torch.ones_like(S) if block_weights is None else _per_class(block_weights.to(S.dtype), cells)
+    counted = ((n > 0)[:, None] & (blocks > 0)).expand(cells)
+    own_targets = labels is None
+    if own_targets:
+        labels = torch.zeros(cells, dtype=torch.int64, device=S.device)
+        known = counted & ~mean.isnan() & ~std.isnan()
+        eta, rho = mean.to(S.dtype), std.to(S.dtype)
+    else:
+        labels = _per_class(labels.long(), cells)
+        known = counted & (labels >= 0)
+        z = labels.clamp(min=0)
+        eta, rho = mean.to(S.dtype).gather(0, z), std.to(S.dtype).gather(0, z)
     # An unknown cell is given variances of 1, so that what is not counted is at least finite.
-    r2 = torch.where(known, (options.alpha * std.to(S.dtype).gather(0, z)) ** 2, 1)
-    weight = torch.ones_like(S) if class_weights is None else class_weights.to(S.dtype).expand(cells)
+    eta, rho = torch.where(known, eta, 0), torch.where(known, rho, 1)
+    r2 = torch.where(known, (options.alpha * rho) ** 2, 1)
+    weight = blocks if class_weights is None else blocks * class_weights.to(S.dtype)
     weight = torch.where(known, weight, 0)
 
     pixels = n.clamp(min=1)[:, None]  # an empty block takes no part; 1 keeps it finite
     mu = S / pixels  # Eq. 3
     q = Q / pixels
     s = q / pixels.clamp(max=options.n_eff)  # Eq. 14-16, or Eq. 3 as printed where n_eff is 1
-    floor = options.floor_rel * r2 + options.floor_abs
+    residual = mu - eta
 
     if options.mode == "intra":
-        s = torch.where(known, s + floor, 1)
-        distance, share = _match_blocks(options, eta - mu, s, r2, q), weight
+        variance = torch.where(known, s + options.floor_rel * r2 + options.floor_abs, 1)
+        distance, share = _match_blocks(options.form, -residual, variance, r2, eta, q), weight
     else:
-        same = _same_group(labels, known, group)
-        members = same.sum(1).clamp(min=1)  # N_gl, at each of the group's blocks
-        centre = _group_mean(mu, same, members)  # Eq. 8
-        variance = _group_variance(mu, centre, same, members)
+        members = torch.where(_same_group(labels, known, group), blocks[None], 0)  # (K, K, L), by weight
+        total = torch.where(known, members.sum(1), 1)  # N_gl, at each of the group's blocks
+        centre = _group_mean(residual, members, total)  # Eq. 8
+        if own_targets:  # a label's blocks all have the same
+            eta = _group_mean(eta, members, total)
+            r2 = torch.where(known, _group_mean(r2, members, total), 1)
+        variance = _group_variance(residual, centre, members, total)
         if options.mode == "intra+inter":  # Eq. 11 and 18
-            variance = variance + _group_mean(s, same, members)
-        variance = torch.where(known, variance + floor, 1)
-        distance = _match_groups(options, eta - centre, variance, r2)
-        share = weight / members  # a group's blocks all carry its distance: count it once
+            variance = variance + _group_mean(s, members, total)
+        variance = torch.where(known, variance + options.floor_rel * r2 + options.floor_abs, 1)
+        distance = _match_groups(options.form, torch.where(known, -centre, 0), variance, r2, eta)
+        share = weight / total  # a group's blocks all carry its distance: count it once
+        if reduction == "none":
+            share = weight
 
-    loss = _weighted_mean(distance, share)
+    over = None if reduction == "mean" else 1
+    loss = _weighted_mean(distance, share, over)
     if options.sharpness:
-        loss = loss + options.sharpness * _weighted_mean(torch.log(q + SHARPNESS_OFFSET), weight)
+        loss = loss + options.sharpness * _weighted_mean(torch.log(q + SHARPNESS_OFFSET), weight, over)
     return loss
 
 
@@ -160,26 +194,26 @@ def _same_group(labels: Tensor, known: Tensor, group: Tensor | None) -> Tensor:
     return same & (ids[:, None] == ids[None])
 
 
-def _group_mean(values: Tensor, same: Tensor, members: Tensor) -> Tensor:
-    return torch.where(same, values[None], 0).sum(1) / members
+def _group_mean(values: Tensor, members: Tensor, total: Tensor) -> Tensor:
+    return (torch.where(members > 0, values[None], 0) * members).sum(1) / total
 
 
-def _group_variance(mu: Tensor, centre: Tensor, same: Tensor, members: Tensor) -> Tensor:
-    """Two passes: E[mu^2] - E[mu]^2 would cancel."""
-    deviation = torch.where(same, mu[None] - centre[:, None], 0)
-    return (deviation**2).sum(1) / members
+def _group_variance(residual: Tensor, centre: Tensor, members: Tensor, total: Tensor) -> Tensor:
+    """Two passes: E[r^2] - E[r]^2 would cancel."""
+    deviation = torch.where(members > 0, residual[None] - centre[:, None], 0)
+    return (deviation**2 * members).sum(1) / total
 
 
-def _weighted_mean(values: Tensor, weight: Tensor) -> Tensor:
-    """The mean over known cells; 0 with a zero gradient where there are none."""
-    total = weight.sum()
+def _weighted_mean(values: Tensor, weight: Tensor, dim: int | None = None) -> Tensor:
+    """The mean over known cells, of all or along a dimension; 0 with a zero gradient where there are none."""
+    total = weight.sum(dim)
     values = torch.where(weight > 0, values, 0)
-    return (values * weight).sum() / torch.where(total > 0, total, 1)
+    return (values * weight).sum(dim) / torch.where(total > 0, total, 1)
 
 
 def label_super_resolution_loss(
     logits: Tensor,
-    labels: Tensor,
+    labels: Tensor | None,
     mean: Tensor,
     std: Tensor,
     *,
@@ -187,14 +221,29 @@ def label_super_resolution_loss(
     mask: Tensor | None = None,
     block_ids: Tensor | None = None,
     class_weights: Tensor | None = None,
-    validate: bool = False,
+    block_weights: Tensor | None = None,
+    reduction: str = "mean",
     **options: str | float | None,
 ) -> Tensor:
-    """The loss by plain PyTorch; arguments as :func:`lsr_ext.functional.label_super_resolution_loss`."""
+    """The loss by plain PyTorch; arguments as :func:`lsr_ext.functional.label_super_resolution_loss`.
+
+    Without labels it is that of :func:`lsr_ext.functional.fraction_loss`: mean and std are the blocks' own.
+    """
     chosen = LossOptions(**options)
-    check_inputs(logits, labels, mean, std, group, mask, block_ids, class_weights, chosen)
-    if validate:
-        check_values(logits, labels, mean, std, mask, block_ids, chosen)
-    n, S, Q = block_moments(logits, mask, chosen.activation, block_ids=block_ids, num_blocks=len(labels))
-    loss = table_loss(n, S, Q, labels, mean, std, chosen, group=group, class_weights=class_weights)
+    n, S, Q = block_moments(
+        logits, mask, chosen.activation, block_ids=block_ids, num_blocks=len(mean if labels is None else labels)
+    )
+    loss = table_loss(
+        n,
+        S,
+        Q,
+        labels,
+        mean,
+        std,
+        chosen,
+        group=group,
+        class_weights=class_weights,
+        block_weights=block_weights,
+        reduction=reduction,
+    )
     return loss.to(torch.promote_types(logits.dtype, torch.float32))

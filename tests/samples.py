@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import torch
 from hypothesis import strategies as st
 
+from lsr_ext import functional
 from lsr_ext.options import ACTIVATIONS, FORMS, MODES, LossOptions
 
 DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
@@ -29,18 +30,29 @@ def lay_out(x, layout):
 
 @dataclass
 class Sample:
-    """Arguments of ``label_super_resolution_loss``."""
+    """Arguments of the loss; without labels mean and std are the blocks' own."""
 
     logits: torch.Tensor
-    labels: torch.Tensor
+    labels: torch.Tensor | None
     mean: torch.Tensor
     std: torch.Tensor
     options: dict = field(default_factory=dict)
 
+    @property
+    def blocks(self):
+        return len(self.mean if self.labels is None else self.labels)
+
+    def loss(self, logits, *tables, **options):
+        """Of this sample's kind, by the functional interface; tables: labels if there are any, mean, std."""
+        given = tables or [x for x in (self.labels, self.mean, self.std) if x is not None]
+        call = functional.fraction_loss if self.labels is None else functional.label_super_resolution_loss
+        return call(logits, *given, **{**self.options, **options})
+
 
 def split_options(options):
     """Keyword arguments of the loss as its optional tensors by name, None where not given, and its choices."""
-    tensors = {name: options.get(name) for name in ("group", "mask", "block_ids", "class_weights")}
+    names = ("group", "mask", "block_ids", "class_weights", "block_weights")
+    tensors = {name: options.get(name) for name in names}
     return tensors, LossOptions(**{name: value for name, value in options.items() if name not in tensors})
 
 
@@ -83,11 +95,12 @@ def samples(draw, dtypes=DTYPES):
         "mask": rand(n, height, width) > 0.3 if draw(st.booleans()) else None,
         "group": torch.randint(-2, 3, group_shape, generator=generator) if draw(st.booleans()) else None,
         "class_weights": rand(classes) if draw(st.booleans()) else None,
+        "block_weights": None,
     }
-    return Sample(
-        logits,
-        torch.randint(-1, targets, shape, generator=generator),
-        rand(targets, classes),
-        0.02 + 0.3 * rand(targets, classes),
-        options,
-    )
+    if draw(st.booleans()):  # one in four takes no part
+        options["block_weights"] = torch.where(rand(blocks) < 0.25, 0.0, 2 * rand(blocks))
+    if draw(st.integers(0, 2)) == 0:
+        mean, std = rand(blocks, classes), 0.02 + 0.3 * rand(blocks, classes)
+        return Sample(logits, None, torch.where(rand(blocks, classes) < 0.2, torch.nan, mean), std, options)
+    labels = torch.randint(-1, targets, shape, generator=generator)
+    return Sample(logits, labels, rand(targets, classes), 0.02 + 0.3 * rand(targets, classes), options)

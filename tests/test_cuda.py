@@ -1,6 +1,7 @@
 """The kernels on a GPU: against the reference in float64 over the CPU's cases, and as CUDA sees them."""
 
 import threading
+from pathlib import Path
 
 import pytest
 import torch
@@ -10,7 +11,7 @@ from test_functional import assert_loss_equals_reference, assert_sums_equal_refe
 from test_ops import CHECKS, loss_arguments
 from torch import library
 
-from lsr_ext import functional, ops, reference
+from lsr_ext import CountDistribution, LabelSuperResolutionLoss, functional, ops, reference
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 
@@ -39,9 +40,9 @@ def device_sums(sample):
 @given(samples())
 def test_fused_equals_reference(sample):
     logits = to_cuda(sample.logits).detach().requires_grad_()
-    tables = [x.cuda() for x in (sample.labels, sample.mean, sample.std)]
+    tables = [x.cuda() for x in (sample.labels, sample.mean, sample.std) if x is not None]
     options = {name: x.cuda() if isinstance(x, torch.Tensor) else x for name, x in sample.options.items()}
-    value = functional.label_super_resolution_loss(logits, *tables, **options, backend="fused")
+    value = sample.loss(logits, *tables, **options, backend="fused")
     (gradient,) = torch.autograd.grad(value, logits)
     sums = device_sums(sample)
     assert_loss_equals_reference(sample, value.detach().cpu(), gradient.cpu(), sums)
@@ -149,6 +150,19 @@ def test_graph_capture_and_replay(by_id):
         assert all(map(torch.equal, captured, step(*arguments, **options)))
 
 
+def test_the_recipe_for_a_graph():
+    """As docs/performance.md has it."""
+    page = (Path(__file__).parents[1] / "docs" / "performance.md").read_text()
+    recipe = next(block for block in page.split("```python\n")[1:] if "CUDAGraph" in block).split("```")[0]
+    loss = LabelSuperResolutionLoss(CountDistribution(torch.rand(2, 6), torch.rand(2, 6) * 0.2 + 0.05)).cuda()
+    labels, logits = (torch.arange(20) // 10).cuda(), torch.randn(20, 6, 400, 400, device="cuda")
+    found = {"torch": torch, "loss": loss, "labels": labels, "logits": logits}
+    exec(recipe, found)
+    expected = loss(logits.requires_grad_(), labels)
+    assert torch.equal(found["value"], expected)
+    assert torch.equal(found["static_logits"].grad, torch.autograd.grad(expected, logits)[0])
+
+
 def test_a_step_does_not_synchronise():
     arguments = batch()
     step(*arguments)
@@ -237,7 +251,7 @@ def test_values_out_of_range_give_nan():
 
 def test_tensors_on_another_device_are_refused():
     logits, labels, mean, std = batch()
-    with pytest.raises(RuntimeError, match="labels must be on the logits' device"):
+    with pytest.raises(ValueError, match="labels must be on the logits' device, cuda:0, got cpu"):
         step(logits, labels.cpu(), mean, std)
 
 

@@ -17,7 +17,7 @@ FLOORS = [
     ["sources"],
     ["training"],
     ["evaluation"],
-    ["report"],
+    ["report", "viewer"],
     ["experiments"],
     ["cli"],
 ]

@@ -143,14 +143,6 @@ def test_func_grad_equals_backward():
     assert n_s_q.any()
 
 
-def test_second_derivative_is_an_error():
-    logits, labels, mean, std = batch()
-    loss = lsr_ext.functional.label_super_resolution_loss(logits, labels, mean, std)
-    (gradient,) = torch.autograd.grad(loss, logits, create_graph=True)
-    with pytest.raises(RuntimeError, match="does not require grad"):
-        gradient.sum().backward()
-
-
 def test_export():
     module = Step()
     batch = images_and_labels(4)

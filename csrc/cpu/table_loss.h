@@ -13,20 +13,29 @@ class Groups {
  public:
   Groups(const Table& t, const Options& o)
       : classes_(t.classes),
-        columns_(group_columns_of(t)),
+        columns_(group_columns_of(t.labels, t.label_columns, t.group_columns, t.classes)),
         first_(t.blocks * columns_, -1),
-        groups_(t.blocks * classes_, Group{0, 0, 0}) {
+        groups_(t.blocks * classes_, Group{0, 0, 0, 0, 0}) {
     find_first(t);
     std::vector<double> squares(groups_.size()), variances(groups_.size());
     for_known(t, [&](int64_t k, int64_t l, int64_t at) {
-      groups_[at].members += 1;
-      groups_[at].centre += mu_of(t, k, l);
-      variances[at] += variance_of(t, o, k, l);
+      const Cell cell = cell_of(t, o, k, l);
+      const double weight = block_weight_of(t, k);
+      Group& group = groups_[at];
+      group.members += weight;
+      group.centre += weight * cell.residual();
+      group.eta += weight * cell.eta;
+      group.r2 += weight * cell.r2;
+      variances[at] += weight * cell.s;
     });
-    for (Group& group : groups_) group.centre /= group.members;
+    for (Group& group : groups_) {
+      group.centre /= group.members;
+      group.eta /= group.members;
+      group.r2 /= group.members;
+    }
     for_known(t, [&](int64_t k, int64_t l, int64_t at) {
-      const double deviation = mu_of(t, k, l) - groups_[at].centre;
-      squares[at] += deviation * deviation;
+      const double deviation = cell_of(t, o, k, l).residual() - groups_[at].centre;
+      squares[at] += block_weight_of(t, k) * deviation * deviation;
     });
     for (size_t at = 0; at < groups_.size(); ++at) {
       groups_[at].variance = spread_of(o, groups_[at].members, squares[at], variances[at]);
@@ -34,7 +43,7 @@ class Groups {
   }
 
   // The group of a known block.
-  const Group* at(int64_t k, int64_t l) const { return &groups_[place(k, l)]; }
+  const Group& at(int64_t k, int64_t l) const { return groups_[place(k, l)]; }
 
  private:
   // By a hash table of cells, each the first of its group.
@@ -76,25 +85,26 @@ class Groups {
 // The loss; a and b (K, L) receive the coefficients of the pixel gradient.
 inline double table_loss(const Table& t, const Options& o, double* a, double* b) {
   std::optional<Groups> groups;
-  if (o.mode != Mode::kIntra) groups.emplace(t, o);
-  const auto group_at = [&](int64_t k, int64_t l) {
-    return groups && is_known(t, k, l) ? groups->at(k, l) : nullptr;
-  };
+  if (is_grouped(o)) groups.emplace(t, o);
   Share total{};
   for (int64_t k = 0; k < t.blocks; ++k) {
     for (int64_t l = 0; l < t.classes; ++l) {
-      const Share share = share_of(t, o, group_at(k, l), k, l);
-      total.value += share.value;
-      total.weight += share.weight;
-      total.sharpness += share.sharpness;
-      total.sharpness_weight += share.sharpness_weight;
+      Matched matched{};
+      if (is_known(t, k, l)) {
+        matched = match_known(t, o, groups ? groups->at(k, l) : Group{}, cell_of(t, o, k, l), k, l);
+      }
+      total.add(matched.share);
+      a[k * t.classes + l] = matched.coefficients.a;
+      b[k * t.classes + l] = matched.coefficients.b;
     }
   }
   for (int64_t k = 0; k < t.blocks; ++k) {
     for (int64_t l = 0; l < t.classes; ++l) {
-      const Coefficients c = coefficients_of(t, o, group_at(k, l), total, k, l);
-      a[k * t.classes + l] = c.a;
-      b[k * t.classes + l] = c.b;
+      const int64_t cell = k * t.classes + l;
+      Coefficients c{};
+      if (is_known(t, k, l)) c = finish(t, o, {a[cell], b[cell]}, total, k, l);
+      a[cell] = c.a;
+      b[cell] = c.b;
     }
   }
   return loss_of(o, total);

@@ -3,10 +3,11 @@
 #pragma once
 
 #include "elements.h"
+#include "grid.h"
 #include "interleaved.h"
 #include "launch.h"
 #include "launcher.h"
-#include "planar.h"
+#include "packed.h"
 #include "strided.h"
 
 namespace lsr::cuda {
@@ -58,46 +59,6 @@ void with_classes(int64_t classes, Call call) {
   }
 }
 
-// An array as a grid of rows; a single row where they join, and no strides where there is nothing to stride
-// over.
-struct Grid {
-  Grid(const Array& array, const Pixels& pixels)
-      : data(array.data),
-        image_stride(pixels.images == 1 ? 0 : array.image_stride),
-        class_stride(pixels.classes == 1 ? 0 : array.class_stride),
-        row_stride(array.row_stride),
-        pixel_stride(array.pixel_stride),
-        height(pixels.height),
-        width(pixels.width) {
-    if (width == 1) {
-      width = height;
-      pixel_stride = row_stride;
-      height = 1;
-    } else if (height == 1 || row_stride == width * pixel_stride) {
-      width *= height;
-      height = 1;
-    }
-    if (height == 1) row_stride = 0;
-  }
-
-  // Cut back into rows, as another array's grid is.
-  void split(const Grid& other) {
-    if (height == other.height) return;
-    row_stride = other.width * pixel_stride;
-    height = other.height;
-    width = other.width;
-  }
-
-  // Whether every image, class and row starts at a multiple of so many elements, and consists of such.
-  bool divides(int64_t elements, size_t bytes) const {
-    const bool strides = image_stride % elements == 0 && row_stride % elements == 0;
-    return strides && reinterpret_cast<uintptr_t>(data) % (elements * bytes) == 0;
-  }
-
-  void* data;
-  int64_t image_stride, class_stride, row_stride, pixel_stride, height, width;
-};
-
 constexpr int64_t kMostDivided = int64_t{1} << 31;  // what a Divider takes is below
 
 template <class S>
@@ -131,6 +92,13 @@ class Dispatch {
                                      : resident_blocks<&interleaved_moments<S, L, decltype(build)::exact>>();
         set(plan, cut(pixels_.images, tiles(tile_pixels<L>()), kWarps, 1, resident));
       });
+    } else if (plan.path == Path::kPacked) {
+      for_packed([&](auto build) {
+        constexpr int L = decltype(build)::classes;
+        const int64_t resident =
+            gradient ? resident_blocks<&packed_gradient<S, L>>() : resident_blocks<&packed_moments<S, L>>();
+        set(plan, cut(pixels_.images, area() / packed_pixels<S>(L), kThreads, 1, resident));
+      });
     } else if (plan.path == Path::kElements) {
       const int64_t resident =
           gradient ? resident_blocks<&element_gradient<S>>() : resident_blocks<&element_moments<S>>();
@@ -150,14 +118,20 @@ class Dispatch {
     if (plan.path == Path::kPlanar) {
       for_planar(plan.wide, [&](auto build, auto bytes) {
         constexpr int kBytes = decltype(bytes)::value, L = decltype(build)::classes;
+        constexpr int V = kBytes / static_cast<int>(sizeof(S));
         launch(planar_moments<S, L, decltype(build)::exact, kBytes>,
-               L > 1 ? blocks : blocks * pixels_.classes, kThreads, stream, planes<kBytes>(plan),
-               sums.records);
+               L > 1 ? blocks : blocks * pixels_.classes, kThreads, stream, planes<V>(plan), sums.records);
       });
     } else if (plan.path == Path::kInterleaved) {
       for_interleaved([&](auto build) {
         constexpr int L = decltype(build)::classes;
         launch(interleaved_moments<S, L, decltype(build)::exact>, blocks, kThreads, stream, tiles_of<L>(plan),
+               sums.records);
+      });
+    } else if (plan.path == Path::kPacked) {
+      for_packed([&](auto build) {
+        constexpr int L = decltype(build)::classes;
+        launch(packed_moments<S, L>, blocks, kThreads, stream, planes<packed_pixels<S>(L)>(plan),
                sums.records);
       });
     } else if (plan.path == Path::kElements) {
@@ -174,15 +148,22 @@ class Dispatch {
     if (cut.path == Path::kPlanar) {
       for_planar(cut.wide, [&](auto build, auto bytes) {
         constexpr int kBytes = decltype(bytes)::value, L = decltype(build)::classes;
+        constexpr int V = kBytes / static_cast<int>(sizeof(S));
         launch(planar_gradient<S, L, decltype(build)::exact, kBytes>,
-               L > 1 ? blocks : blocks * pixels_.classes, kThreads, stream, planes<kBytes>(cut), source,
-               out_.data, out_.image_stride, out_.class_stride, out_.row_stride);
+               L > 1 ? blocks : blocks * pixels_.classes, kThreads, stream, planes<V>(cut), source, out_.data,
+               out_.image_stride, out_.class_stride, out_.row_stride);
       });
     } else if (cut.path == Path::kInterleaved) {
       for_interleaved([&](auto build) {
         constexpr int L = decltype(build)::classes;
         launch(interleaved_gradient<S, L, decltype(build)::exact>, blocks, kThreads, stream, tiles_of<L>(cut),
                source, out_.data, out_.image_stride, out_.row_stride);
+      });
+    } else if (cut.path == Path::kPacked) {
+      for_packed([&](auto build) {
+        constexpr int L = decltype(build)::classes;
+        launch(packed_gradient<S, L>, blocks, kThreads, stream, planes<packed_pixels<S>(L)>(cut), source,
+               out_.data, out_.image_stride, out_.row_stride);
       });
     } else if (cut.path == Path::kElements) {
       launch(element_gradient<S>, blocks, kThreads, stream, elements(cut), source, out_.data,
@@ -233,6 +214,7 @@ class Dispatch {
              grid.divides(kVector, sizeof(S));
     };
     if (!side_by_side(in_) || !side_by_side(out_) || !divided) return Path::kStrided;
+    if (exclusive() && is_packed()) return Path::kPacked;
     if (exclusive()) return sizeof(S) < 8 ? Path::kInterleaved : Path::kStrided;
     const bool fits = in_.height == 1 && area() * pixels_.classes < kMostDivided && period() <= kThreads;
     return fits ? Path::kElements : Path::kStrided;
@@ -264,29 +246,39 @@ class Dispatch {
     with_classes<S>(pixels_.classes, sized);
   }
 
+  // Whether vectors hold whole pixels, and rows whole vectors.
+  bool is_packed() const {
+    const int classes = static_cast<int>(pixels_.classes);
+    if (classes > kVector || packed_pixels<S>(classes) == 0) return false;
+    const int V = packed_pixels<S>(classes);
+    return in_.width % V == 0 && out_.width % V == 0;
+  }
+
+  template <class Call>
+  void for_packed(Call call) const {
+    if constexpr (sizeof(S) < 8) {
+      if (pixels_.classes == 2) return call(Build<2, true>{});
+      if (pixels_.classes == 4) return call(Build<4, true>{});
+    }
+    if constexpr (sizeof(S) == 2) call(Build<8, true>{});
+  }
+
   template <class Call>
   void for_interleaved(Call call) const {
     if constexpr (sizeof(S) < 8) with_classes<S>(pixels_.classes, call);
   }
 
-  template <int Bytes>
+  // The planes of one class, or the pixels of all, in vectors of V pixels.
+  template <int V>
   Planes planes(const Plan& plan) const {
-    constexpr int V = Bytes / static_cast<int>(sizeof(S));
     const bool one_row = in_.height == 1;
     const bool wide_mask = reinterpret_cast<uintptr_t>(pixels_.mask) % V == 0 && area() % V == 0;
-    return {in_.data,
-            in_.image_stride,
-            in_.class_stride,
-            in_.row_stride,
-            area() / V,
-            plan.part_units,
-            plan.parts,
-            area(),
-            Divider::by(one_row ? 1 : static_cast<uint32_t>(in_.width / V)),
-            one_row,
-            pixels_.mask,
-            wide_mask,
-            static_cast<int>(pixels_.classes)};
+    return {in_.data,         in_.image_stride,
+            in_.class_stride, in_.row_stride,
+            area() / V,       plan.parts,
+            area(),           Divider::by(one_row ? 1 : static_cast<uint32_t>(in_.width / V)),
+            one_row,          pixels_.mask,
+            wide_mask,        static_cast<int>(pixels_.classes)};
   }
 
   template <int L>
@@ -297,7 +289,6 @@ class Dispatch {
             in_.image_stride,
             in_.row_stride,
             tiles(tile_pixels<L>()),
-            plan.part_units,
             plan.parts,
             area(),
             in_.width,

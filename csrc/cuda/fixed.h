@@ -22,22 +22,30 @@ LSR_DEVICE double fixed_value(const uint64_t* words) {
   return static_cast<double>(words[0]) / kCoarse + static_cast<double>(words[1]) / kCoarse / kFine;
 }
 
-// A sum of doubles from 0 to 1 or so, to more digits than they have: relative to the largest, which all have
-// to announce before the first is added.
+// A sum of doubles of either sign, to more digits than they have: relative to the largest, which all have to
+// announce before the first is added.
 struct ExactSum {
-  uint64_t largest;  // its bits, which order as the numbers do
+  uint64_t largest;  // the bits of its magnitude, which order as the numbers do
   uint64_t words[2];
 
   LSR_DEVICE void announce(double x) {
+    const double magnitude = fabs(x);
     uint64_t bits;
-    memcpy(&bits, &x, 8);
+    memcpy(&bits, &magnitude, 8);
     raise_integer(&largest, bits);
   }
   LSR_DEVICE void add(double x) {
-    if (is_finite()) add_fixed(words, x * power_of_two(2046 - (largest >> 52)));
+    if (!is_finite()) return;
+    // Below 2 in magnitude; two's complement wraps to the right sum, of numbers below zero too.
+    const double scaled = x * power_of_two(2046 - (largest >> 52)) * kCoarse, coarse = floor(scaled);
+    add_integer(words, static_cast<uint64_t>(static_cast<int64_t>(coarse)));
+    add_integer(words + 1, static_cast<uint64_t>((scaled - coarse) * kFine));
   }
   LSR_DEVICE double value() const {
-    return is_finite() ? fixed_value(words) * power_of_two(largest >> 52) : NAN;
+    if (!is_finite()) return NAN;
+    const double coarse = static_cast<double>(static_cast<int64_t>(words[0])) / kCoarse;
+    const double fine = static_cast<double>(words[1]) / kCoarse / kFine;
+    return (coarse + fine) * power_of_two(largest >> 52);
   }
 
  private:

@@ -27,8 +27,7 @@ constexpr int kWarps = kThreads / kWarp;
 struct Tiles {
   const void* data;
   int64_t image_stride, row_stride;
-  int64_t tiles, part_tiles, parts;  // of an image; of a part; of an image
-  int64_t pixels;                    // of an image
+  int64_t tiles, parts, pixels;  // of an image; the parts take turns, as planes' do
   int64_t width;
   Divider row;   // tiles of a row
   bool one_row;  // no divisions
@@ -194,19 +193,18 @@ interleaved_moments(Tiles tiles, Records records) {
   const BlockSums<L> sums{rows};
   const int classes = Exact ? L : tiles.classes;
   const int64_t image = block_index() / tiles.parts, part = block_index() % tiles.parts;
-  const int64_t begin = part * tiles.part_tiles, past = begin + tiles.part_tiles;
-  const int64_t end = past < tiles.tiles ? past : tiles.tiles;
+  const int64_t step = tiles.parts * kWarps;
   const S* data = static_cast<const S*>(tiles.data) + image * tiles.image_stride;
   T p_sums[L] = {}, q_sums[L] = {};
   int64_t counted_sum = 0;
   sums.clear();
   Words<16> vectors[Stage::kVectorsPerThread];
-  int64_t index = begin + warp_index();
-  if (index < end) Stage::template fetch<true>(tiles, data, index, classes, vectors);
-  for (int round = 1; index < end; index += kWarps, ++round) {
+  int64_t index = part * kWarps + warp_index();
+  if (index < tiles.tiles) Stage::template fetch<true>(tiles, data, index, classes, vectors);
+  for (int round = 1; index < tiles.tiles; index += step, ++round) {
     const Tile tile = Stage::at(tiles, index);
     Stage::stage(tiles, data, tile, classes, vectors, staged);
-    if (index + kWarps < end) Stage::template fetch<true>(tiles, data, index + kWarps, classes, vectors);
+    if (index + step < tiles.tiles) Stage::template fetch<true>(tiles, data, index + step, classes, vectors);
 #pragma unroll 1
     for (int v = 0; v < Stage::kPerThread; ++v) {
       const int pixel = v * kWarp + lane_index();
@@ -234,8 +232,7 @@ interleaved_gradient(Tiles tiles, GradientSource source, void* out, int64_t out_
   Words<16>* staged = staged_all + warp_index() * Stage::kVectors;
   const int classes = Exact ? L : tiles.classes;
   const int64_t image = block_index() / tiles.parts, part = block_index() % tiles.parts;
-  const int64_t begin = part * tiles.part_tiles, past = begin + tiles.part_tiles;
-  const int64_t end = past < tiles.tiles ? past : tiles.tiles;
+  const int64_t step = tiles.parts * kWarps;
   const S* data = static_cast<const S*>(tiles.data) + image * tiles.image_stride;
   S* to_image = static_cast<S*>(out) + image * out_image_stride;
   const double scale = scale_of(source);
@@ -246,12 +243,12 @@ interleaved_gradient(Tiles tiles, GradientSource source, void* out, int64_t out_
     b[l] = l < classes ? static_cast<T>(scale * source.b[image * classes + l]) : T{};
   }
   Words<16> vectors[Stage::kVectorsPerThread];
-  int64_t index = begin + warp_index();
-  if (index < end) Stage::template fetch<false>(tiles, data, index, classes, vectors);
-  for (; index < end; index += kWarps) {
+  int64_t index = part * kWarps + warp_index();
+  if (index < tiles.tiles) Stage::template fetch<false>(tiles, data, index, classes, vectors);
+  for (; index < tiles.tiles; index += step) {
     const Tile tile = Stage::at(tiles, index);
     Stage::stage(tiles, data, tile, classes, vectors, staged);
-    if (index + kWarps < end) Stage::template fetch<false>(tiles, data, index + kWarps, classes, vectors);
+    if (index + step < tiles.tiles) Stage::template fetch<false>(tiles, data, index + step, classes, vectors);
 #pragma unroll 1
     for (int v = 0; v < Stage::kPerThread; ++v) {
       const int pixel = v * kWarp + lane_index();

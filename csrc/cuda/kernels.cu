@@ -60,21 +60,24 @@ class Pieces {
 
 LossScratch scratch_of(const Pixels& pixels, const Targets& targets, Pieces& pieces) {
   const int64_t blocks = pixels.blocks, classes = pixels.classes, cells = blocks * classes;
-  const int64_t target_cells = targets.label_count * classes;
+  const auto room_for = [&](const RealTable& table, int64_t count) {
+    return pieces.take<double>(table.wide ? 0 : count);
+  };
   LossScratch scratch{};
   scratch.moments = {pieces.take<double>(blocks), pieces.take<double>(cells), pieces.take<double>(cells),
                      blocks, static_cast<int>(classes)};
-  scratch.mu = pieces.take<double>(cells);
-  scratch.q = pieces.take<double>(cells);
-  scratch.mean = pieces.take<double>(target_cells);
-  scratch.std = pieces.take<double>(target_cells);
-  scratch.class_weights = pieces.take<double>(classes);
+  scratch.mean = room_for(targets.mean, targets.target_rows * classes);
+  scratch.std = room_for(targets.std, targets.target_rows * classes);
+  scratch.class_weights = room_for(targets.class_weights, classes);
+  scratch.block_weights = room_for(targets.block_weights, blocks);
   scratch.labels = pieces.take<int64_t>(blocks * targets.label_columns);
   GroupScratch& groups = scratch.groups;
-  groups.columns = std::max(targets.label_columns, targets.group ? targets.group_columns : 1);
+  groups.cells = pieces.take<Cell>(cells);
+  groups.columns = group_columns_of(targets.labels, targets.label_columns, targets.group_columns, classes);
+  groups.first = pieces.take<int64_t>(blocks * groups.columns);
+  if (blocks <= GroupScratch::kFewBlocks) return scratch;
   groups.capacity = GroupScratch::capacity_for(blocks * groups.columns);
   groups.slots = pieces.take<uint64_t>(groups.capacity);
-  groups.first = pieces.take<int64_t>(blocks * groups.columns);
   groups.sums = pieces.take<GroupSums>(cells);
   groups.groups = pieces.take<Group>(cells);
   return scratch;

@@ -20,6 +20,7 @@ namespace lsr::cuda {
 enum class Path : int32_t {
   kPlanar,       // each class a plane
   kInterleaved,  // the classes of a pixel side by side
+  kPacked,       // the same, where a vector holds whole pixels
   kElements,     // the same for independent classes
   kStrided       // any strides, any number of classes, block ids: reads the logits more than once
 };
@@ -39,14 +40,21 @@ int64_t moment_workspace_bytes(const Pixels& pixels, const Plan& plan);
 void block_moments(const Pixels& pixels, const Plan& plan, void* workspace, double* n, double* S, double* Q,
                    LsrStream stream);
 
-// What the loss is given beside the pixels. Tables are float or double, as `wide` says.
+// Numbers in double precision if `wide`, else in single; or none.
+struct RealTable {
+  const void* data = nullptr;
+  bool wide = false;
+};
+
+// What the loss is given beside the pixels.
 struct Targets {
-  const int64_t* labels;  // (K, label_columns)
-  int64_t label_columns, label_count;
+  const int64_t* labels;  // (K, label_columns), or null: a target a block
+  int64_t label_columns;
   const int64_t* group;  // (K, group_columns), or null
   int64_t group_columns;
-  const void *mean, *std, *class_weights;
-  bool wide_mean, wide_std, wide_weights;
+  int64_t target_rows;                     // labels, or blocks
+  RealTable mean, std;                     // (rows, L)
+  RealTable class_weights, block_weights;  // (L), (K)
 };
 
 int64_t loss_workspace_bytes(const Pixels& pixels, const Targets& targets);

@@ -31,28 +31,28 @@ LSR_HD constexpr int planar_residents(int classes) {
 struct Planes {
   const void* data;
   int64_t image_stride, class_stride, row_stride;
-  int64_t vectors, part_vectors, parts;  // of an image; of a part; of an image
-  int64_t pixels;                        // of an image
-  Divider row;                           // vectors of a row
-  bool one_row;                          // no divisions
+  int64_t vectors, parts, pixels;  // of an image
+  Divider row;                     // vectors of a row
+  bool one_row;                    // no divisions
   const uint8_t* mask;
   bool wide_mask;  // the mask of a vector may be read at once
   int classes;
 };
 
-// Which part of which image a thread block has; for classes by themselves, of which class too.
+// Which part of which image a thread block has; for classes by themselves, of which class too. The parts of
+// an image take turns, `step` vectors each time: side by side, the blocks that run at a time sweep over the
+// image together, and memory serves few places at once.
 struct Part {
-  int64_t image, index, begin, end;
+  int64_t image, index, begin, step;
   int first_class;
 };
 
 template <int L>
 LSR_DEVICE Part part_of(const Planes& planes) {
   const int64_t plane = block_index() / planes.parts, index = block_index() % planes.parts;
-  const int64_t begin = index * planes.part_vectors, end = begin + planes.part_vectors;
-  const int64_t last = end < planes.vectors ? end : planes.vectors;
-  if (L > 1) return {plane, index, begin, last, 0};
-  return {plane / planes.classes, index, begin, last, static_cast<int>(plane % planes.classes)};
+  const int64_t begin = index * kThreads, step = planes.parts * kThreads;
+  if (L > 1) return {plane, index, begin, step, 0};
+  return {plane / planes.classes, index, begin, step, static_cast<int>(plane % planes.classes)};
 }
 
 // Elements from a plane's start to vector i.
@@ -133,16 +133,16 @@ planar_moments(Planes planes, Records records) {
   int64_t counted_sum = 0;
   sums.clear();
   int round = 0;
-  for (int64_t first = part.begin; first < part.end; first += kThreads * kUnroll) {
+  for (int64_t first = part.begin; first < planes.vectors; first += kUnroll * part.step) {
     Words<Bytes> x[kUnroll][L];
     uint32_t counted[kUnroll];
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u) {
-      const int64_t i = first + u * kThreads + thread_index();
+      const int64_t i = first + u * part.step + thread_index();
       counted[u] = 0;
 #pragma unroll
       for (int l = 0; l < L; ++l) x[u][l] = {};
-      if (i >= part.end) continue;
+      if (i >= planes.vectors) continue;
       read_planes<S, L, Exact, true>(planes, data + vector_offset<V>(planes, planes.row_stride, i), x[u]);
       counted[u] = counted_pixels<V>(planes, part.image, i);
     }
@@ -186,18 +186,18 @@ planar_gradient(Planes planes, GradientSource source, void* out, int64_t out_ima
     a[l] = l < classes ? static_cast<T>(scale * source.a[cell]) : T{};
     b[l] = l < classes ? static_cast<T>(scale * source.b[cell]) : T{};
   }
-  for (int64_t first = part.begin; first < part.end; first += kThreads * kUnroll) {
+  for (int64_t first = part.begin; first < planes.vectors; first += kUnroll * part.step) {
     Words<Bytes> x[kUnroll][L];
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u) {
-      const int64_t i = first + u * kThreads + thread_index();
-      if (i >= part.end) continue;
+      const int64_t i = first + u * part.step + thread_index();
+      if (i >= planes.vectors) continue;
       read_planes<S, L, Exact, false>(planes, data + vector_offset<V>(planes, planes.row_stride, i), x[u]);
     }
 #pragma unroll
     for (int u = 0; u < kUnroll; ++u) {
-      const int64_t i = first + u * kThreads + thread_index();
-      if (i >= part.end) continue;
+      const int64_t i = first + u * part.step + thread_index();
+      if (i >= planes.vectors) continue;
 #pragma unroll
       for (int j = 0; j < V; ++j) {
         T pixel[L];

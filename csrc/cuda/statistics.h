@@ -8,12 +8,19 @@
 
 namespace lsr::cuda {
 
-// Value i of block k.
+// Value i of block k. All loads of a round are on their way before the first is added.
 LSR_DEVICE double value_of(const MomentSums& in, int64_t k, int i) {
   if (in.fixed.data) return i == 0 ? in.fixed.n(k) : in.fixed.value(k, i - 1);
+  constexpr int kRound = 16;
+  const double* record = &in.records.at(k, i, 0);
   double sum = 0;
-#pragma unroll 8
-  for (int64_t part = 0; part < in.records.parts; ++part) sum += in.records.at(k, i, part);
+  for (int64_t part = 0; part < in.records.parts; part += kRound) {
+    double x[kRound];
+#pragma unroll
+    for (int u = 0; u < kRound; ++u) x[u] = part + u < in.records.parts ? record[part + u] : 0;
+#pragma unroll
+    for (int u = 0; u < kRound; ++u) sum += x[u];
+  }
   return sum;
 }
 
@@ -61,7 +68,7 @@ add_up_moments(MomentSums in, MomentTable out, int64_t thread_blocks) {
 // Pieces of the loss's workspace.
 struct LossScratch {
   MomentTable moments;
-  double *mu, *q, *mean, *std, *class_weights;
+  double *mean, *std, *class_weights, *block_weights;  // in double precision, where they are given in single
   int64_t* labels;  // (K, label_columns): -1 where the label is out of range
   GroupScratch groups;
 };
@@ -76,18 +83,23 @@ struct LossJob {
   double *a, *b;
 };
 
-LSR_DEVICE void copy_doubles(const void* from, bool wide, int64_t count, double* to) {
+// A table in double precision: itself, or a copy in `room`; null stays null.
+LSR_DEVICE const double* doubles_of(const RealTable& table, int64_t count, double* room) {
+  if (table.wide) return static_cast<const double*>(table.data);
+  if (!table.data) return nullptr;
   for (int64_t i = thread_index(); i < count; i += kTableThreads) {
-    to[i] = wide ? static_cast<const double*>(from)[i] : static_cast<const float*>(from)[i];
+    room[i] = static_cast<const float*>(table.data)[i];
   }
+  return room;
 }
 
 // Copies the labels; whether this thread saw one that is out of range.
 LSR_DEVICE bool copy_labels(const Targets& targets, int64_t blocks, int64_t* to) {
+  if (!targets.labels) return false;
   bool bad = false;
   for (int64_t i = thread_index(); i < blocks * targets.label_columns; i += kTableThreads) {
     const int64_t label = targets.labels[i];
-    const bool fits = label >= -1 && label < targets.label_count;
+    const bool fits = label >= -1 && label < targets.target_rows;
     bad = bad || !fits;
     to[i] = fits ? label : -1;
   }
@@ -110,62 +122,66 @@ LSR_DEVICE void block_sums(double* values, double* room) {
   }
 }
 
+// What the time goes to at the usual size, a few hundred cells, is the way of the instructions to the
+// processor: each is met once. So little code, few barriers, and each cell matched once.
 LSR_KERNEL(kTableThreads, 1)
 table_loss(LossJob job) {
   constexpr int kSums = 5;
   LSR_SHARED(double, room, kSums* kTableThreads / kWarp);
   const LossScratch& scratch = job.scratch;
+  const GroupScratch& groups = scratch.groups;
   const int64_t blocks = scratch.moments.blocks, classes = scratch.moments.classes, cells = blocks * classes;
   const Targets& targets = job.targets;
   const Options& options = job.options;
   // 1. The sums and the targets, in double precision.
   add_up(job.sums, scratch.moments, warp_index(), kTableThreads / kWarp);
-  copy_doubles(targets.mean, targets.wide_mean, targets.label_count * classes, scratch.mean);
-  copy_doubles(targets.std, targets.wide_std, targets.label_count * classes, scratch.std);
-  if (targets.class_weights)
-    copy_doubles(targets.class_weights, targets.wide_weights, classes, scratch.class_weights);
+  const Table table{blocks,
+                    classes,
+                    scratch.moments.n,
+                    scratch.moments.S,
+                    scratch.moments.Q,
+                    targets.labels ? scratch.labels : nullptr,
+                    targets.label_columns,
+                    targets.group,
+                    targets.group_columns,
+                    doubles_of(targets.mean, targets.target_rows * classes, scratch.mean),
+                    doubles_of(targets.std, targets.target_rows * classes, scratch.std),
+                    doubles_of(targets.class_weights, classes, scratch.class_weights),
+                    doubles_of(targets.block_weights, blocks, scratch.block_weights)};
   bool bad = copy_labels(targets, blocks, scratch.labels);
   if (job.sums.fixed.data) bad = bad || job.sums.fixed.block(blocks)[0] > 0;
   sync_threads();
-  // 2. The divisions, once.
+  // 2. The cells' numbers, once; and which blocks form a group.
+  const bool grouped = is_grouped(options), few = blocks <= GroupScratch::kFewBlocks;
   for (int64_t cell = thread_index(); cell < cells; cell += kTableThreads) {
-    const double n = scratch.moments.n[cell / classes];
-    scratch.mu[cell] = scratch.moments.S[cell] / n;
-    scratch.q[cell] = scratch.moments.Q[cell] / n;
+    const int64_t k = cell / classes, l = cell % classes;
+    groups.cells[cell] = is_known(table, k, l) ? cell_of(table, options, k, l) : Cell{};
+  }
+  if (grouped && few) {
+    for (int64_t cell = thread_index(); cell < blocks * groups.columns; cell += kTableThreads) {
+      groups.first[cell] = find_first(table, cell / groups.columns, cell % groups.columns);
+    }
   }
   sync_threads();
-  DividedTable table;
-  static_cast<Table&>(table) = {blocks,
-                                classes,
-                                scratch.moments.n,
-                                scratch.moments.S,
-                                scratch.moments.Q,
-                                scratch.labels,
-                                targets.label_columns,
-                                targets.group,
-                                targets.group_columns,
-                                scratch.mean,
-                                scratch.std,
-                                targets.class_weights ? scratch.class_weights : nullptr};
-  table.mu = scratch.mu;
-  table.q = scratch.q;
-  // 3. Groups.
-  const bool grouped = options.mode != Mode::kIntra;
-  if (grouped) sum_groups(table, options, scratch.groups);
-  const auto group_at = [&](int64_t k, int64_t l) -> const Group* {
-    if (!grouped || !is_known(table, k, l)) return nullptr;
-    return &scratch.groups.groups[scratch.groups.place(k, l, classes)];
-  };
-  // 4. The loss.
+  if (grouped && !few) sum_groups(table, options, groups);
+  // 3. Each cell's share in the loss, and its coefficients but for the weight of all.
   Share mine{};
   for (int64_t cell = thread_index(); cell < cells; cell += kTableThreads) {
     const int64_t k = cell / classes, l = cell % classes;
-    const Share share = share_of(table, options, group_at(k, l), k, l);
-    mine.value += share.value;
-    mine.weight += share.weight;
-    mine.sharpness += share.sharpness;
-    mine.sharpness_weight += share.sharpness_weight;
+    Matched matched{};
+    if (is_known(table, k, l)) {
+      Group group{};
+      if (grouped) {
+        group = few ? gather_group(table, options, groups, k, l)
+                    : groups.groups[groups.first_of(k, l) * classes + l];
+      }
+      matched = match_known(table, options, group, groups.cells[cell], k, l);
+    }
+    mine.add(matched.share);
+    job.a[cell] = matched.coefficients.a;
+    job.b[cell] = matched.coefficients.b;
   }
+  // 4. The loss.
   double sums[kSums] = {mine.value, mine.weight, mine.sharpness, mine.sharpness_weight, bad ? 1.0 : 0.0};
   block_sums<kSums>(sums, room);
   const Share total{sums[0], sums[1], sums[2], sums[3]};
@@ -181,7 +197,8 @@ table_loss(LossJob job) {
   // 5. The coefficients of the gradient.
   for (int64_t cell = thread_index(); cell < cells; cell += kTableThreads) {
     const int64_t k = cell / classes, l = cell % classes;
-    const Coefficients c = coefficients_of(table, options, group_at(k, l), total, k, l);
+    Coefficients c{};
+    if (is_known(table, k, l)) c = finish(table, options, {job.a[cell], job.b[cell]}, total, k, l);
     job.a[cell] = spoilt ? NAN : c.a;
     job.b[cell] = spoilt ? NAN : c.b;
   }

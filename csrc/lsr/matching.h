@@ -8,10 +8,21 @@
 
 namespace lsr {
 
-enum class Form : int32_t { kPaper, kMarginal, kKl, kReverseKl, kWasserstein, kLegacy };
+enum class Form : int32_t {
+  kPaper,
+  kMarginal,
+  kKl,
+  kReverseKl,
+  kWasserstein,
+  kLegacy,
+  kProportion,
+  kSquared,
+  kSize
+};
 
 constexpr double kSharpnessOffset = 0.03;
 constexpr double kLegacyOffset = 1e-6;
+constexpr double kProportionOffset = 1e-6;
 constexpr double kTwoPi = 6.283185307179586;
 
 // A value and its derivatives by the predicted mean, by its variance, and by Q/n (legacy alone).
@@ -19,8 +30,8 @@ struct Distance {
   double value, d_mean, d_variance, d_q;
 };
 
-// d = target mean - predicted mean, s = predicted variance, r2 = target variance.
-LSR_HD Distance match(Form form, double d, double s, double r2) {
+// d = target mean - predicted mean, s = predicted variance, r2 = target variance, eta = target mean.
+LSR_HD Distance match(Form form, double d, double s, double r2, double eta) {
   switch (form) {
     case Form::kPaper: {  // Eq. 5 and 9 as printed
       const double t = r2 + s;
@@ -44,13 +55,23 @@ LSR_HD Distance match(Form form, double d, double s, double r2) {
       return {s * d * d / (t * t) + log(s + kSharpnessOffset), -2 * s * d / (t * t),
               d * d * (t - 2 * s) / (t * t * t) + 1 / (s + kSharpnessOffset), 0};
     }
+    case Form::kProportion: {
+      const double mu = eta - d + kProportionOffset;
+      return {-eta * log(mu), -eta / mu, 0, 0};
+    }
+    case Form::kSquared:
+      return {d * d, -2 * d, 0, 0};
+    case Form::kSize: {  // outside the interval of one standard deviation
+      const double rho = sqrt(r2), beyond = d > rho ? d - rho : d < -rho ? d + rho : 0;
+      return {beyond * beyond, -2 * beyond, 0, 0};
+    }
   }
   return {};
 }
 
 // The distance of a single block; q = Q/n.
-LSR_HD Distance match_block(Form form, double d, double s, double r2, double q) {
-  if (form != Form::kLegacy) return match(form, d, s, r2);
+LSR_HD Distance match_block(Form form, double d, double s, double r2, double eta, double q) {
+  if (form != Form::kLegacy) return match(form, d, s, r2, eta);
   const double t = s + r2 + kLegacyOffset;
   return {d * d / t + log(q + kSharpnessOffset), -2 * d / t, -d * d / (t * t), 1 / (q + kSharpnessOffset)};
 }

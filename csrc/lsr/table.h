@@ -19,40 +19,61 @@ struct Options {
   double sharpness;
 };
 
-// The block sums and what is known of the blocks, row-major.
+// The block sums and what is known of the blocks, row-major. Each block has the target of its label; without
+// labels a target of its own.
 struct Table {
   int64_t blocks, classes;
   const double *n, *S, *Q;  // (K), (K, L), (K, L)
-  const int64_t* labels;    // (K, label_columns); -1 = unknown
+  const int64_t* labels;    // (K, label_columns), -1 = unknown; or null
   int64_t label_columns;    // 1 or L
-  const int64_t* group;     // (K, group_columns), or null: blocks of equal label form one group
+  const int64_t* group;     // (K, group_columns), or null: all blocks of equal label form one group
   int64_t group_columns;
-  const double *mean, *std;     // (Z, L)
+  const double *mean, *std;     // (Z, L), a row a label; without labels (K, L), NaN = unknown
   const double* class_weights;  // (L), or null
+  const double* block_weights;  // (K), or null; a block of weight 2 counts as two
 };
 
-// What a group has in common: its size, mean, and variance between and within its blocks.
+// What a group has in common: the weight of its members, the means of their residuals, targets and target
+// variances, and the variance of the residuals between and within its blocks.
 struct Group {
-  double members, centre, variance;
+  double members, centre, eta, r2, variance;
 };
 
 LSR_HD int64_t label_of(const Table& t, int64_t k, int64_t l) {
+  if (!t.labels) return 0;
   return t.labels[t.label_columns == 1 ? k : k * t.label_columns + l];
 }
 
-LSR_HD bool is_known(const Table& t, int64_t k, int64_t l) { return label_of(t, k, l) >= 0 && t.n[k] > 0; }
+// Where a known block's target for a class is.
+LSR_HD int64_t target_of(const Table& t, int64_t k, int64_t l) {
+  return (t.labels ? label_of(t, k, l) : k) * t.classes + l;
+}
 
-LSR_HD double weight_of(const Table& t, int64_t l) { return t.class_weights ? t.class_weights[l] : 1.0; }
+LSR_HD double block_weight_of(const Table& t, int64_t k) {
+  return t.block_weights ? t.block_weights[k] : 1.0;
+}
+
+LSR_HD bool is_known(const Table& t, int64_t k, int64_t l) {
+  if (!(t.n[k] > 0) || !(block_weight_of(t, k) > 0)) return false;
+  if (t.labels) return label_of(t, k, l) >= 0;
+  const int64_t cell = target_of(t, k, l);
+  return t.mean[cell] == t.mean[cell] && t.std[cell] == t.std[cell];
+}
+
+LSR_HD double weight_of(const Table& t, int64_t k, int64_t l) {
+  return (t.class_weights ? t.class_weights[l] : 1.0) * block_weight_of(t, k);
+}
 
 LSR_HD int64_t group_id_of(const Table& t, int64_t k, int64_t l) {
   if (!t.group) return 0;
   return t.group[t.group_columns == 1 ? k : k * t.group_columns + l];
 }
 
-// Columns of groups: one for all classes, or one a class.
-LSR_HD int64_t group_columns_of(const Table& t) {
-  const int64_t ids = t.group ? t.group_columns : 1;
-  return ids > t.label_columns ? ids : t.label_columns;
+// Columns of groups: one for all classes, or one a class, as where each class has its own unknown blocks.
+LSR_HD int64_t group_columns_of(bool labelled, int64_t label_columns, int64_t group_columns,
+                                int64_t classes) {
+  if (!labelled) return classes;
+  return group_columns > label_columns ? group_columns : label_columns;
 }
 
 // Two known blocks.
@@ -68,56 +89,78 @@ LSR_HD uint64_t group_hash(const Table& t, int64_t k, int64_t l) {
   return hash ^ hash >> 31;
 }
 
-LSR_HD double mu_of(const Table& t, int64_t k, int64_t l) { return t.S[k * t.classes + l] / t.n[k]; }
-
-LSR_HD double q_of(const Table& t, int64_t k, int64_t l) { return t.Q[k * t.classes + l] / t.n[k]; }
-
 LSR_HD double effective_pixels(const Options& o, double n) { return n < o.n_eff ? n : o.n_eff; }
 
-LSR_HD double target_variance(const Table& t, const Options& o, int64_t k, int64_t l) {
-  const double std = o.alpha * t.std[label_of(t, k, l) * t.classes + l];
-  return std * std;
-}
+// A cell's numbers: the predicted fraction, Q/n, and the variance of the fraction (Eq. 14-16); the mean and
+// the variance of its target, of known cells.
+struct Cell {
+  double mu, q, s, eta, r2;
 
-LSR_HD double target_gap(const Table& t, int64_t k, int64_t l, double centre) {
-  return t.mean[label_of(t, k, l) * t.classes + l] - centre;
-}
+  LSR_HD double residual() const { return mu - eta; }
+};
 
-// The variance of a block's mean (Eq. 14-16).
-template <class T>  // a Table, or one whose means are at hand
-LSR_HD double variance_of(const T& t, const Options& o, int64_t k, int64_t l) {
-  return q_of(t, k, l) / effective_pixels(o, t.n[k]);
+LSR_HD Cell cell_of(const Table& t, const Options& o, int64_t k, int64_t l) {
+  const int64_t cell = k * t.classes + l, target = target_of(t, k, l);
+  const double n = t.n[k], q = t.Q[cell] / n, rho = o.alpha * t.std[target];
+  return {t.S[cell] / n, q, q / effective_pixels(o, n), t.mean[target], rho * rho};
 }
 
 // The variance of a group (Eq. 8, and Eq. 11 in mode intra+inter), from sums over its members: of their
-// means' squares about the group's (two passes: E[x^2] - E[x]^2 cancels), and of their own variances.
+// residuals' squares about the group's (two passes: E[x^2] - E[x]^2 cancels), and of their own variances.
 LSR_HD double spread_of(const Options& o, double members, double squares, double variances) {
   return (squares + (o.mode == Mode::kIntraInter ? variances : 0)) / members;
 }
 
+LSR_HD bool is_grouped(const Options& o) { return o.mode != Mode::kIntra; }
+
 // The matching of one known cell: of the block alone, or of its group.
-template <class T>
-LSR_HD Distance match_cell(const T& t, const Options& o, const Group* group, int64_t k, int64_t l) {
-  const double r2 = target_variance(t, o, k, l);
-  const double floor = o.floor_rel * r2 + o.floor_abs;
-  if (group) return match(o.form, target_gap(t, k, l, group->centre), group->variance + floor, r2);
-  const double q = q_of(t, k, l);
-  const double s = variance_of(t, o, k, l) + floor;
-  return match_block(o.form, target_gap(t, k, l, mu_of(t, k, l)), s, r2, q);
+LSR_HD Distance match_cell(const Options& o, const Group& group, const Cell& cell) {
+  const double r2 = is_grouped(o) ? group.r2 : cell.r2, floor = o.floor_rel * r2 + o.floor_abs;
+  if (is_grouped(o)) return match(o.form, -group.centre, group.variance + floor, r2, group.eta);
+  return match_block(o.form, -cell.residual(), cell.s + floor, r2, cell.eta, cell.q);
 }
 
 // The share of one cell in the loss, and in the two weights that it is divided by.
 struct Share {
   double value, weight, sharpness, sharpness_weight;
+
+  LSR_HD void add(const Share& other) {
+    value += other.value;
+    weight += other.weight;
+    sharpness += other.sharpness;
+    sharpness_weight += other.sharpness_weight;
+  }
 };
 
-template <class T>
-LSR_HD Share share_of(const T& t, const Options& o, const Group* group, int64_t k, int64_t l) {
-  const double w = weight_of(t, l);
-  if (!is_known(t, k, l) || !(w > 0)) return {0, 0, 0, 0};
-  const double share = group ? w / group->members : w;
-  const double sharpness = o.sharpness != 0 ? w * log(q_of(t, k, l) + kSharpnessOffset) : 0;
-  return {share * match_cell(t, o, group, k, l).value, share, sharpness, w};
+// d loss / d p = a + b p for the pixels of one cell.
+struct Coefficients {
+  double a, b;
+};
+
+// A cell's share, and its coefficients before they are divided by the weight of all.
+struct Matched {
+  Share share;
+  Coefficients coefficients;
+};
+
+// Of a known cell; the group is looked at in the modes of groups alone.
+LSR_HD Matched match_known(const Table& t, const Options& o, const Group& group, const Cell& cell, int64_t k,
+                           int64_t l) {
+  const double w = weight_of(t, k, l), n = t.n[k];
+  if (!(w > 0)) return {{0, 0, 0, 0}, {0, 0}};
+  const double share = is_grouped(o) ? w / group.members : w;
+  const Distance distance = match_cell(o, group, cell);
+  // 1. By the block's mean, its variance and Q/n.
+  double d_mu = share * distance.d_mean, d_s = share * distance.d_variance;
+  const double d_q = share * distance.d_q;
+  if (is_grouped(o)) {
+    d_mu += 2 * d_s * (cell.residual() - group.centre);
+    if (o.mode == Mode::kInter) d_s = 0;
+  }
+  // 2. By the sums S and Q = sum p (1 - p).
+  const double d_Q = (d_s / effective_pixels(o, n) + d_q) / n;
+  const double sharpness = o.sharpness != 0 ? w * log(cell.q + kSharpnessOffset) : 0;
+  return {{share * distance.value, share, sharpness, w}, {d_mu / n + d_Q, -2 * d_Q}};
 }
 
 LSR_HD double loss_of(const Options& o, const Share& total) {
@@ -125,33 +168,15 @@ LSR_HD double loss_of(const Options& o, const Share& total) {
   return total.value / total.weight + o.sharpness * (total.sharpness / total.sharpness_weight);
 }
 
-// d loss / d p = a + b p for the pixels of one cell.
-struct Coefficients {
-  double a, b;
-};
-
-template <class T>
-LSR_HD Coefficients coefficients_of(const T& t, const Options& o, const Group* group, const Share& total,
-                                    int64_t k, int64_t l) {
-  const double w = weight_of(t, l);
-  if (!is_known(t, k, l) || !(w > 0)) return {0, 0};
-  const Distance distance = match_cell(t, o, group, k, l);
-  const double share = w / (group ? group->members : 1) / total.weight;
-  // 1. By the block's mean, its variance and Q/n.
-  double d_mu = share * distance.d_mean;
-  double d_s = share * distance.d_variance;
-  double d_q = share * distance.d_q;
-  if (group) {
-    d_mu += 2 * d_s * (mu_of(t, k, l) - group->centre);
-    if (o.mode == Mode::kInter) d_s = 0;
-  }
-  if (o.sharpness != 0) {
-    d_q += o.sharpness * w / total.sharpness_weight / (q_of(t, k, l) + kSharpnessOffset);
-  }
-  // 2. By the sums S and Q = sum p (1 - p).
-  const double d_S = d_mu / t.n[k];
-  const double d_Q = (d_s / effective_pixels(o, t.n[k]) + d_q) / t.n[k];
-  return {d_S + d_Q, -2 * d_Q};
+// A known cell's coefficients, divided by the weight of all, with what the sharpness adds.
+LSR_HD Coefficients finish(const Table& t, const Options& o, const Coefficients& matched, const Share& total,
+                           int64_t k, int64_t l) {
+  if (!(total.weight > 0)) return {0, 0};
+  Coefficients c{matched.a / total.weight, matched.b / total.weight};
+  if (o.sharpness == 0) return c;
+  const double n = t.n[k], q = t.Q[k * t.classes + l] / n;
+  const double d_Q = o.sharpness * weight_of(t, k, l) / total.sharpness_weight / (q + kSharpnessOffset) / n;
+  return {c.a + d_Q, c.b - 2 * d_Q};
 }
 
 }  // namespace lsr

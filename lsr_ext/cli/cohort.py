@@ -31,12 +31,29 @@ def build_command(
         Path | None, typer.Option(help="Label by heat maps: folder of NAME.npy or NAME.png.")
     ] = None,
     regions: Annotated[
-        Path | None, typer.Option(help="Label by outlined regions: folder of NAME.geojson.")
+        Path | None, typer.Option(help="Label by outlined regions: folder of NAME.geojson or NAME.xml.")
     ] = None,
     masks: Annotated[Path | None, typer.Option(help="Label by masks of class ids: folder of NAME.png.")] = None,
     classes: Annotated[
         list[str] | None, typer.Option("--class", help="Name of a class of the regions or masks. Repeat.")
     ] = None,
+    origin: Annotated[
+        str,
+        typer.Option(
+            help="What coordinates of regions count from: slide, bounds (of the scanned area, as QuPath does), or "
+            "auto: bounds for GeoJSON, slide for XML."
+        ),
+    ] = "auto",
+    mpp: Annotated[
+        float | None, typer.Option(help="Microns per pixel of slides for which neither CSV nor file says it.")
+    ] = None,
+    tissue_masks: Annotated[
+        Path | None, typer.Option(help="Take tissue from this folder of masks NAME.png, not 0 for tissue.")
+    ] = None,
+    tissue_threshold: Annotated[
+        float | None, typer.Option(help="Saturation above which a pixel is tissue, from 0 to 1.")
+    ] = None,
+    keep_pen: Annotated[bool, typer.Option("--keep-pen", help="Count pen marks as tissue.")] = False,
     preset: Annotated[
         str, typer.Option(help="Recipe to start from; the options below change it.")
     ] = "breast-cancer",
@@ -74,14 +91,20 @@ def build_command(
 ) -> None:
     """Write the manifest of a cohort: labelled blocks of slides. An interrupted run resumes."""
     from lsr_ext.data import cohort
+    from lsr_ext.files import write_atomically
 
     given = {"patch_px": patch_px, "merge": merge, "size_px": size_px, "min_tissue": min_tissue}
     given |= {"merge_by": merge_by, "stride_px": stride_px, "offset_px": offset_px}
     recipe = _recipe(preset, given | {"edges": tuple(edge) if edge else None})
-    source = _source(probabilities, heat_maps, regions, masks, classes or ())
-    listed = cohort.list_slides(slides)
+    source = _source(probabilities, heat_maps, regions, masks, classes or (), origin)
+    listing = cohort.scan_slides(slides)
+    listed = cohort.with_mpp(listing.slides, mpp)
+    tissue = cohort.TissueFinder(tissue_masks, tissue_threshold, keep_pen)
     shares = None if share is None else dict(_share(text) for text in share)
-    options = {"shares": shares, "seed": seed, "limit": limit, "workers": workers}
+    checks = cohort.check_cohort(listed, source, recipe, tissue, workers)
+    write_atomically(Path(f"{output}.checks.csv"), cohort.checks_as_csv(checks).encode())
+    print("\n".join([*listing.describe_skipped(), cohort.format_checks(checks)]))
+    options = {"shares": shares, "seed": seed, "limit": limit, "workers": workers, "tissue": tissue}
     places = None if rectangles is None else cohort.Rectangles(rectangles)
     cohort.build_cohort(listed, source, recipe, output, rectangles=places, **options)
     manifest = cohort.read_manifest(output)
@@ -119,6 +142,7 @@ def _source(
     regions: Path | None,
     masks: Path | None,
     classes: Sequence[str],
+    origin: str,
 ) -> LabelSource:
     from lsr_ext.data.cohort import HeatMaps, Masks, PatchProbabilities, Regions
 
@@ -129,7 +153,7 @@ def _source(
         return PatchProbabilities(probabilities)
     if heat_maps:
         return HeatMaps(heat_maps)
-    return Regions(regions, classes) if regions else Masks(given[0], classes)
+    return Regions(regions, classes, origin) if regions else Masks(given[0], classes)
 
 
 def _share(text: str) -> tuple[str, float]:

@@ -26,6 +26,13 @@ PixelSize = Annotated[
 Output = Annotated[Path, typer.Option(help="Write scores.json, scores.csv and drawings into this folder.")]
 Resamples = Annotated[int, typer.Option(min=1, help="Number of bootstrap samples for the 95 % intervals.")]
 BootstrapSeed = Annotated[int, typer.Option("--seed", help="Random seed of the bootstrap.")]
+Bounds = Annotated[
+    str,
+    typer.Option(
+        "--qupath-bounds",
+        help="Truth of slides counts from the corner of the slide's bounds, as in QuPath: auto (if any), on, off.",
+    ),
+]
 _FILES = "A file, or a folder of files that are paired by name."
 
 
@@ -45,24 +52,40 @@ def run_command(
 
 @app.command("cells")
 def cells_command(
-    maps: Annotated[Path, typer.Argument(help="Label maps: PNG, TIFF, npy or zarr. " + _FILES)],
+    maps: Annotated[
+        Path, typer.Argument(help="Label maps: PNG, TIFF, npy or zarr; or predictions of lsr predict. " + _FILES)
+    ],
     dots: Annotated[Path, typer.Argument(help="Dots: CSV, or points exported by QuPath (txt, GeoJSON).")],
     classes: Annotated[
         list[str],
-        typer.Option("--class", metavar="NAME=ID", help="Class of the dots and its id in the maps. Repeat."),
+        typer.Option(
+            "--class",
+            metavar="NAME=ID",
+            help="Class of the dots and its id in the maps. Repeat. Predictions name their own.",
+        ),
     ] = ["cell=1"],  # noqa: B006
     min_area_px: Annotated[int, typer.Option(help="Ignore regions of fewer pixels.")] = 1,
     dilation_px: Annotated[float, typer.Option(help="Count a dot as hit up to this far from a region.")] = 0.0,
     pixel_size: PixelSize = 1.0,
     columns: Columns = "x,y,class,score",
     images: Images = None,
+    qupath_bounds: Bounds = "auto",
     output: Output = Path("scores"),
     resamples: Resamples = 2000,
     seed: BootstrapSeed = 0,
 ) -> None:
-    """Score label maps against dots: each connected region is a detection (Eq. 12 and 13)."""
-    from lsr_ext.report.score_cells import score_cell_files
+    """Score label maps against dots: each connected region is a detection (Eq. 12 and 13).
 
+    Dots of predictions of slides are in pixels of level 0.
+    """
+    from lsr_ext.report.score_cells import score_cell_files
+    from lsr_ext.report.score_slides import holds_predictions, score_slide_cells
+
+    if holds_predictions(maps):
+        options = {"min_area_px": min_area_px, "dilation_px": dilation_px, "columns": columns.split(",")}
+        options |= {"qupath_bounds": qupath_bounds, "resamples": resamples, "seed": seed}
+        _print(score_slide_cells(maps, dots, output, **options), output)
+        return
     sheet = score_cell_files(
         maps,
         dots,
@@ -116,20 +139,38 @@ def dots_command(
 
 @app.command("regions")
 def regions_command(
-    pred: Annotated[Path, typer.Argument(help="Predicted label maps: PNG, TIFF, npy or zarr. " + _FILES)],
-    truth: Annotated[Path, typer.Argument(help="True label maps.")],
+    pred: Annotated[
+        Path,
+        typer.Argument(
+            help="Predicted label maps: PNG, TIFF, npy or zarr; or predictions of lsr predict. " + _FILES
+        ),
+    ],
+    truth: Annotated[Path, typer.Argument(help="True label maps; for predictions of slides, areas as GeoJSON.")],
     classes: Annotated[str, typer.Option(help="Names of the class ids from 0.")] = "background,foreground",
     distance_px: Annotated[
         float, typer.Option(help="Width of the bands around boundaries, to either side, in pixels.")
     ] = 240.0,
     images: Images = None,
+    outside: Annotated[
+        str | None,
+        typer.Option(
+            metavar="CLASS",
+            help="Class of a slide outside of all true areas. Default: not counted.",
+        ),
+    ] = None,
+    qupath_bounds: Bounds = "auto",
     output: Output = Path("scores"),
     resamples: Resamples = 2000,
     seed: BootstrapSeed = 0,
 ) -> None:
     """Score label maps against true ones: IoU and Dice, whole and near true boundaries, and Boundary IoU."""
     from lsr_ext.report.score_regions import score_region_files
+    from lsr_ext.report.score_slides import holds_predictions, score_slide_regions
 
+    if holds_predictions(pred):
+        options = {"outside": outside, "distance_px": distance_px, "qupath_bounds": qupath_bounds}
+        _print(score_slide_regions(pred, truth, output, **options, resamples=resamples, seed=seed), output)
+        return
     names = [name.strip() for name in classes.split(",")]
     sheet = score_region_files(
         pred, truth, names, output, distance_px=distance_px, images=images, resamples=resamples, seed=seed

@@ -11,13 +11,15 @@ from rich.console import Console
 
 # Of `lsr_ext.experiments.TABLES` and `lsr_ext.config.HeldOutSplit`, which help must not import.
 TableName = Enum(
-    "TableName", {name: name for name in ("table3", "table4", "table5", "table9", "ablation")}, type=str
+    "TableName", {name: name for name in ("table3", "table4", "table5", "table9", "ablation", "peers")}, type=str
 )
 SplitName = Enum("SplitName", {name: name for name in ("test", "validation")}, type=str)
 
 
 def experiment_command(
-    table: Annotated[TableName, typer.Argument(help="Table of the paper, or the ablations.")],
+    table: Annotated[
+        TableName, typer.Argument(help="Table of the paper, the ablations, or the losses of other methods.")
+    ],
     config: Annotated[
         Path, typer.Argument(metavar="CONFIG", help="Configuration, YAML; its methods are not used.")
     ],
@@ -41,6 +43,14 @@ def experiment_command(
         list[str] | None,
         typer.Option("--row", metavar="NAME", help="Run only this row or family of rows. Repeat."),
     ] = None,
+    settings: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Change a key of the configuration, such as evaluation.symmetries=1. Repeat.",
+        ),
+    ] = None,
 ) -> None:
     """Fill a table with several seeds: OUTPUT/TABLE.md, .json and .png. An interrupted experiment resumes."""
     from rich.markdown import Markdown
@@ -57,7 +67,7 @@ def experiment_command(
         "training.steps": steps,
         "evaluation.split": split and split.value,
     }
-    overrides = {key: value for key, value in given.items() if value is not None}
+    overrides = _parse_settings(settings or []) | {key: value for key, value in given.items() if value is not None}
     if vary_split:
         overrides["data.split_seed"] = None  # the run's own seed
     results = run_experiment(chosen, config, overrides, seeds=seeds, workers=workers)
@@ -66,3 +76,19 @@ def experiment_command(
     print(page)
     if results.failures:
         raise typer.Exit(1)
+
+
+def _parse_settings(settings: list[str]) -> dict[str, object]:
+    """Dotted keys and their values, read as YAML."""
+    import yaml
+
+    parsed = {}
+    for setting in settings:
+        key, found, value = setting.partition("=")
+        if not found or not key.strip():
+            raise typer.BadParameter(f"expected KEY=VALUE, got {setting!r}", param_hint="--set")
+        try:
+            parsed[key.strip()] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise typer.BadParameter(f"{setting!r}: {error}", param_hint="--set") from error
+    return parsed

@@ -6,7 +6,7 @@ import re
 from importlib.metadata import PackageNotFoundError, requires
 
 # Commands that need a small extra; all others need "train".
-_EXTRA_OF_COMMAND = {"cohort": "wsi", "evaluate": "metrics"}
+_EXTRA_OF_COMMAND = {"cohort": "wsi", "evaluate": "metrics", "view": "view"}
 # Modules that are not named after their package.
 _PACKAGES = {
     "PIL": "pillow",

@@ -21,6 +21,7 @@ try:
         report,
         simulate,
         train,
+        view,
     )
 except ModuleNotFoundError as error:
     sys.exit(missing_module_message(error.name))
@@ -32,6 +33,7 @@ app.command("predict")(predict.predict_command)
 app.add_typer(export.app, name="export")
 app.add_typer(evaluate.app, name="evaluate")
 app.command("report")(report.report_command)
+app.command("view")(view.view_command)
 app.command("experiment")(experiment.experiment_command)
 app.add_typer(cohort.app, name="cohort")
 app.add_typer(baseline.app, name="baseline")

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from lsr_ext.config.section import Colour, Count, Page, Section, Share
+from lsr_ext.config.section import Colour, Count, Page, PositiveNumber, Section, Share
 
 # What decides the splits where no source of its own does.
 _SPLIT_KEYS = {"test_fraction", "validation_fraction", "split_seed", "patient", "splits", "split_folders"}
@@ -35,7 +35,8 @@ class _Blocks(Section):
             `lsr_ext.baselines.StainSet.load`.
     """
 
-    # Kinds of pixel labels that this source cannot give, and why: see `lsr_ext.config.methods.Method.pixels`.
+    # What this source cannot give, and why: kinds of pixel labels (`lsr_ext.config.methods.Method.pixels`), and
+    # "fractions", numbers of each block.
     lacks: ClassVar[dict[str, str]] = {}
 
     root: Path = Path()
@@ -71,8 +72,8 @@ class _Blocks(Section):
         return self
 
 
-class PixelTruthSection(_Blocks):
-    """Sources with pixel truth: block labels and the count distribution are estimated from it.
+class FractionSection(_Blocks):
+    """Sources that know each block's fractions: labels and the count distribution are made from them.
 
     Give one of `edges`, `bins` and `high_share`.
 
@@ -82,31 +83,52 @@ class PixelTruthSection(_Blocks):
         bins: the same, with so many bins at the quantiles of the training blocks.
         high_share: one label per block and class but the first, the background: "high" for this share of the
             training blocks, those with the largest fraction of the class, and "low" for the others (Table 2).
-        classifier: the probability of a patch classifier takes the place of the fraction (Appendix C).
         noise_std: standard deviation of the Gaussian noise on the fractions that labels are made from.
+        fraction_step: they are then rounded to multiples of this, as annotators round to 5 or 10 percent.
         distribution_blocks: training blocks per label that the count distribution is estimated from, or "all".
         distribution_noise_std: standard deviation of the noise on their fractions: above 0 as if they were
             estimated by eye (Appendix B.1), 0 as if masks were drawn (B.2).
-        cells: connected regions of the truth are cells, and maps are also scored by their centres (Eq. 12, 13).
     """
 
     stride_px: Count | None = None
     edges: list[Share] | None = Field(None, min_length=1)
     bins: int | None = Field(None, ge=2)
     high_share: Share | None = None
-    classifier: ClassifierConfig | None = None
     noise_std: float = Field(0.0, ge=0)
+    fraction_step: Share | None = None
     distribution_blocks: Count | Literal["all"] = 12
     distribution_noise_std: float = Field(0.0, ge=0)
-    cells: bool = False
 
     @model_validator(mode="after")
-    def _check_labelling(self) -> PixelTruthSection:
+    def _check_labelling(self) -> FractionSection:
         given = [name for name in ("edges", "bins", "high_share") if getattr(self, name) is not None]
         if len(given) != 1:
             raise ValueError(f"expected one of edges, bins and high_share, got {' and '.join(given) or 'none'}")
         if self.edges is not None and any(low >= high for low, high in pairwise(self.edges)):
             raise ValueError(f"edges must increase, got {self.edges}")
+        return self
+
+
+class PixelTruthSection(FractionSection):
+    """Sources with pixel truth: the fractions are those of the masks.
+
+    Attributes:
+        classifier: the probability of a patch classifier takes the place of the fraction (Appendix C).
+        cells: connected regions of the truth are cells, and maps are also scored by their centres (Eq. 12, 13).
+    """
+
+    classifier: ClassifierConfig | None = None
+    cells: bool = False
+
+    @property
+    def lacks(self) -> dict[str, str]:
+        """Numbers of blocks, where a classifier gives their labels."""
+        if self.classifier is None:
+            return {}
+        return {"fractions": "are not known where data.classifier labels the blocks by its probabilities"}
+
+    @model_validator(mode="after")
+    def _check_classifier(self) -> PixelTruthSection:
         if self.classifier is not None and self.edges is None:
             raise ValueError("classifier: its probabilities are cut at edges, got none")
         return self
@@ -177,6 +199,32 @@ class MaskFolders(PixelTruthSection):
         return self
 
 
+class DottedImages(FractionSection):
+    """A folder of images with a file of dots for each, one dot a cell, and no masks.
+
+    A block's fraction of a class is the number of its dots times the area of a cell. The dots are also the truth
+    that held-out images are scored by.
+
+    Attributes:
+        images: folder of images.
+        dots: folder of files of `lsr_ext.metrics.read_dots` with the images' names.
+        second_dots: those of another rater, for the agreement of the two.
+        classes: the background, then those of the dots.
+        cell_area_px: mean area of a cell, in pixels.
+    """
+
+    lacks: ClassVar[dict[str, str]] = dict.fromkeys(
+        ("all", "limited"), "needs pixel truth, and the source 'dots' has none to train on"
+    )
+
+    source: Literal["dots"]
+    images: Path = Path("images")
+    dots: Path = Path("dots")
+    second_dots: Path | None = None
+    classes: list[str] = Field(min_length=2)
+    cell_area_px: PositiveNumber
+
+
 class SimulatedFields(PixelTruthSection):
     """Multiplex IHC fields of `lsr_ext.data.simulate`: five markers and a counterstain, truth and dots exact.
 
@@ -198,7 +246,8 @@ class LandCover(_Blocks):
     """
 
     lacks: ClassVar[dict[str, str]] = dict.fromkeys(
-        ("limited", "pseudo", "self"), "cannot be had from the source 'land_cover', of labelled pixels"
+        ("limited", "pseudo", "self", "fractions"),
+        "cannot be had from the source 'land_cover', of labelled pixels",
     )
 
     source: Literal["land_cover"]
@@ -317,6 +366,6 @@ class LabelledImages(_Blocks):
 
 
 Data = Annotated[
-    StainedImage | MaskFolders | SimulatedFields | LandCover | LabelledImages | Cohort,
+    StainedImage | MaskFolders | DottedImages | SimulatedFields | LandCover | LabelledImages | Cohort,
     Field(discriminator="source"),
 ]

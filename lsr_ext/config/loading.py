@@ -40,9 +40,11 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     data = content.get("data")
     if isinstance(data, dict):
         # Absolute, so that a run is the same whatever folder it is started in.
-        data["root"] = (path.parent / str(data.get("root", "."))).resolve()
+        root = data.get("root")
+        data["root"] = (path.parent / Path("." if root is None else str(root)).expanduser()).resolve()
     _resolve_weights(content, path.parent)
-    content = _merge(PRESETS.get(content.get("preset"), {}), content)
+    preset = content.get("preset")
+    content = _merge(PRESETS.get(preset, {}) if isinstance(preset, str) else {}, content)
     for key, value in (overrides or {}).items():
         content = _merge(content, _nest(key, value))
     content = _rename(content, path)

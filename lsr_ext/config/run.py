@@ -9,12 +9,15 @@ from pydantic import Field, field_validator, model_validator
 
 from lsr_ext.config.data import Data
 from lsr_ext.config.methods import METHODS, MethodName
-from lsr_ext.config.section import Count, Section
+from lsr_ext.config.section import Count, PositiveNumber, Section, Weights
 from lsr_ext.config.terms import JointTerms
 from lsr_ext.config.training import TrainingConfig
-from lsr_ext.options import LossOptions
+from lsr_ext.options import FORMS, LossOptions
 
 HeldOutSplit = Literal["test", "validation"]
+
+# Losses of other methods, in plain PyTorch, for comparison: see `lsr_ext.training.peers`.
+PEER_FORMS = ("implicit_posterior", "implicit_posterior_rq", "maximum")
 
 
 class LossConfig(Section):
@@ -23,20 +26,52 @@ class LossConfig(Section):
     Here a block counts as 16 independent pixels, because neighbouring pixels are alike. With all pixels
     independent, the loss's own default, the predicted variance hardly matters, and some seeds learn maps with
     the right fractions in the wrong places.
+
+    Attributes:
+        targets: what a block's predicted fractions are matched to. "labels": mean and standard deviation of its
+            label, p(c_l | z). "fractions": the block's own numbers, where the source knows them.
+        std: standard deviation of those numbers, one for all or one a class; None: the source's own.
+        count: instead of `std`, the number of cells or independent pixels that each was counted from: the standard
+            deviation is then binomial.
+        form: one of `lsr_ext.functional.label_super_resolution_loss`, or of `lsr_ext.training.peers`:
+            "implicit_posterior", "implicit_posterior_rq", "maximum".
     """
 
+    targets: Literal["labels", "fractions"] = "labels"
+    std: PositiveNumber | list[PositiveNumber] | None = None
+    count: Count | None = None
     form: str = "marginal"
     variance: Literal["independent", "printed"] | float = 16.0
     alpha: float = 1.0
     floor: float | None = None
     sharpness: float = 0.0
-    class_weights: list[float] | None = None
+    class_weights: Weights | None = None
     backend: Literal["auto", "fused", "reference"] = "auto"
 
     @model_validator(mode="after")
     def _check_options(self) -> LossConfig:
-        LossOptions(**self.model_dump(exclude={"class_weights", "backend"}))
+        if self.form not in (*FORMS, *PEER_FORMS):
+            raise ValueError(f"form must be one of {(*FORMS, *PEER_FORMS)}, got {self.form!r}")
+        if self.form in FORMS:
+            LossOptions(**self.options)
+        elif self.targets == "fractions":
+            raise ValueError(f"form {self.form!r} learns from labels: targets 'fractions' are for the other forms")
         return self
+
+    @model_validator(mode="after")
+    def _check_std(self) -> LossConfig:
+        given = [name for name in ("std", "count") if getattr(self, name) is not None]
+        if self.targets == "labels":
+            if given:
+                raise ValueError(f"{given[0]} is that of targets: fractions, got targets: labels")
+        elif len(given) > 1:
+            raise ValueError("targets: fractions take either std or count, got both")
+        return self
+
+    @property
+    def options(self) -> dict[str, str | float | None]:
+        """The choices of `LossOptions` but for the mode."""
+        return {name: getattr(self, name) for name in ("form", "variance", "alpha", "floor", "sharpness")}
 
 
 class EvaluationConfig(Section):
@@ -104,6 +139,17 @@ class RunConfig(Section):
                 f"training.accumulate_batches: {grouped[0]!r} compares the blocks of a group, and adding up the "
                 "gradients of smaller batches is not the gradient of larger groups, but up to 5 % off. Use "
                 "accumulate_batches: 1 and a smaller group_size, or the method intra"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _check_targets(self) -> RunConfig:
+        if self.loss.targets == "fractions" and "fractions" in self.data.lacks:
+            raise ValueError(f"loss.targets: 'fractions' {self.data.lacks['fractions']}")
+        grouped = [name for name in self.methods if METHODS[name].is_grouped]
+        if self.loss.form in PEER_FORMS and grouped:
+            raise ValueError(
+                f"loss.form: {self.loss.form!r} is of single blocks, not for the method {grouped[0]!r}"
             )
         return self
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from lsr_ext.config.section import Section
+from lsr_ext.config.section import Section, Weights
 
 
 class Term(Section):
@@ -48,4 +48,4 @@ class JointTerms(Section):
 
     pixel: PixelTerm = PixelTerm()
     super_resolution: Term = Term()
-    pixel_class_weights: list[float] | None = None
+    pixel_class_weights: Weights | None = None

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from lsr_ext.data.colour_jitter import jitter_colours
     from lsr_ext.data.dataset import BlockDataset
     from lsr_ext.data.folders import read_mask_pairs, read_resize_list
+    from lsr_ext.data.fraction_sampler import FractionBatchSampler
     from lsr_ext.data.grouped_items import GroupedItems, GroupNumbers
     from lsr_ext.data.images import list_images, read_colour_mask, read_image, read_mask
     from lsr_ext.data.label_table import LabelTable, read_label_table
@@ -37,6 +38,7 @@ __all__ = [
     "Block",
     "BlockCollection",
     "BlockDataset",
+    "FractionBatchSampler",
     "GroupNumbers",
     "GroupedBatchSampler",
     "GroupedItems",
@@ -78,6 +80,7 @@ _HOMES = {
     "colour_jitter": ["jitter_colours"],
     "dataset": ["BlockDataset"],
     "folders": ["read_mask_pairs", "read_resize_list"],
+    "fraction_sampler": ["FractionBatchSampler"],
     "grouped_items": ["GroupNumbers", "GroupedItems"],
     "images": ["list_images", "read_colour_mask", "read_image", "read_mask"],
     "label_table": ["LabelTable", "read_label_table"],

@@ -39,7 +39,8 @@ class BlockCollection:
         masks: M arrays of class ids, int64 (H, W), or None where there are none; as for `images`.
         names: the M images' names.
         label_names: the names of the labels 0..Z-1.
-        targets: the blocks' own fractions, where they are known.
+        targets: the class fractions that the blocks are known to have, with NaN where they are not; None: there
+            are labels alone. These are an annotator's numbers; `fractions()` are exact.
 
     Raises:
         ValueError: lengths that do not match, a label without a name, or a mask and an image of different
@@ -76,6 +77,8 @@ class BlockCollection:
         highest = self.labels.max(initial=-1)
         if highest >= len(self.label_names):
             raise ValueError(f"label {highest} has no name: {len(self.label_names)} label names were given")
+        if self.targets is not None:
+            self.targets.check((len(self.blocks), len(self.classes)))
         if isinstance(self.masks, list):  # those that are read when asked are checked then
             _check_masks(self.images, self.masks, self.names)
 

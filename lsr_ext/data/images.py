@@ -5,11 +5,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
+
+from lsr_ext.data.tiff_images import TiffImage, is_tiff, read_tiff
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 MAX_PIXELS = 2**26
-_BITS_PER_SAMPLE = 258  # the TIFF tag
+_PNG_BITS, _PNG_COLOURS = 24, 25  # positions in the file: the fields of IHDR, always the first chunk
+_PNG_GREY = 0
 
 Colour = tuple[int, int, int]
 
@@ -18,7 +21,8 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
     """Read a PNG, JPEG or TIFF file as RGB.
 
     Args:
-        path: the file; grey is repeated over the three channels and alpha is dropped.
+        path: the file; grey is repeated over the three channels, alpha is dropped, and a photograph is turned as
+            its orientation flag says. Previews and smaller levels of a pyramid in a TIFF are passed over.
         max_pixels: the largest height x width to decode, checked in the file's header.
 
     Returns:
@@ -38,18 +42,22 @@ def read_image(path: str | Path, max_pixels: int = MAX_PIXELS) -> np.ndarray:
         >>> read_image(path).shape
         (20, 30, 3)
     """
-    with _opened(Path(path), max_pixels) as image:
-        bits = _bits_per_channel(image)
-        if bits > 8:
-            raise ValueError(f"{path}: expected 8 bits per channel, got {bits}; rescale it to 8 bits first")
+    path = Path(path)
+    if _exists(path) and is_tiff(path):
+        stored = _read_tiff(path, max_pixels, None)
+        _check_bits(path, stored.bits)
+        return stored.rgb()
+    with _opened(path, max_pixels) as image:
+        _check_bits(path, _bits_per_channel(image))
         return np.array(image.convert("RGB"))
 
 
 def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS, *, page: int | None = None) -> np.ndarray:
     """Read a map of class or instance ids.
 
-    Grey images (8, 16 or 32 bits) and palette images hold the id itself; 8-bit RGB images hold
-    R + 256 G + 65536 B, alpha dropped; `.npy` files hold a 2-D array of integers.
+    Grey images of any number of bits and palette images hold the id itself, as stored: it is not scaled to 8 bits,
+    nor inverted where the file says that 0 is white. 8-bit RGB images hold R + 256 G + 65536 B, or a grey mask
+    that was saved in colour, if R = G = B everywhere; alpha is dropped. `.npy` files hold a 2-D array of integers.
 
     Args:
         path: the file.
@@ -62,7 +70,8 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS, *, page: int | Non
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: the file is unreadable, too large, holds several pages and none was chosen, has no such
-            page, or has no integer ids.
+            page, or has no integer ids; or it is coded as JPEG or another coding that changes ids, or has one bit
+            per pixel of which 0 is white, so that foreground could be either.
 
     Example:
         >>> from pathlib import Path
@@ -77,15 +86,19 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS, *, page: int | Non
     if path.suffix.lower() == ".npy":
         _check_page(path, page, 1)
         return _read_npy_mask(path, max_pixels)
+    if _exists(path) and is_tiff(path):
+        return _tiff_ids(_read_tiff(path, max_pixels, page), path)
     with _opened(path, max_pixels, page) as image:
-        if image.mode == "F":
-            raise ValueError(f"{path}: expected integer ids, got floating-point pixels")
+        if image.format != "PNG":
+            raise ValueError(f"{path}: {_LOSSY}")
+        bits = _bits_per_channel(image)
         if image.mode in ("RGB", "RGBA"):
-            return _ids_from_rgb(image, path)
+            return _ids_from_rgb(np.array(image), bits, path)
         ids = np.array(image).astype(np.int64)
-    if ids.ndim != 2:
-        raise ValueError(f"{path}: expected a grey, palette or RGB mask, got mode {image.mode}")
-    return ids
+        if ids.ndim != 2:
+            raise ValueError(f"{path}: expected a grey, palette or RGB mask, got mode {image.mode}")
+        # Pillow scales grey of 2 and 4 bits to 8.
+        return ids // (255 // (2**bits - 1)) if _png_header(path)[1] == _PNG_GREY and 1 < bits < 8 else ids
 
 
 def read_colour_mask(
@@ -158,29 +171,74 @@ def list_images(folder: str | Path) -> list[Path]:
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"expected a folder of images, found none at {folder}")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in IMAGE_SUFFIXES)
+    paths = sorted(
+        path
+        for path in folder.iterdir()
+        # macOS writes ._NAME beside every file on foreign disks.
+        if path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith("._")
+    )
     if not paths:
         raise ValueError(f"{folder}: expected images ({', '.join(IMAGE_SUFFIXES)}), found none")
     return paths
 
 
-@contextmanager
-def _opened(path: Path, max_pixels: int, page: int | None = None) -> Iterator[Image.Image]:
+_LOSSY = (
+    "expected a coding that keeps ids, got JPEG or another that may change them; save masks as PNG, or as TIFF "
+    "with deflate, from their source"
+)
+
+
+def _exists(path: Path) -> bool:
     if not path.is_file():
         raise FileNotFoundError(f"expected an image file, found none at {path}")
+    return True
+
+
+@contextmanager
+def _opened(path: Path, max_pixels: int, page: int | None = None) -> Iterator[Image.Image]:
+    """Open a PNG or JPEG file, turned as its orientation flag says."""
     with _decoding(path, "PNG, JPEG or TIFF image"):
-        image = Image.open(path, formats=("PNG", "JPEG", "TIFF"))
+        image = Image.open(path, formats=("PNG", "JPEG"))
     with image:
         _check_size(path, (image.height, image.width), max_pixels)
-        with _decoding(path, "PNG, JPEG or TIFF image"):
-            pages = getattr(image, "n_frames", 1)
-        _check_page(path, page, pages)
-        with _decoding(path, "PNG, JPEG or TIFF image"):
-            image.seek(page or 0)
-        _check_size(path, (image.height, image.width), max_pixels)
+        pages = getattr(image, "n_frames", 1) if image.format == "PNG" else 1  # a JPEG's others are previews
+        if page is None and pages > 1:
+            raise ValueError(f"{path}: expected one image in the file, got {pages} pages")
+        if page not in (None, 0):
+            raise ValueError(f"{path}: expected a page from 0 to 0, got {page}")
         with _decoding(path, "PNG, JPEG or TIFF image"):
             image.load()
+            ImageOps.exif_transpose(image, in_place=True)
         yield image
+
+
+def _read_tiff(path: Path, max_pixels: int, page: int | None) -> TiffImage:
+    try:
+        return read_tiff(path, max_pixels, page)
+    except ImportError as error:
+        raise ModuleNotFoundError(
+            f"{path}: reading TIFF needs tifffile and imagecodecs: pip install lsr_ext[train]", name=error.name
+        ) from error
+    except Exception as error:  # tifffile raises many kinds of errors on damaged files
+        known = isinstance(error, ValueError) and str(error).startswith("expected")
+        raise ValueError(
+            f"{path}: {error}" if known else f"{path}: not a readable PNG, JPEG or TIFF image ({error})"
+        ) from error
+
+
+def _tiff_ids(stored: TiffImage, path: Path) -> np.ndarray:
+    if stored.samples.dtype.kind not in "uib":
+        raise ValueError(f"{path}: expected integer ids, got floating-point pixels")
+    if stored.may_be_lossy:
+        raise ValueError(f"{path}: {_LOSSY}")
+    if stored.is_colour:
+        return _ids_from_rgb(stored.samples, stored.bits, path)
+    if stored.bits == 1 and stored.zero_is_white:
+        raise ValueError(
+            f"{path}: expected a mask whose 0 is black (MinIsBlack), got one bit per pixel of which 0 is white: "
+            "either could be the foreground"
+        )
+    return stored.ids().astype(np.int64)
 
 
 @contextmanager
@@ -220,19 +278,28 @@ def _check_size(path: Path, size: tuple[int, ...], max_pixels: int) -> None:
 
 def _bits_per_channel(image: Image.Image) -> int:
     # Pillow silently reduces 16-bit colour to 8 bits, so read the bit depth from the file's header.
-    if image.format == "TIFF":
-        return int(np.max(image.tag_v2.get(_BITS_PER_SAMPLE, 1)))
-    if image.format == "PNG":
-        with Path(image.filename).open("rb") as file:
-            return file.read(25)[24]  # the fifth field of IHDR, always the first chunk
-    return 8
+    return _png_header(Path(image.filename))[0] if image.format == "PNG" else 8
 
 
-def _ids_from_rgb(image: Image.Image, path: Path) -> np.ndarray:
-    bits = _bits_per_channel(image)
+def _png_header(path: Path) -> tuple[int, int]:
+    """Return the bit depth and the type of colours."""
+    with path.open("rb") as file:
+        start = file.read(_PNG_COLOURS + 1)
+    return start[_PNG_BITS], start[_PNG_COLOURS]
+
+
+def _check_bits(path: Path, bits: int) -> None:
+    if bits > 8:
+        raise ValueError(f"{path}: expected 8 bits per channel, got {bits}; rescale it to 8 bits first")
+
+
+def _ids_from_rgb(pixels: np.ndarray, bits: int, path: Path) -> np.ndarray:
     if bits > 8:
         raise ValueError(f"{path}: expected an RGB mask of 8 bits per channel, got {bits}")
-    channels = np.array(image)[..., :3].astype(np.int64)
+    channels = pixels[..., :3].astype(np.int64)
+    red = channels[..., 0]
+    if (red == channels[..., 1]).all() and (red == channels[..., 2]).all():
+        return red
     return channels @ np.array([1, 256, 65536])
 
 

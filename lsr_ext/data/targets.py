@@ -14,6 +14,26 @@ class Targets(NamedTuple):
     fractions: np.ndarray
     std: np.ndarray
 
+    @classmethod
+    def of_fractions(cls, fractions: np.ndarray | None) -> Targets | None:
+        """Of fractions (N, L) whose standard deviations are not known; None of None."""
+        if fractions is None:
+            return None
+        return cls(fractions.astype(np.float32), np.full(fractions.shape, np.nan, np.float32))
+
+    def check(self, shape: tuple[int, int]) -> None:
+        """Raise a ValueError unless these are numbers in range, or NaN, of this shape (N, L)."""
+        for name, values, most in (("fractions", self.fractions, 1.0), ("std", self.std, np.inf)):
+            if values.shape != shape:
+                raise ValueError(f"expected {name} {shape}, got {values.shape}")
+            outside = (values < 0) | (values > most)
+            if outside.any():
+                k, index = np.argwhere(outside)[0]
+                raise ValueError(
+                    f"{name} must lie in [0, {most:g}] or be NaN, got {values[k, index]:g} for block {k}, "
+                    f"class {index}"
+                )
+
     def subset(self, indices: np.ndarray) -> Targets:
         """Those of some blocks."""
         return Targets(self.fractions[indices], self.std[indices])

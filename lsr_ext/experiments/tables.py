@@ -228,4 +228,35 @@ _ABLATION = Table(
     full=_FULL,
 )
 
-TABLES = {table.name: table for table in (_TABLE_3, _TABLE_4, _TABLE_5, _TABLE_9, _ABLATION)}
+_NUMBERS_STD = 0.05
+_BY_NUMBERS = {"loss.targets": "fractions"}
+_BY_NUMBERS_WITH_STD = {**_BY_NUMBERS, "loss.std": _NUMBERS_STD}
+_PEERS = Table(
+    "peers",
+    "Losses that learn pixels from what is known of blocks",
+    ("masked_iou", "iou", "f1"),
+    (
+        Row(_LOW, "low_resolution"),
+        Row("Maximum (multiple-instance learning)", "intra", {"loss.form": "maximum"}),
+        Row("Implicit posterior, QR (Rolf et al. 2022)", "intra", {"loss.form": "implicit_posterior"}),
+        Row("Implicit posterior, RQ (Rolf et al. 2022)", "intra", {"loss.form": "implicit_posterior_rq"}),
+        Row("Proportion loss", "intra", {"loss.form": "proportion"}),
+        Row("Squared error", "intra", {"loss.form": "squared"}),
+        Row("Size penalty (Kervadec et al. 2019)", "intra", {"loss.form": "size"}),
+        Row("Label super-resolution (Malkin et al. 2019)", "intra", {"loss.form": "legacy"}),
+        Row("Intra+inter-instance, the paper's form", "intra+inter", {"loss.form": "paper"}),
+        Row("Intra-instance", "intra"),
+        Row(_PROPOSED, "intra+inter"),
+        Row("Proportion loss, by numbers", "intra", {"loss.form": "proportion", **_BY_NUMBERS}),
+        Row("Squared error, by numbers", "intra", {"loss.form": "squared", **_BY_NUMBERS}),
+        Row("Size penalty, by numbers", "intra", {"loss.form": "size", **_BY_NUMBERS_WITH_STD}),
+        Row("Intra-instance, by numbers", "intra", _BY_NUMBERS_WITH_STD),
+        Row(f"{_PROPOSED}, by numbers", "intra+inter", _BY_NUMBERS_WITH_STD),
+        Row(_FULL, "supervised"),
+    ),
+    reference=_PROPOSED,
+    low=_LOW,
+    full=_FULL,
+)
+
+TABLES = {table.name: table for table in (_TABLE_3, _TABLE_4, _TABLE_5, _TABLE_9, _ABLATION, _PEERS)}

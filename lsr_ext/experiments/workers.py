@@ -6,7 +6,6 @@ import logging
 import multiprocessing
 import os
 import sys
-import threading
 import traceback
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ import torch
 
 from lsr_ext.experiments.plan import Run
 from lsr_ext.experiments.runs import Execute, do_run
+from lsr_ext.processes import end_with_parent
 
 LOG_NAME = "run.log"
 
@@ -90,7 +90,7 @@ class _Worker:
 
 def _serve(connection: Connection, threads: int, execute: Execute) -> None:
     """Run inside the process: do runs until it is stopped."""
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    end_with_parent()
     torch.set_num_threads(threads)
     # Otherwise Numba's parallel loops would let OpenMP in this process, torch included, use every processor.
     os.environ["NUMBA_NUM_THREADS"] = str(threads)
@@ -106,12 +106,6 @@ def _serve(connection: Connection, threads: int, execute: Execute) -> None:
             connection.send(f"{type(error).__name__}: {error}")
         else:
             connection.send(None)
-
-
-def _end_with_parent() -> None:
-    """End the process even if the parent was killed, so that no orphan writes where the next call resumes."""
-    multiprocessing.parent_process().join()
-    os._exit(1)
 
 
 def _print_to(path: Path) -> None:

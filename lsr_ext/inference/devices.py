@@ -33,3 +33,28 @@ def choose_device(accelerator: str = "auto") -> torch.device:
     if not available[name]:
         raise ValueError(f"accelerator: {accelerator!r} is not available on this machine; use auto or cpu")
     return torch.device(name)
+
+
+def choose_devices(names: str) -> list[torch.device]:
+    """The devices of a list: "all": every CUDA device; or names with commas between, such as "cuda:0,cuda:1".
+
+    Raises:
+        ValueError: a name that is none, or a device that this machine does not have.
+
+    Example:
+        >>> choose_devices("cpu,cpu")
+        [device(type='cpu'), device(type='cpu')]
+    """
+    if names == "all":
+        count = torch.cuda.device_count()
+        return [torch.device("cuda", index) for index in range(count)] or [choose_device("auto")]
+    devices = []
+    for name in names.split(","):
+        kind, _, index = name.strip().partition(":")
+        device = choose_device(kind)
+        if index:
+            if not index.isdecimal() or device.type != "cuda" or int(index) >= torch.cuda.device_count():
+                raise ValueError(f"device: expected one of this machine's, got {name!r}")
+            device = torch.device("cuda", int(index))
+        devices.append(device)
+    return devices

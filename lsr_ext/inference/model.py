@@ -121,7 +121,8 @@ class TrainedModel:
 
     def probabilities(self, pixels: Tensor) -> Tensor:
         """Class probabilities of what `to_input` makes, as they are: (N, C, H, W) -> (N, L, H, W)."""
-        return self.network(pixels.contiguous(memory_format=torch.channels_last)).softmax(1)
+        # In full precision also where the network runs in less.
+        return self.network(pixels.contiguous(memory_format=torch.channels_last)).float().softmax(1)
 
     def to_input(self, images: np.ndarray) -> Tensor:
         """Images (N, H, W, C), as `predict` takes them, to what the network takes: float32 (N, C, H, W) in [0, 1].

@@ -7,6 +7,7 @@ import logging
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from time import perf_counter
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,6 +19,7 @@ from lsr_ext.inference.model import TrainedModel
 from lsr_ext.inference.model_file import PredictionDescription
 from lsr_ext.inference.slide_store import CHUNK_PX, NOT_PREDICTED, PredictionStore, check_finished
 from lsr_ext.inference.symmetries import predict_symmetric
+from lsr_ext.inference.tissue_files import slide_bounds
 from lsr_ext.inference.window_grid import Rectangle, WindowGrid, blend_windows, bounds
 from lsr_ext.progress import track_progress
 from lsr_ext.wsi import Slide, tissue_mask
@@ -47,6 +49,7 @@ def predict_slide(
     everywhere: bool = False,
     prediction: PredictionDescription | None = None,
     batch_size: int = 16,
+    autocast: bool = False,
 ) -> Path:
     """Predict a slide's tissue into `<output>/<name of the slide>.zarr`; call it again to resume.
 
@@ -63,6 +66,7 @@ def predict_slide(
         everywhere: predict the whole slide, without looking for tissue.
         prediction: window, overlap and symmetries in place of the model's own.
         batch_size: windows at once.
+        autocast: run the network in bfloat16 where PyTorch holds it safe.
 
     Returns:
         The folder of the prediction; see `PredictionStore` for what it holds.
@@ -76,7 +80,7 @@ def predict_slide(
     view = _view(slide, checked_mpp(model, mpp))
     how = prediction or model.description.prediction
     path = Path(output) / f"{slide.path.stem}.zarr"
-    about = _about(model, view, how) | {"tissue": _describe_tissue(tissue, everywhere)}
+    about = _about(model, view, how) | {"tissue": _describe_tissue(tissue, everywhere), "autocast": autocast}
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with FileLock(path.with_name(f".{path.name}.lock"), timeout=0):
@@ -85,7 +89,8 @@ def predict_slide(
                 return path
             store = PredictionStore(path, (len(model.classes), view.height, view.width), about)
             mask = None if everywhere else tissue or tissue_mask(slide)
-            _predict_into(store, model, view, mask, how, batch_size)
+            with torch.autocast(model.device.type, torch.bfloat16, enabled=autocast):
+                _predict_into(store, model, view, mask, how, batch_size)
             return store.finish()
     except Timeout as error:
         raise ValueError(f"another process is predicting {path}") from error
@@ -130,16 +135,37 @@ def _predict_into(
         _logger.warning("%s: no tissue was found, so nothing is predicted", view.slide.path.name)
     todo = [(block, windows) for block, windows in wanted if not store.is_done(block)]
     steps = track_progress(_read_ahead(view, todo), view.slide.path.name, total=len(todo), least=2)
+    start, computing = perf_counter(), 0.0
     with ThreadPoolExecutor(1) as writer:
         writing = None
         for block, windows, pixels, corner in steps:
+            begun = perf_counter()
             found, outside = _predict_block(model, block, windows, pixels, corner, how.symmetries, batch_size)
+            computing += perf_counter() - begun
             classes, levels = _encode(model, found, outside)
             if writing is not None:
                 writing.result()
             writing = writer.submit(store.write, block, classes, levels)
         if writing is not None:
             writing.result()
+    _log_speed(view, todo, perf_counter() - start, computing)
+
+
+def _log_speed(
+    view: _View, todo: list[tuple[Rectangle, list[Rectangle]]], seconds: float, computing: float
+) -> None:
+    if todo:
+        windows = sum(len(over) for _, over in todo)
+        megapixels = sum(block.height * block.width for block, _ in todo) / 1e6
+        _logger.info(
+            "%s: %d windows in %.0f s, %.1f windows/s, %.1f Mpx/s; the device waited %.0f %% of the time",
+            view.slide.path.name,
+            windows,
+            seconds,
+            windows / seconds,
+            megapixels / seconds,
+            100 * (1 - computing / seconds),
+        )
 
 
 def _windows_of_blocks(
@@ -228,6 +254,7 @@ def _about(model: TrainedModel, view: _View, how: PredictionDescription) -> dict
         "slide_bytes": path.stat().st_size,
         "slide_size": list(view.slide.size),
         "slide_mpp": list(view.slide.known_mpp()),
+        "slide_bounds": slide_bounds(view.slide),
         "mpp": view.mpp,
         "classes": model.classes,
         "colours": [model.colours[name] for name in model.classes],

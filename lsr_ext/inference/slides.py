@@ -1,4 +1,4 @@
-"""Prediction of many slides, one after the other; those that fail are reported."""
+"""Prediction of many slides, one after the other or over devices; those that fail are reported."""
 
 from __future__ import annotations
 
@@ -6,12 +6,19 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from lsr_ext.data.cohort.slides import CohortSlide, list_slides
 from lsr_ext.files import write_atomically
+from lsr_ext.inference.device_queue import predict_on_devices
+from lsr_ext.inference.exports.kinds import check_exports, export_beside
 from lsr_ext.inference.model import TrainedModel
 from lsr_ext.inference.model_file import PredictionDescription
 from lsr_ext.inference.slide import checked_mpp, predict_slide
+from lsr_ext.inference.tissue_files import read_tissue
+from lsr_ext.progress import track_progress
 from lsr_ext.wsi import SlideError, open_slide
 
 REPORT_NAME = "failed.jsonl"
@@ -25,8 +32,12 @@ def predict_slides(
     *,
     mpp: float | None = None,
     everywhere: bool = False,
+    tissue: str | Path | None = None,
     prediction: PredictionDescription | None = None,
     batch_size: int = 16,
+    autocast: bool = False,
+    exports: Sequence[str] = (),
+    devices: Sequence[torch.device] = (),
 ) -> list[dict[str, str]]:
     """Predict slides into `<output>/<name>.zarr`; call it again to resume.
 
@@ -36,27 +47,61 @@ def predict_slides(
         model: predicts them.
         slides: see `collect_slides`.
         output: folder, created if needed.
-        mpp, everywhere, prediction, batch_size: as for `predict_slide`.
+        tissue: file or folder that says where to predict, as for `read_tissue`; None: where tissue is found.
+        mpp, everywhere, prediction, batch_size, autocast: as for `predict_slide`.
+        exports: names of `EXPORTS`, written with their defaults beside each prediction.
+        devices: predict on these, a process and a slide at a time each; none: on the model's, in this process.
 
     Returns:
         The slides that failed: {"slide", "reason"} each.
 
     Raises:
-        ValueError: the model cannot predict slides, or no resolution is known. Errors of a single slide are
-            reported.
+        FileNotFoundError: there is no such tissue file.
+        ValueError: the model cannot predict slides, no resolution is known, or no export has such a name. Errors
+            of a single slide are reported.
     """
     checked_mpp(model, mpp)
+    check_exports(exports)
+    if tissue is not None and not Path(tissue).exists():
+        raise FileNotFoundError(f"expected a file or folder of tissue, found none at {tissue}")
     output, failures = Path(output), []
-    for number, slide in enumerate(slides, start=1):
-        _logger.info("%d of %d: %s", number, len(slides), slide.path.name)
-        options = {"mpp": mpp, "everywhere": everywhere, "prediction": prediction, "batch_size": batch_size}
-        try:
-            predict_slide(model, open_slide(slide.path, mpp=slide.mpp), output, **options)
-        except (SlideError, OSError, ValueError) as error:
-            failures.append({"slide": str(slide.path), "reason": f"{type(error).__name__}: {error}"})
-            _logger.warning("%s failed: %s", slide.path.name, error)
+    options = {"output": output, "mpp": mpp, "everywhere": everywhere, "tissue": tissue, "prediction": prediction}
+    options |= {"batch_size": batch_size, "autocast": autocast, "exports": tuple(exports)}
+    if devices:
+        done = predict_on_devices(predict_one, model, devices, slides, options)
+    else:
+        done = ((slide, predict_one(model, slide, **options)) for slide in slides)
+    for number, (slide, reason) in enumerate(track_progress(done, "slides", total=len(slides), least=2), start=1):
+        if reason is None:
+            _logger.info("%d of %d: %s", number, len(slides), slide.path.name)
+        else:
+            failures.append({"slide": str(slide.path), "reason": reason})
+            _logger.warning("%d of %d: %s failed: %s", number, len(slides), slide.path.name, reason)
         write_atomically(output / REPORT_NAME, "".join(json.dumps(one) + "\n" for one in failures).encode())
     return failures
+
+
+def predict_one(
+    model: TrainedModel,
+    slide: CohortSlide,
+    *,
+    output: Path,
+    tissue: str | Path | None,
+    exports: Sequence[str],
+    **options: Any,
+) -> str | None:
+    """Predict and export one slide; return why that failed, or None."""
+    path = output / f"{slide.path.stem}.zarr"
+    is_new = not path.exists()
+    try:
+        opened = open_slide(slide.path, mpp=slide.mpp)
+        mask = None if tissue is None else read_tissue(tissue, opened)
+        predict_slide(model, opened, output, tissue=mask, **options)
+        for name in exports:
+            export_beside(path, name, is_new)
+    except (SlideError, OSError, ValueError) as error:
+        return f"{type(error).__name__}: {error}"
+    return None
 
 
 def collect_slides(sources: Sequence[str | Path]) -> list[CohortSlide]:

@@ -11,6 +11,7 @@ from lsr_ext.metrics.dots_from_masks import dots_from_instances, dots_from_masks
 from lsr_ext.metrics.map_files import open_label_map
 from lsr_ext.metrics.overlap import OverlapScores, overlap_scores
 from lsr_ext.metrics.raters import DotScores, RaterAgreement, rater_agreement, score_dots
+from lsr_ext.metrics.region_table import RegionTable, find_regions
 from lsr_ext.metrics.regions import CellScores, RegionMatches, match_regions, score_cells
 
 __all__ = [
@@ -22,11 +23,13 @@ __all__ = [
     "OverlapScores",
     "RaterAgreement",
     "RegionMatches",
+    "RegionTable",
     "bootstrap_interval",
     "boundary_band",
     "boundary_iou",
     "dots_from_instances",
     "dots_from_masks",
+    "find_regions",
     "fraction_calibration",
     "macro",
     "masked_scores",

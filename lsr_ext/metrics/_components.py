@@ -90,6 +90,26 @@ def label_rows(
 
 
 @njit(cache=True, nogil=True)
+def add_moments(labels: np.ndarray, values: np.ndarray, first_row: int, sums: np.ndarray) -> None:
+    """Add up row, column and value of the pixels of each label.
+
+    Args:
+        labels: (H, W), consecutive rows; 0: background.
+        values: (H, W).
+        first_row: the index of the first of these rows in the map.
+        sums: float64 (labels, 3), added to.
+    """
+    height, width = labels.shape
+    for row in range(height):
+        for column in range(width):
+            label = labels[row, column]
+            if label:
+                sums[label, 0] += first_row + row
+                sums[label, 1] += column
+                sums[label, 2] += values[row, column]
+
+
+@njit(cache=True, nogil=True)
 def find_roots(parent: np.ndarray, count: int) -> np.ndarray:
     """Return the first (lowest) label of each label's region."""
     roots = np.empty(count, np.int32)

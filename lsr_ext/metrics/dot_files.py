@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
+import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -23,13 +25,16 @@ def read_dots(path: str | Path, columns: Sequence[str] = COLUMNS) -> DotSet:
     - `.csv`: a header, then a row for each dot.
     - `.txt`, `.tsv`: points as QuPath exports them: the same, with tabs between the fields.
     - `.geojson`, `.json`: points as QuPath exports them: features of type Point or MultiPoint, with the class in
-      properties.classification.name. The row is the number of the feature.
+      properties.classification.name, or its parts in `names`, which are joined as QuPath shows them ("Tumor:
+      Positive"). The row is the number of the feature.
 
-    Classes and scores may be missing; a dot without a class gets the class "cell". Other columns are ignored.
+    Classes and scores may be missing; a dot without a class gets the class "cell". Other columns are ignored;
+    where none is the class, and another holds words, a warning names it.
 
     Args:
         path: the file.
-        columns: the header's names of x, y, the class and the score, upper or lower case.
+        columns: the header's names of x, y, the class and the score, upper or lower case; "none" for a class or a
+            score that the file has not. Other names have to be there.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -81,9 +86,12 @@ def _table_rows(path: Path, columns: Sequence[str], separator: str) -> Iterator[
                 raise ValueError(
                     f"{path}: expected columns {columns[0]} and {columns[1]}, got {', '.join(header)!r}"
                 )
+            _check_named(path, columns, header, (x, y, class_, score))
+            others = set(range(len(header))) - {x, y, class_, score} if class_ is None else set()
             for fields in reader:
                 if not any(field.strip() for field in fields):
                     continue
+                others = _warn_of_words(path, header, fields, others)
                 where = f"{path}, row {reader.line_num}"
                 if len(fields) <= max(x, y, class_ or 0, score or 0):
                     raise ValueError(f"{where}: expected {len(header)} fields, got {len(fields)}")
@@ -96,6 +104,34 @@ def _table_rows(path: Path, columns: Sequence[str], separator: str) -> Iterator[
                 )
         except (csv.Error, UnicodeDecodeError) as error:
             raise ValueError(f"{path}, row {reader.line_num + 1}: not readable as text ({error})") from error
+
+
+def _check_named(path: Path, columns: Sequence[str], header: Sequence[str], places: Sequence[int | None]) -> None:
+    """Raise if a column that somebody named is not there; x, y, class and score are looked for unasked."""
+    for name, default, place in zip(columns, COLUMNS, places, strict=True):
+        if place is None and name.lower() not in (default, "none"):
+            raise ValueError(f"{path}: expected a column {name!r} as {default}, got {', '.join(header)!r}")
+
+
+def _warn_of_words(path: Path, header: Sequence[str], fields: Sequence[str], others: set[int]) -> set[int]:
+    """Warn once, of a column of words that may be the class; the columns that are still to look at."""
+    for place in sorted(others):
+        if place < len(fields) and re.search(r"[^\W\d_]", fields[place]) and not _is_number(fields[place]):
+            warnings.warn(
+                f"{path}: no column 'class', so that every dot is of the class {DEFAULT_CLASS!r}; if "
+                f"{header[place]!r} ({fields[place].strip()!r}, ...) is the class, name it among the columns",
+                stacklevel=2,
+            )
+            return set()
+    return others
+
+
+def _is_number(field: str) -> bool:
+    try:
+        float(field)
+    except ValueError:
+        return False
+    return True
 
 
 def _geojson_rows(path: Path) -> Iterator[tuple]:
@@ -124,8 +160,12 @@ def _geojson_rows(path: Path) -> Iterator[tuple]:
 
 def _classification(feature: dict) -> str | None:
     found = (feature.get("properties") or {}).get("classification")
-    name = found.get("name") if isinstance(found, dict) else found
-    return name if isinstance(name, str) else None
+    if not isinstance(found, dict):
+        return found if isinstance(found, str) else None
+    if isinstance(found.get("name"), str):
+        return found["name"]
+    names = found.get("names")
+    return ": ".join(map(str, names)) if isinstance(names, list) else None
 
 
 def _class_name(name: str | None) -> str:

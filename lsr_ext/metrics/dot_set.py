@@ -16,7 +16,7 @@ class DotSet:
 
     Args:
         xy: (D, 2) x and y, both in one unit; the origin is the top left corner of the image.
-        classes: (D,) names; None: all are of the class "cell".
+        classes: (D,) names; None: all are of the class "cell", as is a dot whose name is None or NaN.
         scores: (D,) confidence, for detections.
         source, rows: the file that the dots come from, and the row of each dot in it (D,), for error messages.
 
@@ -43,7 +43,7 @@ class DotSet:
     ) -> None:
         self.xy = check_coordinates(xy, "xy")
         names = [DEFAULT_CLASS] * len(self.xy) if classes is None else classes
-        self.classes = np.asarray(names, dtype=np.str_)
+        self.classes = np.asarray([DEFAULT_CLASS if _is_missing(name) else name for name in names], dtype=np.str_)
         if self.classes.shape != (len(self.xy),):
             raise ValueError(f"expected one class for each of {len(self.xy)} dots, got shape {self.classes.shape}")
         self.scores = None if scores is None else check_scores(scores, len(self.xy))
@@ -70,6 +70,11 @@ class DotSet:
             index = int(unknown.argmax())
             found = str(self.classes[index])
             raise ValueError(f"expected dots of the classes {tuple(names)}, got {found!r} in {self.place(index)}")
+
+
+def _is_missing(name: object) -> bool:
+    """As tables write what they do not have: None, NaN, or pandas' NA, which equals nothing."""
+    return name is None or (isinstance(name, float) and name != name) or type(name).__name__ == "NAType"
 
 
 def class_names(sets: Iterable[DotSet]) -> tuple[str, ...]:

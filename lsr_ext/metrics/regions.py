@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
@@ -178,7 +179,7 @@ def match_regions(
         )
     codes, pixels = _locate(dots, tuple(classes), label_map.shape, pixel_size)
     ids = np.array(list(classes.values()), dtype=np.int64)
-    scan = _Scan(load_kernels("components"), ids, label_map.shape[1], float(dilation_px))
+    scan = RegionScan(load_kernels("components"), ids, label_map.shape[1], float(dilation_px))
     near = scan.run(label_map, pixels, codes)
     roots = scan.kernels.find_roots(scan.parent, scan.count)
     area = np.bincount(roots, scan.area[: scan.count], minlength=scan.count)
@@ -195,7 +196,22 @@ def match_regions(
         np.bincount(class_of[is_region], minlength=count),
         np.bincount(class_of[np.unique(region_of[hit])], minlength=count),
     )
+    if len(dots) and not scores.regions.any():
+        _warn_of_other_ids(label_map, classes)
     return RegionMatches(scores, hit)
+
+
+def _warn_of_other_ids(label_map: Any, classes: Mapping[str, int]) -> None:
+    """Say so where a map holds ids, and none of them is a class's: a mask of 0 and 255, say."""
+    rows = strip_rows(label_map)
+    strips = (np.unique(np.asarray(label_map[top : top + rows])) for top in range(0, label_map.shape[0], rows))
+    found = np.unique(np.concatenate([*strips, np.empty(0, int)])).tolist()
+    if any(class_id in found for class_id in classes.values()) or not any(found):
+        return
+    named = ", ".join(f"{name}={class_id}" for name, class_id in classes.items())
+    warnings.warn(
+        f"the map holds the ids {found[:20]}, none of the classes {named}: no region counts", stacklevel=4
+    )
 
 
 def check_label_map(label_map: Any, name: str = "a map") -> None:
@@ -228,7 +244,9 @@ def _locate(
     codes = np.zeros(len(dots), np.int64)
     for code, name in enumerate(names):
         codes[dots.classes == name] = code
-    pixels = np.floor(dots.xy[:, ::-1] / pixel_size)
+    places = dots.xy[:, ::-1] / pixel_size
+    # A dot on the lower or right edge lies in the last pixel.
+    pixels = np.where(places == shape, np.array(shape) - 1, np.floor(places))
     outside = ((pixels < 0) | (pixels >= shape)).any(1)
     if outside.any():
         index = int(outside.argmax())
@@ -251,10 +269,10 @@ def _nearest_regions(near: np.ndarray, roots: np.ndarray, is_region: np.ndarray,
     return region_of
 
 
-class _Scan:
+class RegionScan:
     """One pass over a map. Keeps the labels of the last rows, and the regions, areas and classes of all labels."""
 
-    def __init__(self, kernels: ModuleType, ids: np.ndarray, width: int, dilation_px: float) -> None:
+    def __init__(self, kernels: ModuleType, ids: np.ndarray, width: int, dilation_px: float = 0.0) -> None:
         self.kernels, self.ids, self.dilation_px = kernels, ids, dilation_px
         self.count = 1  # label 0 is the background
         self.parent = np.zeros(1, np.int32)
@@ -272,7 +290,7 @@ class _Scan:
         found, done = [np.empty((0, 3))], 0
         for top in track_progress(range(0, height, rows), "reading the map"):
             strip = np.asarray(label_map[top : top + rows])
-            kept = self._label(strip, kept)
+            kept = self.label(strip, kept)
             bottom = top + len(strip)
             ready = bottom - reach if bottom < height else height
             stop = np.searchsorted(pixels[order, 0], ready)
@@ -292,7 +310,7 @@ class _Scan:
             kept = kept[-max(1, 2 * reach) :]
         return np.concatenate(found)
 
-    def _label(self, strip: np.ndarray, kept: np.ndarray) -> np.ndarray:
+    def label(self, strip: np.ndarray, kept: np.ndarray) -> np.ndarray:
         """Return the labels of the kept rows and of the strip below them."""
         # Always a copy: Numba would compile the kernels again for a read-only array.
         strip = np.array(strip, dtype=np.uint8 if strip.dtype in (np.uint8, np.bool_) else np.int64, order="C")

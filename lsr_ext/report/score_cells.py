@@ -14,14 +14,14 @@ from lsr_ext.progress import track_progress
 from lsr_ext.report.image_files import read_image_like
 from lsr_ext.report.score_tables import ScoreSheet, score_rows, scores_table, write_scores
 
-_STATISTICS = {
+STATISTICS = {
     "recall": lambda scores: scores.recall,
     "precision_region": lambda scores: scores.precision("region"),
     "f1_region": lambda scores: scores.f1("region"),
     "precision_dot_weighted": lambda scores: scores.precision("dot_weighted"),
     "f1_dot_weighted": lambda scores: scores.f1("dot_weighted"),
 }
-_COUNTS = ("dots", "dots_hit", "regions", "regions_hit")
+COUNTS = ("dots", "dots_hit", "regions", "regions_hit")
 
 
 def score_cell_files(
@@ -71,7 +71,7 @@ def score_cell_files(
                 image, label_map, classes, marked, found.is_hit, min_area_px=min_area_px, pixel_size=pixel_size
             )
             write_figure(output / f"{name}.png", figure, 150)
-    rows = score_rows(scores, _STATISTICS, list(classes), resamples, seed, _COUNTS)
+    rows = score_rows(scores, STATISTICS, list(classes), resamples, seed, COUNTS)
     settings = {"maps": maps, "dots": dots, "classes": dict(classes), **options}
     write_scores(output, rows, settings | {"resamples": resamples, "seed": seed})
     return ScoreSheet(rows, scores_table(rows, "regions against dots"))

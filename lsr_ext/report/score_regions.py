@@ -60,13 +60,13 @@ def score_region_files(
     files = pair_files((pred, MAP_SUFFIXES), (truth, MAP_SUFFIXES), (images, IMAGE_SUFFIXES))
     # Of two classes, one boundary shows both.
     drawn = {name: k for k, name in enumerate(classes) if len(classes) > 2 or k == 1}
-    scores: dict[str, dict[str, OverlapScores]] = {prefix: {} for prefix in _SCORERS}
+    scores: dict[str, dict[str, OverlapScores]] = {prefix: {} for prefix in SCORERS}
     for name, (pred_path, true_path, image_path) in track_progress(list(files.items()), "scoring", least=2):
         maps = open_label_map(pred_path), open_label_map(true_path)
         if maps[0].shape != maps[1].shape:
             raise ValueError(f"{pred_path} is {size_text(maps[0])}, {true_path} {size_text(maps[1])}")
         try:
-            for prefix, (scorer, _) in _SCORERS.items():
+            for prefix, (scorer, _) in SCORERS.items():
                 scores[prefix][name] = scorer(*maps, distance_px, len(classes))
         except ValueError as error:
             raise ValueError(f"{pred_path} against {true_path}: {error}") from error
@@ -76,9 +76,9 @@ def score_region_files(
     rows = merge_rows(
         *(
             score_rows(
-                scores[prefix], {prefix + kind: _statistic(kind) for kind in kinds}, classes, resamples, seed
+                scores[prefix], {prefix + kind: statistic(kind) for kind in kinds}, classes, resamples, seed
             )
-            for prefix, (_, kinds) in _SCORERS.items()
+            for prefix, (_, kinds) in SCORERS.items()
         )
     )
     settings = {"pred": pred, "truth": truth, "classes": list(classes), "distance_px": distance_px}
@@ -96,12 +96,12 @@ def _whole_maps(pred: Any, truth: Any, _distance_px: float, num_classes: int) ->
     )
 
 
-def _statistic(name: str) -> Callable[[OverlapScores], np.ndarray]:
+def statistic(name: str) -> Callable[[OverlapScores], np.ndarray]:
     return lambda scores: getattr(scores, name)
 
 
 # Prefix of the scores' names -> what counts the pixels, and which scores are made of the counts.
-_SCORERS: dict[str, tuple[Callable[..., OverlapScores], tuple[str, ...]]] = {
+SCORERS: dict[str, tuple[Callable[..., OverlapScores], tuple[str, ...]]] = {
     "": (_whole_maps, ("iou", "dice")),
     "masked_": (masked_scores, ("iou", "dice")),
     "trimap_": (trimap_scores, ("iou",)),

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from lsr_ext.config.data import FractionSection
 from lsr_ext.data import BlockCollection, add_label_noise, quantile_edges, quantise_fractions
 from lsr_ext.distributions import CountDistribution
 
@@ -14,11 +15,36 @@ LOW, HIGH = 0, 1
 
 
 class Labels(NamedTuple):
-    """Labels of the training and of the held-out blocks, and their names."""
+    """Labels of the training and of the held-out blocks, and their names.
+
+    `fractions` are the numbers (N, L) that the training blocks' labels were made from, where these are fractions.
+    """
 
     train: np.ndarray
     test: np.ndarray
     names: list[str]
+    fractions: np.ndarray | None = None
+
+
+def label_by_fractions(
+    train: np.ndarray, test: np.ndarray, data: FractionSection, foreground: int, seed: int
+) -> Labels:
+    """Label blocks as a section says, by what an annotator would report of their exact fractions.
+
+    Args:
+        train, test: exact fractions of the training and of the held-out blocks, (N, L).
+        data: the annotator's error, and edges, bins or the share of high blocks.
+        foreground: the class that bins are of.
+        seed: of the error.
+    """
+    rng = np.random.default_rng(seed)
+    noisy = [add_annotator_noise(fractions, data.noise_std, rng) for fractions in (train, test)]
+    reported = [round_fractions(fractions, data.fraction_step) for fractions in noisy]
+    if data.high_share is not None:
+        labels = label_high_low(*reported, data.high_share)
+    else:
+        labels = label_by_bins(*(side[:, foreground] for side in reported), data.edges, data.bins)
+    return labels._replace(fractions=reported[0])
 
 
 def label_by_bins(train: np.ndarray, test: np.ndarray, edges: list[float] | None, bins: int | None) -> Labels:
@@ -65,6 +91,18 @@ def add_annotator_noise(fractions: np.ndarray, noise_std: float, rng: np.random.
     return np.concatenate([np.maximum(1 - noisy.sum(1, keepdims=True), 0), noisy], axis=1)
 
 
+def round_fractions(fractions: np.ndarray, step: float | None) -> np.ndarray:
+    """Round class fractions (N, L) to multiples of `step`; None: leave them.
+
+    The first class has the rest. Where the others come to more than 1, all are scaled to 1.
+    """
+    if step is None:
+        return fractions
+    rounded = np.minimum(np.rint(fractions[:, 1:] / step) * step, 1)
+    rounded = rounded / np.maximum(rounded.sum(1, keepdims=True), 1)
+    return np.concatenate([np.maximum(1 - rounded.sum(1, keepdims=True), 0), rounded], axis=1)
+
+
 def draw_annotated(collection: BlockCollection, blocks_per_label: int | str, seed: int) -> np.ndarray:
     """Draw the blocks that an annotator would look at, from as many images as possible.
 
@@ -90,22 +128,28 @@ def draw_annotated(collection: BlockCollection, blocks_per_label: int | str, see
 
 
 def estimate_distribution(
-    collection: BlockCollection, annotated: np.ndarray, noise_std: float = 0.0, seed: int = 0
+    collection: BlockCollection,
+    annotated: np.ndarray,
+    noise_std: float = 0.0,
+    seed: int = 0,
+    exact: np.ndarray | None = None,
 ) -> CountDistribution:
     """Estimate p(c_l | z) from the masks of a few blocks (Appendix B.2), or from noisy fractions (B.1).
 
     Args:
-        collection: blocks with masks.
+        collection: blocks, with masks if `exact` is not given.
         annotated: the indices of those to look at.
         noise_std: standard deviation of the noise on the fractions.
         seed: of the noise.
+        exact: the class fractions of all blocks, (N, L); None: those of the masks.
 
     Raises:
         ValueError: a label without a block.
     """
     sample = collection.subset(annotated)
+    fractions = sample.fractions() if exact is None else exact[annotated]
     # Other draws than those of the labels, which start from the seed itself.
-    fractions = add_annotator_noise(sample.fractions(), noise_std, np.random.default_rng((seed, 1)))
+    fractions = add_annotator_noise(fractions, noise_std, np.random.default_rng((seed, 1)))
     labels = sample.labels
     if labels.ndim == 1:
         return CountDistribution.from_table(fractions, labels, collection.classes, collection.label_names)

@@ -33,6 +33,7 @@ class LandCoverBlocks:
 
     labels = None
     reads_files = False
+    targets = None
     collate = staticmethod(collate_blocks)
 
     def __init__(self, patches: Sequence[LandCoverPatch], crop_px: int, classes: Sequence[str]) -> None:

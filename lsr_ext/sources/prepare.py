@@ -8,8 +8,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lsr_ext.config import RunConfig
-from lsr_ext.config.data import Cohort, Data, LabelledImages, LandCover, MaskFolders, SimulatedFields, StainedImage
+from lsr_ext.config.data import (
+    Cohort,
+    Data,
+    DottedImages,
+    LabelledImages,
+    LandCover,
+    MaskFolders,
+    SimulatedFields,
+    StainedImage,
+)
 from lsr_ext.sources.context import RunContext
+from lsr_ext.sources.dots import prepare_dotted_images
 from lsr_ext.sources.labelled_images import prepare_labelled_images
 from lsr_ext.sources.land_cover import prepare_land_cover
 from lsr_ext.sources.masks import read_mask_folders
@@ -33,6 +43,7 @@ SOURCES: dict[type, Callable[[Data, RunContext], TrainingData]] = {
     StainedImage: from_truth(read_stained_image),
     MaskFolders: from_truth(read_mask_folders),
     SimulatedFields: from_truth(simulate_truth),
+    DottedImages: prepare_dotted_images,
     LandCover: prepare_land_cover,
     LabelledImages: prepare_labelled_images,
     Cohort: _prepare_cohort,

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 from torch.utils.data import Dataset
 
-from lsr_ext.data import BlockCollection
+from lsr_ext.data import BlockCollection, Targets
 from lsr_ext.distributions import CountDistribution
 
 if TYPE_CHECKING:
@@ -26,6 +26,8 @@ class TrainingBlocks(Protocol):
     Attributes:
         labels: int64 (N,), or (N, L) for one label per class; -1 = unknown. None: an item holds blocks of several
             labels, and items are drawn at random.
+        targets: the class fractions that each block is known to have; items then have "fraction" and
+            "fraction_std" too. None: there are labels alone.
         classes: the L names of the pixel classes.
         channels: of the images.
         collate: makes a batch of a list of items.
@@ -34,6 +36,7 @@ class TrainingBlocks(Protocol):
     """
 
     labels: np.ndarray | None
+    targets: Targets | None
     classes: Sequence[str]
     channels: int
     collate: Callable[[list], dict]

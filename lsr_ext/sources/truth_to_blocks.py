@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lsr_ext.data import Block, BlockCollection, block_fractions, cut_blocks
+from lsr_ext.data import Block, BlockCollection, Targets, block_fractions, cut_blocks
 from lsr_ext.sources.context import RunContext
-from lsr_ext.sources.labelling import (
-    Labels,
-    add_annotator_noise,
-    draw_annotated,
-    estimate_distribution,
-    label_by_bins,
-    label_high_low,
-)
+from lsr_ext.sources.labelling import Labels, draw_annotated, estimate_distribution, label_by_fractions
 from lsr_ext.sources.pixel_truth import PixelTruth
 from lsr_ext.sources.splits import patients, split_blocks
 from lsr_ext.sources.training_data import TRUTH, TrainingData, foreground_index
@@ -64,6 +58,7 @@ def prepare_truth(truth: PixelTruth, data: PixelTruthSection, context: RunContex
             (validation_blocks, labels.test[scored:]),
         )
     )
+    train = replace(train, targets=Targets.of_fractions(labels.fractions))
     annotated = draw_annotated(train, data.distribution_blocks, context.seed)
     distribution = estimate_distribution(train, annotated, data.distribution_noise_std, context.seed)
     dots = {TRUTH: truth.dots or _dots_of_masks(test)} if data.cells else {}
@@ -94,14 +89,8 @@ def _label(
 
         groups = patients(truth.names, data.patient)
         return label_by_classifier(truth, groups, train, test, foreground, data, context)
-    rng = np.random.default_rng(context.seed)
-    fractions = [
-        add_annotator_noise(block_fractions(truth.masks, side, len(truth.classes)), data.noise_std, rng)
-        for side in (train, test)
-    ]
-    if data.high_share is not None:
-        return label_high_low(*fractions, data.high_share), None
-    return label_by_bins(*(side[:, foreground] for side in fractions), data.edges, data.bins), None
+    exact = (block_fractions(truth.masks, side, len(truth.classes)) for side in (train, test))
+    return label_by_fractions(*exact, data, foreground, context.seed), None
 
 
 def _dots_of_masks(test: BlockCollection) -> dict[int, DotSet]:

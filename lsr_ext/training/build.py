@@ -10,9 +10,9 @@ from torch import nn
 
 from lsr_ext.config import JointTerms, LossConfig, Method, OptimizerConfig, TrainingConfig
 from lsr_ext.inference import choose_device
-from lsr_ext.losses import LabelSuperResolutionLoss
 from lsr_ext.networks.weights import parameter_groups
 from lsr_ext.sources import TrainingBlocks, TrainingData
+from lsr_ext.training.block_loss import build_block_loss
 from lsr_ext.training.datamodule import BlockDataModule, Feeding, ValidationBlocks
 from lsr_ext.training.execution import choose_workers
 from lsr_ext.training.module import SegmentationModule
@@ -27,15 +27,13 @@ def build_module(
     """The method's network, losses and optimizer, with the initial weights that the seed gives.
 
     Raises:
-        ValueError: weights of another number of classes.
+        ValueError: weights of another number of classes, or a loss that these blocks have no targets for.
     """
     lightning.seed_everything(seed, verbose=False)
     weights, num_classes = joint.pixel_class_weights, len(data.train.classes)
     if weights is not None and len(weights) != num_classes:
         raise ValueError(f"joint.pixel_class_weights: expected {num_classes} weights, got {len(weights)}")
-    super_resolution = method.mode and LabelSuperResolutionLoss(
-        data.distribution, mode=method.mode, **loss.model_dump()
-    )
+    super_resolution = method.mode and build_block_loss(method.mode, loss, data)
     network = make_network(training.network, data.train, data.block_size_px)
     groups = parameter_groups(network, training.network.learning_rates)
     if training.start_at_prior:

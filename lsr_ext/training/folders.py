@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-CHECKPOINT_NAME, BEST_NAME = "last.ckpt", "best.ckpt"
+CHECKPOINT_NAME, PREVIOUS_NAME, BEST_NAME = "last.ckpt", "previous.ckpt", "best.ckpt"
 
 
 def method_folder(output: Path, method: str) -> Path:

@@ -14,7 +14,7 @@ from lsr_ext.data import jitter_colours
 from lsr_ext.data.seeded_items import batch_seed
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.functional import block_moments
-from lsr_ext.losses import LabelSuperResolutionLoss
+from lsr_ext.losses import FractionLoss, LabelSuperResolutionLoss
 from lsr_ext.training.objective import PixelLoss
 from lsr_ext.training.validation import ValidationScores
 
@@ -28,7 +28,8 @@ class SegmentationModule(lightning.LightningModule):
     Args:
         network: (N, C, H, W) float32 in [0, 1] -> logits (N, L, H, W).
         distribution: expected fractions per label, for the log.
-        loss: the label super-resolution loss; None: `pixel_loss` alone.
+        loss: of logits and labels, or a `FractionLoss`, of logits and the blocks' own numbers; None: `pixel_loss`
+            alone.
         optimizer: makes the optimizer of the network's parameters.
         decay_steps: steps over which the learning rate falls to zero along a cosine; None: it stays.
         seed: of each batch's random draws.
@@ -43,8 +44,9 @@ class SegmentationModule(lightning.LightningModule):
 
     Batch:
         a dict of "image" (N, C, H, W); "label" int64 (N,) or (N, L), -1 = unknown, or (K,) with "block_ids" int32
-        (N, H, W), -1 = none; for a pixel loss "mask" int64 (N, H, W), -1 = not labelled. "group" int64 (N,), the
-        number of each block's group; without it the blocks of one label form one group.
+        (N, H, W), -1 = none; for a `FractionLoss` "fraction" (N, L), NaN = unknown, and "fraction_std"; for a
+        pixel loss "mask" int64 (N, H, W), -1 = not labelled. "group" int64 (N,), the number of each block's group;
+        without it the blocks of one label form one group.
 
     Raises:
         ValueError: neither loss is given.
@@ -54,7 +56,7 @@ class SegmentationModule(lightning.LightningModule):
         self,
         network: nn.Module,
         distribution: CountDistribution,
-        loss: LabelSuperResolutionLoss | None,
+        loss: LabelSuperResolutionLoss | FractionLoss | nn.Module | None,
         optimizer: Callable[[Iterable[nn.Parameter]], torch.optim.Optimizer],
         decay_steps: int | None = None,
         seed: int = 0,
@@ -145,7 +147,12 @@ class SegmentationModule(lightning.LightningModule):
         return sum(weight * loss for weight, loss in zip(weights, (pixel, super_resolution), strict=True))
 
     def _super_resolution_loss(self, logits: Tensor, batch: dict[str, Tensor]) -> Tensor:
-        return self.loss(logits, batch["label"], batch.get("group"), block_ids=batch.get("block_ids"))
+        labels, group = batch["label"], batch.get("group")
+        if not isinstance(self.loss, FractionLoss):
+            return self.loss(logits, labels, group=group, block_ids=batch.get("block_ids"))
+        # Groups are those of the labels here too; without any the loss would make one of the whole batch.
+        group = labels if group is None else group
+        return self.loss(logits, batch["fraction"], batch["fraction_std"], group=group)
 
     def _log_fraction_errors(self, logits: Tensor, labels: Tensor, block_ids: Tensor | None) -> None:
         count = None if block_ids is None else len(labels)

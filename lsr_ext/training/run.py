@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 from pathlib import Path
 
 import lightning
@@ -10,14 +11,16 @@ import torch
 import yaml
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import SIGTERMException
 
 from lsr_ext.config import EXECUTION, METHODS, RunConfig, TrainingConfig
-from lsr_ext.files import write_atomically
+from lsr_ext.files import remove_unfinished, write_atomically
 from lsr_ext.inference import TrainedModel, choose_device, load_model
 from lsr_ext.inference.model_file import DESCRIPTION_NAME
 from lsr_ext.sources import TrainingData, prepare_data
 from lsr_ext.sources.training_data import describe_labels
 from lsr_ext.training.build import build_batches, build_module, build_optimizer
+from lsr_ext.training.checkpoint_files import WholeCheckpointIO, read_last
 from lsr_ext.training.checkpoints import STOPPED_EARLY, make_callbacks
 from lsr_ext.training.datamodule import BlockDataModule
 from lsr_ext.training.denormals import flushed_denormals
@@ -76,7 +79,9 @@ def _train_method(config: RunConfig, name: str, data: TrainingData) -> None:
     """Train a method to the end, and write its model."""
     method, training = METHODS[name], config.training
     folder, described = method_folder(config.output, name), model_folder(config.output, name) / DESCRIPTION_NAME
-    done, is_done = _progress(folder / CHECKPOINT_NAME, training.steps)
+    rank_zero_only(remove_unfinished)(folder)
+    last = read_last(folder)
+    done, is_done = _progress(last, training.steps)
     if is_done and described.exists():
         _logger.info("%s: already trained", name)
         _update_model(described.parent, config, data.block_size_px)
@@ -92,7 +97,7 @@ def _train_method(config: RunConfig, name: str, data: TrainingData) -> None:
     if not is_done:
         machine = describe_execution(training, batches.feeding.workers)
         _logger.info("%s: training from step %d to %d, %s", name, done, training.steps, machine)
-        _fit(module, batches, training, folder, done)
+        _fit(module, batches, training, folder, is_resumed=last is not None)
     _load_kept(module, folder, training.keep)
     model = make_model(
         module.network,
@@ -118,11 +123,15 @@ def _update_model(folder: Path, config: RunConfig, block_size_px: int) -> None:
 
 
 def _fit(
-    module: SegmentationModule, batches: BlockDataModule, training: TrainingConfig, folder: Path, done: int
+    module: SegmentationModule, batches: BlockDataModule, training: TrainingConfig, folder: Path, is_resumed: bool
 ) -> None:
-    """Train by the steps that are left."""
+    """Train by the steps that are left since the last checkpoint, or by all.
+
+    Raises:
+        SystemExit: the process was asked to end by SIGTERM; with the code that a shell expects then.
+    """
     checkpoint = folder / CHECKPOINT_NAME
-    if not done and hasattr(module.network, "fit_norms"):
+    if not is_resumed and hasattr(module.network, "fit_norms"):
         module.network.fit_norms(batches.random_images())
     if training.precision == "bf16-true":
         module.network.to(torch.bfloat16)  # not the whole module: the loss keeps its targets in full precision
@@ -141,12 +150,21 @@ def _fit(
         default_root_dir=folder,
         logger=make_loggers(training, folder),
         callbacks=[*make_callbacks(training, folder), RichProgressBar()],
+        plugins=[WholeCheckpointIO()],
         enable_model_summary=False,
         num_sanity_val_steps=0,
         check_val_every_n_epoch=None,
         val_check_interval=(training.validate_every_steps or training.steps) * training.accumulate_batches,
     )
-    trainer.fit(module, datamodule=batches, ckpt_path=checkpoint if done else None, weights_only=True)
+    try:
+        trainer.fit(module, datamodule=batches, ckpt_path=checkpoint if is_resumed else None, weights_only=True)
+    except SIGTERMException:
+        _logger.warning(
+            "%s: ended by SIGTERM at step %d; the same call goes on from the last checkpoint",
+            folder.name,
+            trainer.global_step,
+        )
+        raise SystemExit(128 + signal.SIGTERM) from None
     trainer.save_checkpoint(checkpoint)
 
 
@@ -161,13 +179,12 @@ def _load_kept(module: SegmentationModule, folder: Path, keep: str) -> None:
         _logger.info("%s: the weights of step %d are kept", folder.name, content["global_step"])
 
 
-def _progress(checkpoint: Path, steps: int) -> tuple[int, bool]:
+def _progress(checkpoint: dict | None, steps: int) -> tuple[int, bool]:
     """The steps that were done, and whether the training is over."""
-    if not checkpoint.exists():
+    if checkpoint is None:
         return 0, False
-    content = torch.load(checkpoint, map_location="cpu", weights_only=True)
-    done = content["global_step"]
-    return done, done >= steps or content.get(STOPPED_EARLY, False)
+    done = checkpoint["global_step"]
+    return done, done >= steps or checkpoint.get(STOPPED_EARLY, False)
 
 
 def _settings_path(config: RunConfig) -> Path:

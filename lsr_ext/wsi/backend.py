@@ -8,6 +8,23 @@ from typing import NamedTuple, Protocol
 import numpy as np
 
 
+class View(NamedTuple):
+    """What to show of a file that holds several images or channels.
+
+    Attributes:
+        image: name of the image; None: the largest.
+        channels: names of one to three channels, shown as grey, or as red, green and blue; empty: the file is RGB.
+        display_range: the values that become 0 and 255; None: those of 8 bits.
+    """
+
+    image: str | None = None
+    channels: tuple[str, ...] = ()
+    display_range: tuple[float, float] | None = None
+
+
+WHOLE_FILE = View()
+
+
 class FileKey(NamedTuple):
     """The identity of a file when it was opened: another file with the same name has another key."""
 
@@ -17,6 +34,7 @@ class FileKey(NamedTuple):
     size: int
     changed_ns: int
     backend: str
+    view: View = WHOLE_FILE
 
 
 class Level(NamedTuple):
@@ -93,6 +111,8 @@ class Facts(NamedTuple):
         background: the colour of areas that the slide does not cover.
         has_holes: whether pixels inside a level may belong to no tile.
         associated: names of the associated images (label, macro, ...).
+        images: names of the images that the file holds, if several.
+        print_mpp: a resolution in the file that was not believed, because it is one for print.
     """
 
     backend: str
@@ -103,6 +123,8 @@ class Facts(NamedTuple):
     has_holes: bool
     properties: Mapping[str, str]
     associated: tuple[str, ...]
+    images: tuple[str, ...] = ()
+    print_mpp: tuple[float, float] | None = None
 
 
 class Backend(Protocol):

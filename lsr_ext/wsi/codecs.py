@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -10,15 +9,17 @@ import imagecodecs
 import numpy as np
 import simplejpeg
 
+from lsr_ext.codestreams import J2kHeader
+
 # Declares that the components are red, green and blue: without a JFIF or Adobe marker, libjpeg assumes YCbCr.
 _ADOBE = b"\xff\xee\x00\x0eAdobe\x00\x64\x00\x00\x00\x00"
 _JPEG_RGB, _JPEG_YCBCR = _ADOBE + b"\x00", _ADOBE + b"\x01"
 _START, _END = b"\xff\xd8", b"\xff\xd9"
-_J2K_CODESTREAM, _J2K_SIZE = b"\xff\x4f\xff\x51", struct.Struct(">HHIIIIIIIIH")
 RGB, YCBCR = 2, 6
 
 NONE, LZW, JPEG, DEFLATE, OLD_DEFLATE = 1, 5, 7, 8, 32946
 APERIO_J2K_YCBCR, APERIO_J2K_RGB, JPEG2000 = 33003, 33005, 34712
+MAY_BE_YCBCR = (JPEG, APERIO_J2K_YCBCR, APERIO_J2K_RGB, JPEG2000)  # decoded to RGB
 
 
 class Coding(NamedTuple):
@@ -77,18 +78,18 @@ def _jpeg(data: bytes, coding: Coding, reduction: int) -> np.ndarray:
 
 
 def _jpeg2000(data: bytes, coding: Coding, reduction: int) -> np.ndarray:
-    start = data.find(_J2K_CODESTREAM)
-    if start < 0 or len(data) < start + 4 + _J2K_SIZE.size:
-        raise ValueError(f"expected a JPEG 2000 codestream, got bytes {data[:4].hex()}")
-    _, _, right, bottom, left, top, *_, components = _J2K_SIZE.unpack_from(data, start + 4)
-    # Read from the header, because the decoder allocates memory for the size that the header declares.
-    if (right - left, bottom - top, components) != (coding.width, coding.height, 3):
+    header = J2kHeader.parse(data)
+    # Checked first, because the decoder allocates memory for the size that the header declares.
+    if (header.width, header.height, header.components) != (coding.width, coding.height, 3):
         raise ValueError(
             f"expected JPEG 2000 of {coding.width} x {coding.height} px in 3 components, "
-            f"got {right - left} x {bottom - top} px in {components}"
+            f"got {header.width} x {header.height} px in {header.components}"
         )
     pixels = np.ascontiguousarray(imagecodecs.jpeg2k_decode(data, numthreads=1))
-    return _rgb_from_ycbcr(pixels) if coding.compression == APERIO_J2K_YCBCR else pixels
+    # The decoder has converted subsampled chroma, what the encoder had transformed, and colours named in a JP2.
+    is_rgb = header.subsampled or header.transformed or header.named
+    tagged_ycbcr = coding.compression == APERIO_J2K_YCBCR or coding.photometric == YCBCR
+    return _rgb_from_ycbcr(pixels) if tagged_ycbcr and not is_rgb else pixels
 
 
 def _rgb_from_ycbcr(pixels: np.ndarray) -> np.ndarray:

@@ -9,6 +9,10 @@ class UnsupportedSlideError(SlideError):
     """The file is not a slide, or is of a kind that no backend reads."""
 
 
+class IncompleteLevelError(UnsupportedSlideError):
+    """A lower level of an SVS has holes, to be filled from the finer one, as OpenSlide does."""
+
+
 class CorruptSlideError(SlideError):
     """The file is damaged: it does not open, is truncated, or a tile cannot be decoded."""
 

@@ -11,9 +11,9 @@ from typing import Any
 
 import torch
 
-from lsr_ext.wsi.backend import Backend, FileKey
+from lsr_ext.wsi.backend import WHOLE_FILE, Backend, FileKey, View
 from lsr_ext.wsi.cache import Cache
-from lsr_ext.wsi.errors import CorruptSlideError, UnsupportedSlideError
+from lsr_ext.wsi.errors import CorruptSlideError, IncompleteLevelError, UnsupportedSlideError
 
 DEFAULT_CACHE_BYTES = 32 * 2**20  # about the size of a processor's cache: larger values made reads slower
 DEFAULT_HANDLES = 64
@@ -31,7 +31,7 @@ def configure(
 
     Args:
         cache_bytes: memory for decoded tiles of all slides; 32 MiB by default. To scan a wide slide row by row,
-            give enough for a row of tiles.
+            give enough for a row of tiles. OpenSlide's own tiles, of all slides together, get as much again.
         open_handles: number of slides that are kept open, 64 by default; further slides are closed after use.
         read_limit_bytes: memory of one read, 1 GiB by default; above it `Slide.read` raises `ReadTooLargeError`.
 
@@ -54,7 +54,7 @@ def configure(
         max_read_bytes = read_limit_bytes
 
 
-def file_key(path: Path, backend: str) -> FileKey:
+def file_key(path: Path, backend: str, view: View = WHOLE_FILE) -> FileKey:
     """Return the key of the file in its present state.
 
     Raises:
@@ -63,12 +63,12 @@ def file_key(path: Path, backend: str) -> FileKey:
     if not path.is_file():
         raise FileNotFoundError(f"expected a slide, found none at {path}")
     found = path.stat()
-    return FileKey(str(path), found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, backend)
+    return FileKey(str(path), found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, backend, view)
 
 
 def handle(key: FileKey) -> Backend:
     """Return the open file of a key."""
-    return handles.get(key, lambda: open_backend(Path(key.path), key.backend))
+    return handles.get(key, lambda: open_backend(Path(key.path), key.backend, key.view))
 
 
 def forget(key: FileKey) -> None:
@@ -77,33 +77,50 @@ def forget(key: FileKey) -> None:
     tiles.discard(lambda held: held[0] == key)
 
 
-def open_backend(path: Path, backend: str) -> Backend:
-    """Open a file with the backend "tiff" or "openslide", or choose one by the file ("auto").
+def open_backend(path: Path, backend: str, view: View = WHOLE_FILE) -> Backend:
+    """Open a file with one backend, or choose one by the file ("auto").
 
-    OpenSlide reads formats whose tiles must be stitched or that need more than the TIFF tags. The `tiff` backend
-    reads plain tiled TIFF and SVS, and files that OpenSlide does not know.
+    OpenSlide reads formats whose tiles must be stitched or that need more than the TIFF tags. "tiff" reads plain
+    tiled TIFF and SVS fast, "planes" every other TIFF, "picture" PNG and JPEG. A file that one of these refuses is
+    not passed to OpenSlide, which would show another image, or other colours.
 
     Raises:
         UnsupportedSlideError: no backend reads it.
         CorruptSlideError: the file is damaged.
     """
-    # Imported here: each backend needs packages that the other one does not need.
+    # Imported here: each backend needs packages that the other ones do not need.
     from lsr_ext.wsi.openslide import OpenSlideBackend
+    from lsr_ext.wsi.pictures import PictureBackend, is_picture
+    from lsr_ext.wsi.planes import PlanesBackend
     from lsr_ext.wsi.tiff import TiffBackend
 
-    if backend == "tiff":
-        return TiffBackend(path)
-    if backend == "openslide":
-        return OpenSlideBackend(path)
+    named = {"tiff": TiffBackend, "planes": PlanesBackend}
+    if backend in named:
+        return named[backend](path, view)
     vendor = _openslide_vendor(path)
-    if not _is_tiff(path) or vendor not in (None, "aperio", "generic-tiff"):
-        return OpenSlideBackend(path)
+    is_tiff = _is_tiff(path)
+    if backend == "auto" and is_tiff and vendor in (None, "aperio", "generic-tiff"):
+        return _open_tiff(path, view)
+    if view != WHOLE_FILE:
+        raise UnsupportedSlideError(f"{path}: expected a TIFF of several images or channels, got {view}")
+    if backend == "picture" or (backend == "auto" and vendor is None and is_picture(path)):
+        return PictureBackend(path)
+    return OpenSlideBackend(path)
+
+
+def _open_tiff(path: Path, view: View) -> Backend:
+    from lsr_ext.wsi.openslide import OpenSlideBackend
+    from lsr_ext.wsi.planes import PlanesBackend
+    from lsr_ext.wsi.tiff import TiffBackend
+
+    if view.channels or view.display_range:
+        return PlanesBackend(path, view)
     try:
-        return TiffBackend(path)
-    except UnsupportedSlideError:
-        if vendor is None:
-            raise
+        return TiffBackend(path, view)
+    except IncompleteLevelError:
         return OpenSlideBackend(path)
+    except UnsupportedSlideError:
+        return PlanesBackend(path, view)
 
 
 def in_threads(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:

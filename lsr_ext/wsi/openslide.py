@@ -12,11 +12,11 @@ import openslide
 
 from lsr_ext.wsi.backend import Facts, Job, Level, Region, Tile, place_each
 from lsr_ext.wsi.errors import CorruptSlideError, UnsupportedSlideError
+from lsr_ext.wsi.handles import tiles
 from lsr_ext.wsi.resolution import openslide_mpp
 
 _WHITE = "FFFFFF"
 _TILE_PX, _LARGEST_TILE_PX = 512, 4096
-_CACHE_BYTES = 32 * 2**20
 
 
 class OpenSlideBackend:
@@ -39,7 +39,7 @@ class OpenSlideBackend:
         except openslide.OpenSlideError as error:
             raise CorruptSlideError(f"{path}: {error}") from error
         _open.add(self)
-        self._slide.set_cache(openslide.OpenSlideCache(_CACHE_BYTES))
+        self._slide.set_cache(_cache.shared())
         properties = dict(self._slide.properties)
         colour = properties.get("openslide.background-color", _WHITE)
         self.facts = Facts(
@@ -98,6 +98,24 @@ def _tile_px(native: int) -> int:
     return native * -(-_TILE_PX // native)
 
 
+class _SharedCache:
+    """One cache of OpenSlide's tiles for all slides of a process, of the bytes of `configure`."""
+
+    def __init__(self) -> None:
+        self._cache: openslide.OpenSlideCache | None = None
+        self._bytes = self._process = 0
+
+    def shared(self) -> openslide.OpenSlideCache:
+        # A forked child makes its own: another thread of the parent may have held its lock.
+        if self._cache is None or (self._bytes, self._process) != (tiles.budget, os.getpid()):
+            _former.append(self._cache)
+            self._cache = openslide.OpenSlideCache(tiles.budget)
+            self._bytes, self._process = tiles.budget, os.getpid()
+        return self._cache
+
+
+_former: list[openslide.OpenSlideCache | None] = []  # not freed: a forked child must not touch their locks
+_cache = _SharedCache()
 _open: WeakSet[OpenSlideBackend] = WeakSet()
 _kept: list[OpenSlideBackend] = []
 # A forked child never closes its parent's handles: another thread may have held their locks during the fork.

@@ -3,35 +3,47 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from lsr_ext.wsi import handles
 from lsr_ext.wsi.averaging import read_average
-from lsr_ext.wsi.backend import Level, Region, Source
+from lsr_ext.wsi.backend import WHOLE_FILE, Level, Region, Source, View
 from lsr_ext.wsi.errors import CorruptSlideError, MissingResolutionError, SlideError
 from lsr_ext.wsi.reading import read_level
 
+BACKENDS = ("auto", "tiff", "planes", "picture", "openslide")
 _SAME_MPP = 1.01  # a level may be up to 1 % too coarse, because downsamples are rounded
 
 
 def open_slide(
-    path: str | Path, *, mpp: float | tuple[float, float] | None = None, backend: str = "auto"
+    path: str | Path,
+    *,
+    mpp: float | tuple[float, float] | None = None,
+    backend: str = "auto",
+    image: str | None = None,
+    channels: Sequence[str] = (),
+    display_range: tuple[float, float] | None = None,
 ) -> Slide:
     """Open a whole-slide image.
 
     Args:
-        path: tiled TIFF, SVS, OME-TIFF, or any format that OpenSlide reads.
-        mpp: microns per level-0 pixel, one number or (x, y); None: the value in the file.
-        backend: "auto" chooses by the file; "tiff" and "openslide" force a backend.
+        path: TIFF, SVS, OME-TIFF, PNG, JPEG, or any format that OpenSlide reads.
+        mpp: microns per level-0 pixel, one number or (x, y); None: the value in the file. A resolution for print,
+            such as 300 dots per inch, is not taken from a file.
+        backend: "auto" chooses by the file; "tiff", "planes", "picture" and "openslide" force a backend.
+        image: the image of a TIFF that holds several, by its name (`Slide.images`); None: the largest.
+        channels: the channels of a multiplex TIFF to show, by their names: one as grey, two as red and cyan,
+            three as red, green and blue.
+        display_range: the values that become 0 and 255, for more than 8 bits per sample.
 
     Raises:
         FileNotFoundError: there is no such file.
         UnsupportedSlideError: the file has none of these formats.
         CorruptSlideError: it is damaged.
-        ValueError: an unknown backend, or an mpp that is not above 0.
+        ValueError: an unknown backend, an mpp that is not above 0, or a display range that does not increase.
 
     Example:
         >>> from pathlib import Path
@@ -43,12 +55,15 @@ def open_slide(
         >>> slide.size, slide.read(0, 0, 64, 32, mpp=1.0).shape
         ((512, 256), (32, 64, 3))
     """
-    if backend not in ("auto", "tiff", "openslide"):
-        raise ValueError(f'expected backend "auto", "tiff" or "openslide", got {backend!r}')
+    if backend not in BACKENDS:
+        raise ValueError(f"expected a backend of {', '.join(BACKENDS)}, got {backend!r}")
     pair = mpp if mpp is None or isinstance(mpp, tuple) else (mpp, mpp)
     if pair is not None and not all(math.isfinite(value) and value > 0 for value in pair):
         raise ValueError(f"{path}: expected an mpp above 0, got {mpp}")
-    return Slide(Path(path), pair, backend)
+    if display_range is not None and not -math.inf < display_range[0] < display_range[1] < math.inf:
+        raise ValueError(f"{path}: expected a display range that increases, got {display_range}")
+    view = View(image, tuple(channels), None if display_range is None else tuple(map(float, display_range)))
+    return Slide(Path(path), pair, backend, view)
 
 
 class Slide:
@@ -65,11 +80,12 @@ class Slide:
         vendor, backend: vendor of the format, and the backend that reads it.
         properties: the other metadata of the file.
         associated_images: names of the label, macro, ...; see `associated_image`.
+        images: names of the images in the file, if it holds several; `open_slide` takes one.
     """
 
-    def __init__(self, path: Path, mpp: tuple[float, float] | None, backend: str) -> None:
+    def __init__(self, path: Path, mpp: tuple[float, float] | None, backend: str, view: View = WHOLE_FILE) -> None:
         self.path = path
-        self._key = handles.file_key(path, backend)
+        self._key = handles.file_key(path, backend, view)
         facts = handles.handle(self._key).facts
         self.levels: tuple[Level, ...] = facts.levels
         self.size: tuple[int, int] = facts.levels[0][:2]
@@ -77,7 +93,8 @@ class Slide:
         self.vendor, self.backend = facts.vendor, facts.backend
         self.properties: Mapping[str, str] = facts.properties
         self.associated_images = facts.associated
-        self.background = facts.background
+        self.background, self.images = facts.background, facts.images
+        self._print_mpp = facts.print_mpp
 
     def __repr__(self) -> str:
         return f"Slide({str(self.path)!r}, {self.size[0]} x {self.size[1]} px, mpp={self.mpp})"
@@ -180,7 +197,8 @@ class Slide:
         """
         if self.mpp is None:
             raise MissingResolutionError(
-                f"{self.path}: expected a resolution in the file, found none; give it: open_slide(path, mpp=...)"
+                f"{self.path}: expected a resolution in the file, found {_printed(self._print_mpp)}; give it: "
+                "open_slide(path, mpp=...), or the column mpp in a CSV of slides"
             )
         return self.mpp
 
@@ -225,6 +243,12 @@ class Slide:
             raise SlideError(f"{self.path}: expected a corner in pixels, got {x}, {y}")
         if width < 1 or height < 1:
             raise SlideError(f"{self.path}: expected at least 1 x 1 px, got {width} x {height}")
+
+
+def _printed(mpp: tuple[float, float] | None) -> str:
+    if mpp is None:
+        return "none"
+    return f"{25_400 / mpp[0]:.4g} pixels per inch ({mpp[0]:.4g} microns per pixel), a resolution for print"
 
 
 class _Giving:

@@ -12,19 +12,22 @@ from typing import NamedTuple
 import numpy as np
 import tifffile
 
+from lsr_ext.codestreams import correct_photometric
 from lsr_ext.wsi import native
-from lsr_ext.wsi.backend import Facts, Job, Level, Region, Tile, place_each
-from lsr_ext.wsi.codecs import DECODERS, JPEG, RGB, YCBCR, Coding, decode, jpeg_prefix
+from lsr_ext.wsi.agreement import pages_agree
+from lsr_ext.wsi.backend import WHOLE_FILE, Facts, Job, Level, Region, Tile, View, place_each
+from lsr_ext.wsi.codecs import DECODERS, JPEG, MAY_BE_YCBCR, RGB, YCBCR, Coding, decode, jpeg_prefix
 from lsr_ext.wsi.directories import check_directories
-from lsr_ext.wsi.errors import CorruptSlideError, SlideError, UnsupportedSlideError
-from lsr_ext.wsi.resolution import aperio_mpp, ome_mpp, tiff_mpp
+from lsr_ext.wsi.errors import CorruptSlideError, IncompleteLevelError, SlideError, UnsupportedSlideError
+from lsr_ext.wsi.pages import PageImage, choose_image, find_images
+from lsr_ext.wsi.resolution import aperio_mpp, tagged_mpp, tiff_mpp
 
 WHITE = (255, 255, 255)
 MAX_TILE_PIXELS = 2**24
 MAX_ASSOCIATED_PIXELS = 2**26
 _MOST_OVERHEAD_BYTES = 2**16  # a tile's headers and tables
 _REDUCTIONS = (1, 2, 4, 8)  # reductions that cost libjpeg almost nothing
-_ASPECT_TOLERANCE = 0.01
+_TOP_LEFT = 1  # the usual orientation
 
 
 class _TileTable(NamedTuple):
@@ -36,7 +39,7 @@ class _TileTable(NamedTuple):
     coding: Coding
 
 
-class _File:
+class OpenFile:
     """A file descriptor that is closed with its last user."""
 
     def __init__(self, path: Path) -> None:
@@ -52,52 +55,52 @@ class _File:
 class TiffBackend:
     """A tiled TIFF file of 8-bit RGB.
 
-    Tiles are coded with JPEG, JPEG 2000, deflate, LZW, or not compressed. The levels are the tiled pages, and the
-    sub-pages of the first page, that show the first page at a smaller size. A tile of zero bytes is a hole.
+    Tiles are coded with JPEG, JPEG 2000, deflate, LZW, or not compressed. `find_images` says which pages are its
+    levels. A tile of zero bytes is a hole.
 
     Raises:
         UnsupportedSlideError: another kind of TIFF.
         CorruptSlideError: a TIFF that cannot be parsed.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, view: View = WHOLE_FILE) -> None:
         self._path = path
-        self._file = _File(path)
+        self._file = OpenFile(path)
         try:
             check_directories(self._file.descriptor)
-            with _parsed(path) as tiff:
-                self.facts, self._tables, self._associated = self._parse(tiff)
+            with parsed(path) as tiff:
+                self.facts, self._tables, self._associated = self._parse(tiff, view)
         except (SlideError, OSError):
             raise
         except Exception as error:  # tifffile raises many kinds of errors on damaged files
             raise CorruptSlideError(f"{path}: not a readable TIFF ({error!r})") from error
 
-    def _parse(self, tiff: tifffile.TiffFile) -> tuple[Facts, list[_TileTable], dict[str, int]]:
-        first = tiff.pages.first
+    def _parse(self, tiff: tifffile.TiffFile, view: View) -> tuple[Facts, list[_TileTable], dict[str, int]]:
         file_bytes = os.fstat(self._file.descriptor).st_size
-        if not isinstance(first, tifffile.TiffPage) or not first.is_tiled:
+        if not tiff.pages.first.is_tiled and len(tiff.pages) == 1:
             raise UnsupportedSlideError(f"{self._path}: expected a tiled TIFF, got one of strips")
-        pages = [first, *(first.pages or ()), *(page for page in list(tiff.pages)[1:])]
-        pages = [page if isinstance(page, tifffile.TiffPage) else page.aspage() for page in pages]
-        levels = sorted((p for p in pages if _shows(first, p)), key=lambda page: -page.imagewidth)
+        images = find_images(tiff, pages_agree)
+        image = choose_image(images, view.image)
+        if image.channels:
+            planes = len(image.channels)
+            raise UnsupportedSlideError(f"{self._path}: expected RGB in one page, got {planes} planes")
+        first, levels = image.first, [pages[0] for pages in image.levels]
         tables = [self._tile_table(page, file_bytes) for page in levels]
-        others = [page for page in pages if page not in levels]
-        associated = {name: page.index for page in others if (name := _associated_name(page, tiff.is_svs))}
-        description = first.description or ""
         holes = [not table.sizes.all() for table in tables]
         if tiff.is_svs and any(holes[1:]):
-            raise UnsupportedSlideError(
-                f"{self._path}: an SVS with holes in a lower level, to be filled from the finer one"
-            )
+            raise IncompleteLevelError(f"{self._path}: an SVS with holes in a lower level")
+        associated = _associated(tiff, levels)
         facts = Facts(
             backend="tiff",
-            levels=tuple(_level(page, first) for page in levels),
-            vendor="aperio" if tiff.is_svs else "ome-tiff" if tiff.is_ome else "generic-tiff",
-            mpp=_mpp(tiff, first),
+            levels=tuple(level_of(page, first) for page in levels),
+            vendor=vendor_of(tiff),
+            mpp=mpp_of(tiff, image),
             background=WHITE,
             has_holes=any(holes),
-            properties=_properties(tiff, description),
+            properties=properties_of(tiff, first.description or ""),
             associated=tuple(associated),
+            images=tuple(one.name for one in images) if len(images) > 1 else (),
+            print_mpp=tagged_mpp(first),
         )
         return facts, tables, associated
 
@@ -118,12 +121,15 @@ class TiffBackend:
         return _TileTable(offsets, sizes, columns, coding)
 
     def _coding(self, page: tifffile.TiffPage) -> Coding:
+        correct_photometric(page)
         compression, photometric = int(page.compression), int(page.photometric)
         found = {
             "8 bits per sample": page.bitspersample == 8 and page.dtype == np.uint8,
             "3 samples per pixel": page.samplesperpixel == 3,
             "interleaved samples": int(page.planarconfig) == 1,
-            "RGB or YCbCr": photometric == RGB or (photometric == YCBCR and compression == JPEG),
+            "tiles": page.is_tiled,
+            "rows from the top": int(page.tags.valueof("Orientation", _TOP_LEFT)) == _TOP_LEFT,
+            "RGB or YCbCr": photometric == RGB or (photometric == YCBCR and compression in MAY_BE_YCBCR),
             "JPEG, JPEG 2000, deflate, LZW or no compression": compression in DECODERS,
             "no predictor or the horizontal one": int(page.predictor) in (1, 2),
             "one plane": page.imagedepth == 1,
@@ -204,7 +210,7 @@ class TiffBackend:
 
     def associated_image(self, name: str) -> np.ndarray:
         try:
-            with _parsed(self._path) as tiff:
+            with parsed(self._path) as tiff:
                 page = tiff.pages[self._associated[name]]
                 if page.imagewidth * page.imagelength > MAX_ASSOCIATED_PIXELS:
                     raise UnsupportedSlideError(f"{self._path}: the image {name!r} is too large: {page}")
@@ -225,49 +231,33 @@ def _native_coding(coding: Coding, reduction: int) -> native.NativeCoding:
 
 
 @contextmanager
-def _parsed(path: Path) -> Iterator[tifffile.TiffFile]:
+def parsed(path: Path) -> Iterator[tifffile.TiffFile]:
+    """Open a file with tifffile, which is not to look at its name, nor into other files."""
     # With a neutral name: tifffile treats every file named .ndpi as that format.
-    with path.open("rb") as file, tifffile.TiffFile(file, name="slide.tif") as tiff:
+    with path.open("rb") as file, tifffile.TiffFile(file, name="slide.tif", _multifile=False) as tiff:
         yield tiff
 
 
-def _shows(first: tifffile.TiffPage, page: tifffile.TiffPage) -> bool:
-    """Whether the page is the first page, or shows the same at a smaller size."""
-    if page is first:
-        return True
-    if not page.is_tiled or page.imagewidth >= first.imagewidth or page.imagelength >= first.imagelength:
-        return False
-    # Allow a rounding of one pixel, up or down, in each of the sizes.
-    across, down = first.imagewidth / page.imagewidth, first.imagelength / page.imagelength
-    tolerance = _ASPECT_TOLERANCE + 1 / min(page.imagewidth, page.imagelength)
-    return abs(across / down - 1) <= tolerance
-
-
-def _level(page: tifffile.TiffPage, first: tifffile.TiffPage) -> Level:
+def level_of(page: tifffile.TiffPage, first: tifffile.TiffPage) -> Level:
+    """Describe a tiled page as a level of the page `first`."""
     # The mean over both axes, as in OpenSlide.
     downsample = (first.imagewidth / page.imagewidth + first.imagelength / page.imagelength) / 2
     return Level(page.imagewidth, page.imagelength, downsample, page.tilewidth, page.tilelength)
 
 
-def _associated_name(page: tifffile.TiffPage, is_svs: bool) -> str | None:
-    if page.is_tiled or not is_svs:
-        return None
-    if page.index == 1:
-        return "thumbnail"
-    lines = (page.description or "").splitlines()
-    return lines[1].split()[0] if len(lines) > 1 and lines[1].split() else None
+def vendor_of(tiff: tifffile.TiffFile) -> str:
+    """Return the name that OpenSlide uses, or "ome-tiff"."""
+    return "aperio" if tiff.is_svs else "ome-tiff" if tiff.is_ome else "generic-tiff"
 
 
-def _mpp(tiff: tifffile.TiffFile, first: tifffile.TiffPage) -> tuple[float, float] | None:
-    vendors = None
-    if tiff.is_svs:
-        vendors = aperio_mpp(first.description or "")
-    elif tiff.is_ome:
-        vendors = ome_mpp(tiff.ome_metadata or "")
-    return vendors or tiff_mpp(first)
+def mpp_of(tiff: tifffile.TiffFile, image: PageImage) -> tuple[float, float] | None:
+    """Return microns per pixel of an image, (x, y): the vendor's, or that of the resolution tags."""
+    vendors = aperio_mpp(image.first.description or "") if tiff.is_svs else image.mpp
+    return vendors or tiff_mpp(image.first)
 
 
-def _properties(tiff: tifffile.TiffFile, description: str) -> dict[str, str]:
+def properties_of(tiff: tifffile.TiffFile, description: str) -> dict[str, str]:
+    """Return the description, and Aperio's fields of it one by one."""
     if not tiff.is_svs:
         return {"tiff.ImageDescription": description} if description else {}
     properties = {"tiff.ImageDescription": description}
@@ -275,3 +265,19 @@ def _properties(tiff: tifffile.TiffFile, description: str) -> dict[str, str]:
         name, _, value = field.partition("=")
         properties[f"aperio.{name.strip()}"] = value.strip()
     return properties
+
+
+def _associated(tiff: tifffile.TiffFile, levels: Sequence[tifffile.TiffPage]) -> dict[str, int]:
+    """Return the pages of an SVS's label, macro and thumbnail."""
+    if not tiff.is_svs:
+        return {}
+    pages = [page if isinstance(page, tifffile.TiffPage) else page.aspage() for page in list(tiff.pages)]
+    others = [page for page in pages if page not in levels and not page.is_tiled]
+    return {name: page.index for page in others if (name := _associated_name(page))}
+
+
+def _associated_name(page: tifffile.TiffPage) -> str | None:
+    if page.index == 1:
+        return "thumbnail"
+    lines = (page.description or "").splitlines()
+    return lines[1].split()[0] if len(lines) > 1 and lines[1].split() else None

@@ -166,3 +166,32 @@ def test_a_split_of_its_own_for_each_seed(tmp_path, monkeypatch):
         assert found[str(seed)] == pytest.approx(low_resolution_iou(data))
         images.append({block.image for block in data.test.blocks})
     assert images[0] != images[1]
+
+
+def test_keys_are_changed_by_set(tmp_path, monkeypatch):
+    seen = {}
+
+    def plan(table, config, overrides, **options):
+        seen.update(overrides)
+        raise ValueError("stopped")
+
+    monkeypatch.setattr(experiments, "run_experiment", plan)
+    settings = ["--set", "evaluation.symmetries=1", "--set", "training.network.features=[8, 8]", "--set", "a.b="]
+    given = ["experiment", "peers", str(tmp_path / "run.yaml"), "--steps", "3", *settings]
+    monkeypatch.setattr(sys, "argv", ["lsr", *given])
+    with pytest.raises(SystemExit, match="stopped"):
+        cli.main()
+    assert seen == {
+        "evaluation.symmetries": 1,
+        "training.network.features": [8, 8],
+        "a.b": None,
+        "training.steps": 3,
+    }
+
+
+def test_a_setting_without_a_value_is_refused(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["lsr", "experiment", "peers", str(tmp_path / "run.yaml"), "--set", "steps"])
+    with pytest.raises(SystemExit) as stop:
+        cli.main()
+    assert stop.value.code == 2
+    assert "expected KEY=VALUE, got 'steps'" in " ".join(capsys.readouterr().err.replace("│", " ").split())

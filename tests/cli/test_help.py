@@ -12,7 +12,10 @@ import contextlib, io, json, sys
 from typer.main import get_command
 from lsr_ext.cli.main import app
 
-LARGE = ("torch", "lightning", "monai", "numpy", "scipy", "skimage", "matplotlib", "zarr", "pyarrow", "pydantic")
+LARGE = (
+    "torch", "lightning", "monai", "numpy", "scipy", "skimage", "matplotlib", "zarr", "pyarrow", "pydantic",
+    "shapely", "starlette", "uvicorn",
+)
 pages, silent = {}, []
 
 def walk(command, words):
@@ -37,7 +40,15 @@ def found():
 
 def test_every_command_has_help(found):
     commands = set(found["pages"])
-    assert {"lsr", "lsr demo", "lsr train", "lsr report", "lsr experiment", "lsr simulate slide"} <= commands
+    assert {
+        "lsr",
+        "lsr demo",
+        "lsr train",
+        "lsr report",
+        "lsr view",
+        "lsr experiment",
+        "lsr simulate slide",
+    } <= commands
     assert {"lsr evaluate run", "lsr evaluate cells", "lsr evaluate dots", "lsr evaluate regions"} <= commands
     assert {"lsr cohort build", "lsr cohort cut", "lsr baseline separate", "lsr classifier predict"} <= commands
     for name, page in found["pages"].items():

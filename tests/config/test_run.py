@@ -36,6 +36,21 @@ def test_pixel_labels_fade_out_unless_kept(tmp_path, pixel, weights):
         ({"methods": ["high_res"]}, r"'high_res' needs data\.stains"),
         ({"evaluation": {"split": "validation"}}, r"needs data\.validation_fraction above 0"),
         ({"loss": {"form": "exact"}}, "loss: .*form must be one of"),
+        ({"loss": {"targets": "fractions", "std": 0.1, "count": 9}}, "either std or count, got both"),
+        ({"loss": {"targets": "fractions", "std": 0.0}}, r"loss\.std.* greater than 0"),
+        ({"loss": {"std": 0.1}}, "std is that of targets: fractions, got targets: labels"),
+        ({"loss": {"form": "maximum"}}, r"loss\.form: 'maximum' is of single blocks, not for .* 'intra\+inter'"),
+        (
+            {"loss": {"form": "implicit_posterior", "targets": "fractions", "std": 0.1}},
+            "form 'implicit_posterior' learns from labels",
+        ),
+        (
+            {
+                "data": {"bins": None, "edges": [0.5], "classifier": {}},
+                "loss": {"targets": "fractions", "std": 0.1},
+            },
+            r"loss\.targets: 'fractions' are not known where data\.classifier labels",
+        ),
         ({"methods": ["intra", "intra"]}, "each method may be named once"),
         ({"methods": ["semi"]}, r"methods\.0: .*got 'semi'"),
         ({"training": {"network": {"features": [9] * 6}}}, "multiple of norm_groups"),
@@ -130,3 +145,36 @@ def test_an_old_key_works_with_a_warning(tmp_path):
 def test_an_optimizer_by_name_alone_has_torchs_defaults(tmp_path):
     config = load_config(write_masks_run(tmp_path, training={"optimizer": {"name": "AdamW"}}))
     assert config.training.optimizer.params == {}
+
+
+def test_home_folders_and_paths_that_are_null(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    labels = {"source": "labels", "labels": "labels.csv", "distribution": "table1"}
+
+    def loaded(root, output):
+        path = tmp_path / "run.yaml"
+        path.write_text(yaml.safe_dump({"data": {**labels, "root": root}, "output": output, "methods": ["intra"]}))
+        return load_config(path)
+
+    config = loaded("~/cohort", "~/runs")
+    assert (config.data.root, config.output) == (tmp_path / "home/cohort", tmp_path / "home/runs")
+    assert loaded(None, "runs").data.root == tmp_path
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"preset": ["ihc"]}, r"preset: Input should be 'ihc' or 'brca', got \['ihc'\]"),
+        ({"loss": {"class_weights": [0, 0]}}, r"loss.class_weights: .*expected a weight above 0"),
+        (
+            {"joint": {"pixel_class_weights": [-1, 0]}},
+            r"joint.pixel_class_weights.0: .* greater than or equal to 0",
+        ),
+    ],
+)
+def test_values_that_mean_nothing_are_refused(tmp_path, section, message):
+    path = tmp_path / "run.yaml"
+    data = {"source": "labels", "labels": "labels.csv", "distribution": "table1"}
+    path.write_text(yaml.safe_dump({"data": data, "output": "runs", "methods": ["intra"], **section}))
+    with pytest.raises(ValueError, match=message):
+        load_config(path)

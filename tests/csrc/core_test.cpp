@@ -128,20 +128,33 @@ void check(const Case& c, std::mt19937& random) {
   }
 }
 
-// The coefficients of the table against differences of the loss.
-void check_table(std::mt19937& random) {
+// The coefficients of the table against differences of the loss; with targets by label, or the blocks' own.
+void check_table(std::mt19937& random, bool labelled) {
   std::uniform_real_distribution<double> uniform(0.1, 0.9);
   const int64_t blocks = 7, classes = 3;
   const std::vector<int64_t> labels{0, 1, 0, -1, 1, 1, 2}, group{5, 5, 5, 5, 6, 5, 5};
   for (int mode = 0; mode < 3; ++mode) {
-    for (int form = 0; form < 6; ++form) {
-      std::vector<double> n(blocks, 50.0), S(blocks * classes), Q(S), mean(9), std(9), a(S), b(S), unused(S);
+    for (int form = 0; form < 9; ++form) {
+      std::vector<double> n(blocks, 50.0), S(blocks * classes), Q(S), mean(S), std(S), a(S), b(S), unused(S);
+      const std::vector<double> weights{1, 0.5, 2, 1, 0, 1.5, 1};
       for (double& x : S) x = 50 * uniform(random);
       for (double& x : Q) x = 10 * uniform(random);
       for (double& x : mean) x = uniform(random);
       for (double& x : std) x = 0.3 * uniform(random);
-      const Table table{blocks, classes,      n.data(), S.data(),    Q.data(),   labels.data(),
-                        1,      group.data(), 1,        mean.data(), std.data(), nullptr};
+      if (!labelled) mean[4] = NAN;
+      const Table table{blocks,
+                        classes,
+                        n.data(),
+                        S.data(),
+                        Q.data(),
+                        labelled ? labels.data() : nullptr,
+                        1,
+                        group.data(),
+                        1,
+                        mean.data(),
+                        std.data(),
+                        nullptr,
+                        weights.data()};
       const Options options{static_cast<Mode>(mode), static_cast<Form>(form), 20.0, 0.9, 0.1, 1e-4, 0.3};
       cpu::table_loss(table, options, a.data(), b.data());
       for (size_t i = 0; i < S.size(); ++i) {
@@ -181,7 +194,8 @@ int main() {
       }
     }
   }
-  check_table(random);
+  check_table(random, true);
+  check_table(random, false);
   std::printf("%s: %ld cases, %d failures\n", cpu::build().name, long(cases), failures);
   return failures != 0;
 }

@@ -212,12 +212,13 @@ void check_all(const std::vector<int64_t>& class_counts,
 
 // The loss in one launch of stage B against stage B of the CPU; twice, to the bit. Labels and groups are one
 // a block, or one a block and class.
+// With columns 0 the blocks have targets of their own.
 void check_loss(int64_t blocks, int64_t side, int64_t columns, std::mt19937& random) {
   std::normal_distribution<float> normal(0, 2);
   std::uniform_real_distribution<double> uniform(0.1, 0.9);
   std::uniform_int_distribution<int64_t> label(-1, 2), id(0, blocks / 4);
-  const int64_t classes = 3;
-  std::vector<int64_t> labels(blocks * columns), group(blocks * columns);
+  const int64_t classes = 3, rows = columns > 0 ? 3 : blocks, group_columns = columns > 0 ? columns : 1;
+  std::vector<int64_t> labels(blocks * columns), group(blocks * group_columns);
   for (int64_t& x : labels) x = label(random);
   for (int64_t& x : group) x = id(random) % 2 ? id(random) : 5;  // a large one among small ones
   std::vector<float> logits(blocks * classes * side * side);
@@ -231,20 +232,26 @@ void check_loss(int64_t blocks, int64_t side, int64_t columns, std::mt19937& ran
                       nullptr,
                       blocks,
                       Activation::kSoftmax};
-  std::vector<double> mean(9), std(9), n(blocks), S(blocks * classes), Q(S), a(S), b(S), exact_a(S),
-      exact_b(S);
+  std::vector<double> mean(rows * classes), std(mean), weights(blocks), n(blocks), S(blocks * classes), Q(S),
+      a(S), b(S), exact_a(S), exact_b(S);
   for (double& x : mean) x = uniform(random);
   for (double& x : std) x = 0.3 * uniform(random);
+  for (double& x : weights) x = uniform(random) < 0.3 ? 0 : 2 * uniform(random);
+  for (size_t i = 0; columns == 0 && i < mean.size(); i += 4) mean[i] = NAN;
   const cuda::Plan plan = cuda::plan_moments(pixels);
   std::unique_ptr<char[]> moments(new char[cuda::moment_workspace_bytes(pixels, plan)]);
   cuda::block_moments(pixels, plan, moments.get(), n.data(), S.data(), Q.data(), nullptr);
-  const Table table{blocks,  classes,      n.data(), S.data(),    Q.data(),   labels.data(),
-                    columns, group.data(), columns,  mean.data(), std.data(), nullptr};
-  const cuda::Targets targets{labels.data(), columns, 3,    group.data(), columns, mean.data(),
-                              std.data(),    nullptr, true, true,         true};
+  const int64_t* const label_data = columns > 0 ? labels.data() : nullptr;
+  const int64_t label_columns = columns > 0 ? columns : 1;
+  const Table table{blocks,     classes,       n.data(),      S.data(),      Q.data(),
+                    label_data, label_columns, group.data(),  group_columns, mean.data(),
+                    std.data(), nullptr,       weights.data()};
+  const cuda::Targets targets{
+      label_data,          label_columns,      group.data(), group_columns,         rows,
+      {mean.data(), true}, {std.data(), true}, {},           {weights.data(), true}};
   std::unique_ptr<char[]> scratch(new char[cuda::loss_workspace_bytes(pixels, targets)]);
   for (int mode = 0; mode < 3; ++mode) {
-    for (int form = 0; form < 6; ++form) {
+    for (int form = 0; form < 9; ++form) {
       const Options options{static_cast<Mode>(mode), static_cast<Form>(form), 20.0, 0.9, 0.1, 1e-4, 0.3};
       const double exact = cpu::table_loss(table, options, exact_a.data(), exact_b.data());
       double loss[2];
@@ -300,11 +307,15 @@ int main(int argc, char** argv) {
     check_loss(7, 9, 1, random);
     check_loss(150, 1, 1, random);
     check_loss(50, 1, 3, random);
+    check_loss(90, 1, 3, random);
+    check_loss(20, 3, 0, random);
+    check_loss(90, 1, 0, random);
   } else {
     check_all({1, 3, 34}, {{3, 17}}, 3);
     check_all({8}, {{12, 64}}, 5);
     check_loss(7, 9, 1, random);
     check_loss(20, 1, 3, random);
+    check_loss(70, 1, 0, random);
   }
   return failures != 0;
 }

@@ -24,7 +24,7 @@ def test_emulated_operators_equal_reference(emulated, sample):
     scale = torch.ones((), dtype=value.dtype)
     gradient = emulated.pixel_gradient(sample.logits, *maps, a, b, scale, sample.options["activation"])
 
-    sums = emulated.block_moments(sample.logits, *maps, len(sample.labels), sample.options["activation"])
+    sums = emulated.block_moments(sample.logits, *maps, sample.blocks, sample.options["activation"])
     assert_loss_equals_reference(sample, value, gradient, sums)
 
 

@@ -52,10 +52,17 @@ def test_a_row_that_the_data_cannot_give_is_left_out_with_the_reason(tmp_path):
     assert "Full pixel supervision" not in [row.name for row in plan.table.rows]
 
 
-@pytest.mark.parametrize("name", ["table5", "table9", "ablation"])
+@pytest.mark.parametrize("name", ["table5", "table9", "ablation", "peers"])
 def test_data_with_masks_give_every_row(tmp_path, name):
     plan = plan_runs(TABLES[name], write_masks_run(tmp_path), {}, seeds=1)
     assert not plan.left_out and plan.table == TABLES[name]
+
+
+def test_labels_of_a_classifier_give_no_rows_by_numbers(tmp_path):
+    path = write_masks_run(tmp_path, data={"bins": None, "edges": [0.5], "classifier": {}})
+    plan = plan_runs(TABLES["peers"], path, {}, seeds=1)
+    assert set(plan.left_out) == {row.name for row in TABLES["peers"].rows if row.name.endswith("by numbers")}
+    assert "data.classifier" in plan.left_out["Intra-instance, by numbers"]
 
 
 @pytest.mark.parametrize("name", ["table3", "table4"])

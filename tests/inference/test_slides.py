@@ -1,12 +1,20 @@
 import json
+import os
+from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 import zarr
 from cohorts import write_slides
+from PIL import Image
 from test_slide import small_model
 from typer.testing import CliRunner
 
 from lsr_ext.cli.main import app
+from lsr_ext.data.cohort.slides import CohortSlide
+from lsr_ext.inference import load_model
+from lsr_ext.inference.device_queue import predict_on_devices
 from lsr_ext.inference.slides import collect_slides
 
 
@@ -22,7 +30,7 @@ def predict(*arguments):
 
 def test_a_folder_of_slides_is_predicted(model, tmp_path):
     write_slides(tmp_path / "slides", 3)
-    result = predict(tmp_path / "slides", "--model", model, "--out", tmp_path / "out", "--no-tissue")
+    result = predict(tmp_path / "slides", "--model", model, "--out", tmp_path / "out", "--tissue", "none")
     assert result.exit_code == 0 and "3 slides predicted, 0 failed" in result.output
     group = zarr.open_group(tmp_path / "out/slide-001.zarr", mode="r")
     assert group["classes"].shape == (64, 64)  # 128 px at 0.25 microns per pixel, at 0.5
@@ -32,7 +40,7 @@ def test_a_folder_of_slides_is_predicted(model, tmp_path):
 def test_a_slide_that_fails_does_not_stop_the_others(model, tmp_path):
     slides = write_slides(tmp_path / "slides", 3)
     slides[1].write_bytes(b"II*\0no slide")
-    result = predict(*slides, "--model", model, "--out", tmp_path / "out", "--no-tissue")
+    result = predict(*slides, "--model", model, "--out", tmp_path / "out", "--tissue", "none")
     assert result.exit_code == 1 and "2 slides predicted, 1 failed" in result.output
     [failure] = [json.loads(line) for line in (tmp_path / "out/failed.jsonl").read_text().splitlines()]
     assert failure["slide"] == str(slides[1]) and failure["reason"]
@@ -41,7 +49,7 @@ def test_a_slide_that_fails_does_not_stop_the_others(model, tmp_path):
 
 def test_options_change_the_prediction(model, tmp_path):
     [slide] = write_slides(tmp_path / "slides", 1)
-    options = ["--window-px", "32", "--symmetries", "2", "--mpp", "1.0", "--no-tissue"]
+    options = ["--window-px", "32", "--symmetries", "2", "--mpp", "1.0", "--tissue", "none"]
     assert predict(slide, "--model", model, "--out", tmp_path / "out", *options).exit_code == 0
     attributes = zarr.open_group(tmp_path / "out/slide-000.zarr", mode="r").attrs
     assert attributes["prediction"] == {"window_px": 32, "overlap": 0.5, "symmetries": 2}
@@ -59,3 +67,76 @@ def test_what_is_named_is_found_once(tmp_path):
         collect_slides([tmp_path / "slides", slides[0]])
     with pytest.raises(FileNotFoundError, match="expected a slide, a folder of slides or a CSV"):
         collect_slides([tmp_path / "none.svs"])
+
+
+def test_tissue_is_where_a_file_says(model, tmp_path):
+    [slide] = write_slides(tmp_path / "slides", 1)
+    square = {"type": "Polygon", "coordinates": [[[0, 0], [20, 0], [20, 20], [0, 20], [0, 0]]]}
+    (tmp_path / "tissue").mkdir()
+    (tmp_path / "tissue/slide-000.geojson").write_text(json.dumps([{"type": "Feature", "geometry": square}]))
+    mask = np.zeros((32, 32), np.uint8)
+    mask[:5, :5] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    options = ["--model", model, "--window-px", "16", "--symmetries", "1"]
+    for number, tissue in enumerate([tmp_path / "tissue", tmp_path / "mask.png"]):
+        result = predict(slide, *options, "--out", tmp_path / str(number), "--tissue", tissue)
+        assert result.exit_code == 0, result.output
+        classes = zarr.open_group(tmp_path / f"{number}/slide-000.zarr", mode="r")["classes"][:]
+        assert (classes[:10, :10] != 255).all() and (classes[26:] == 255).all()
+    Image.fromarray(mask[:, :20]).save(tmp_path / "narrow.png")
+    assert predict(slide, *options, "--out", tmp_path / "2", "--tissue", tmp_path / "narrow.png").exit_code == 1
+    assert (
+        "expected the proportions of the slide, 128 x 128, got 20 x 32"
+        in (tmp_path / "2/failed.jsonl").read_text()
+    )
+    missing = predict(slide, *options, "--out", tmp_path / "3", "--tissue", tmp_path / "nothing.png")
+    assert isinstance(missing.exception, FileNotFoundError)
+
+
+def test_autocast_is_close_and_known(model, tmp_path):
+    [slide] = write_slides(tmp_path / "slides", 1)
+    found = {}
+    for name, options in (("full", []), ("half", ["--autocast"])):
+        assert (
+            predict(slide, "--model", model, "--out", tmp_path / name, "--tissue", "none", *options).exit_code == 0
+        )
+        group = zarr.open_group(tmp_path / name / "slide-000.zarr", mode="r")
+        assert group.attrs["autocast"] == (name == "half")
+        found[name] = group["probabilities"][:].astype(int)
+    difference = np.abs(found["full"] - found["half"])
+    assert 0 < difference.max() <= 4
+
+
+def test_exports_are_written_beside_the_prediction(model, tmp_path):
+    [slide] = write_slides(tmp_path / "slides", 1)
+    options = ["--tissue", "none", "--export", "geojson", "--export", "ome-tiff", "--export", "cells"]
+    assert predict(slide, "--model", model, "--out", tmp_path / "out", *options).exit_code == 0
+    names = {path.name for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")}
+    assert {"slide-000.zarr", "slide-000.geojson.gz", "slide-000.ome.tif", "slide-000.cells.csv"} <= names
+    wrong = predict(slide, "--model", model, "--out", tmp_path / "out", "--export", "pdf")
+    assert "expected an export of ome-tiff, geojson, cells" in str(wrong.exception)
+
+
+@pytest.mark.long
+def test_devices_share_the_queue_and_a_dead_process_loses_its_slide_alone(model, tmp_path):
+    slides = write_slides(tmp_path / "slides", 4)
+    slides[1].write_bytes(b"II*\0no slide")
+    one = predict(*slides, "--model", model, "--out", tmp_path / "one", "--tissue", "none", "--device", "cpu")
+    two = predict(*slides, "--model", model, "--out", tmp_path / "two", "--tissue", "none", "--device", "cpu,cpu")
+    assert (one.exit_code, two.exit_code) == (1, 1)
+    assert (tmp_path / "one/failed.jsonl").read_bytes() == (tmp_path / "two/failed.jsonl").read_bytes()
+    for name in ("slide-000", "slide-002", "slide-003"):
+        groups = [zarr.open_group(tmp_path / folder / f"{name}.zarr", mode="r") for folder in ("one", "two")]
+        np.testing.assert_array_equal(groups[0]["probabilities"][:], groups[1]["probabilities"][:])
+    done = predict_on_devices(die_at_the_second, load_model(model), [torch.device("cpu")] * 2, SLIDES, {})
+    reasons = {slide.path.name: reason for slide, reason in done}
+    assert reasons == {"a": None, "b": "its process ended with code 7", "c": None, "d": None}
+
+
+SLIDES = [CohortSlide(Path(name)) for name in "abcd"]
+
+
+def die_at_the_second(model, slide):
+    """Stand in for `predict_one`."""
+    if slide.path.name == "b":
+        os._exit(7)

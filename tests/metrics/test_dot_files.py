@@ -1,10 +1,11 @@
 """Dots from files, good and damaged."""
 
 import json
+import warnings
 
 import pytest
 
-from lsr_ext.metrics import read_dots
+from lsr_ext.metrics import DotSet, read_dots
 
 
 def write(path, text):
@@ -113,3 +114,51 @@ def test_files_that_are_none(tmp_path):
     (tmp_path / "dots.csv").write_bytes(b"x,y\n\xff\xfe,2\n")
     with pytest.raises(ValueError, match=r"dots.csv, row 1: not readable as text"):
         read_dots(tmp_path / "dots.csv")
+
+
+def test_a_column_that_was_named_has_to_be_there(tmp_path):
+    path = tmp_path / "dots.csv"
+    path.write_text("x,y,type\n1,2,tumor\n3,4,stroma\n")
+    with pytest.raises(ValueError, match="expected a column 'Typ' as class, got 'x, y, type'"):
+        read_dots(path, ["x", "y", "Typ", "score"])
+    assert read_dots(path, ["x", "y", "Type", "score"]).classes.tolist() == ["tumor", "stroma"]
+
+
+def test_words_that_may_be_the_class_are_named(tmp_path):
+    path = tmp_path / "dots.csv"
+    path.write_text("x,y,type\n1,2,tumor\n3,4,stroma\n")
+    with pytest.warns(UserWarning, match=r"no column 'class'.* 'type' \('tumor', ...\)"):
+        assert read_dots(path).classes.tolist() == ["cell", "cell"]
+    path.write_text("x,y,area,probability\n1,2,1e3,nan\n3,4,20,0.5\n")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        read_dots(path)
+
+
+@pytest.mark.parametrize(
+    ("classification", "expected"),
+    [
+        ({"names": ["Tumor", "Positive"], "color": [1, 2, 3]}, "Tumor: Positive"),
+        ({"name": "Stroma"}, "Stroma"),
+        ("Immune", "Immune"),
+        ({"color": [0, 0, 0]}, "cell"),
+        (None, "cell"),
+    ],
+)
+def test_classes_as_qupath_writes_them(tmp_path, classification, expected):
+    feature = {
+        "type": "Feature",
+        "geometry": {"type": "Point", "coordinates": [1, 2]},
+        "properties": {"objectType": "annotation", "classification": classification},
+    }
+    path = tmp_path / "dots.geojson"
+    path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
+    assert read_dots(path).classes.tolist() == [expected]
+
+
+def test_missing_class_names_of_a_table():
+    assert DotSet([[0, 0], [1, 1], [2, 2]], [None, float("nan"), "CD8"]).classes.tolist() == [
+        "cell",
+        "cell",
+        "CD8",
+    ]

@@ -1,5 +1,6 @@
 """Regions against dots: hand-worked maps, and scipy's labelling with loops over pixels."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -206,7 +207,7 @@ def test_errors():
         score_cells(good[..., None], dots, {"cell": 1})
     with pytest.raises(ValueError, match=r"expected dots of the classes \('a',\), got 'cell' in row 0"):
         score_cells(good, dots, {"a": 1})
-    for outside in ([6, 0], [0, 4], [-0.1, 0]):
+    for outside in ([6.1, 0], [0, 4.1], [-0.1, 0]):
         with pytest.raises(ValueError, match=r"expected dots within the map, 6 x 4 px of 1, got .* in row 1"):
             score_cells(good, DotSet([[0, 0], outside]), {"cell": 1})
     for classes in ({}, {"a": 1, "b": 1}):
@@ -229,3 +230,22 @@ def test_dot_sets():
         DotSet([[np.nan, 0]])
     with pytest.raises(ValueError, match=r"expected scores of shape \(1,\)"):
         DotSet([[0, 0]], scores=[1, 2])
+
+
+def test_a_map_whose_ids_are_of_no_class_is_named():
+    label_map = np.zeros((8, 8), np.uint8)
+    label_map[2:5, 2:5] = 255
+    with pytest.warns(UserWarning, match=r"the map holds the ids \[0, 255\], none of the classes cell=1"):
+        assert score_cells(label_map, DotSet([[3, 3]]), {"cell": 1}).recall.tolist() == [0.0]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        score_cells(np.zeros((8, 8), np.uint8), DotSet([[3, 3]]), {"cell": 1})
+        score_cells(label_map, DotSet([[3, 3]]), {"cell": 255})
+
+
+def test_dots_on_the_edges_of_a_map_are_in_it():
+    label_map = np.ones((6, 8), np.uint8)
+    dots = DotSet([[0, 0], [8, 6], [8, 0], [0, 6]])
+    assert score_cells(label_map, dots, {"cell": 1}).dots_hit.tolist() == [4]
+    with pytest.raises(ValueError, match="expected dots within the map"):
+        score_cells(label_map, DotSet([[8.01, 3]]), {"cell": 1})

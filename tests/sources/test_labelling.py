@@ -8,6 +8,7 @@ from lsr_ext.sources.labelling import (
     estimate_distribution,
     label_by_bins,
     label_high_low,
+    round_fractions,
 )
 
 
@@ -53,6 +54,22 @@ def test_guesses_are_off_by_the_noise_and_sum_to_one():
     assert (seen >= 0).all()
     assert (seen[:, 1:] - truth[:, 1:]).std() == pytest.approx(0.05, rel=0.05)
     assert np.array_equal(add_annotator_noise(truth, 0.0, np.random.default_rng(0)), truth)
+
+
+def test_rounded_numbers_are_multiples_and_sum_to_one():
+    fractions = np.random.default_rng(0).dirichlet([2, 1, 1], 500)
+    rounded = round_fractions(fractions, 0.05)
+    np.testing.assert_allclose(rounded.sum(1), 1)
+    fits = np.rint(fractions[:, 1:] / 0.05).sum(1) <= 20
+    steps = rounded[fits] / 0.05
+    np.testing.assert_allclose(steps, np.rint(steps), atol=1e-9)
+    assert np.abs(rounded[fits, 1:] - fractions[fits, 1:]).max() <= 0.025 + 1e-9
+    assert round_fractions(fractions, None) is fractions
+
+
+def test_numbers_too_many_to_fit_are_scaled():
+    rounded = round_fractions(np.array([[0.0, 0.5, 0.5], [0.2, 0.4, 0.4]]), 0.33)
+    np.testing.assert_allclose(rounded, [[0, 0.5, 0.5], [0.34, 0.33, 0.33]])
 
 
 def test_some_blocks_of_every_class_and_label_are_annotated():

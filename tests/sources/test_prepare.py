@@ -31,6 +31,19 @@ def test_masks_are_split_by_image_and_labelled_by_quantiles_of_the_training_side
     assert data.distribution.mean[0, 1] < data.distribution.mean[1, 1]
 
 
+def test_training_blocks_know_the_numbers_that_their_labels_were_made_from(tmp_path):
+    section = {"noise_std": 0.05, "fraction_step": 0.1}
+    train = prepare_data(load_config(write_masks_run(tmp_path, data=section))).train
+    steps = train.targets.fractions / 0.1
+    np.testing.assert_allclose(steps, np.rint(steps), atol=1e-9)
+    assert 0 < np.abs(train.targets.fractions - train.fractions()).max() < 0.25
+    low, high = (train.targets.fractions[train.labels == z, 1] for z in (0, 1))
+    assert low.max() < high.min()
+    item = train.dataset(augment=False)[3]
+    np.testing.assert_allclose(item["fraction"], train.targets.fractions[3], rtol=1e-6)
+    assert np.array_equal(train.subset([5, 1]).targets.fractions, train.targets.fractions[[5, 1]])
+
+
 def test_only_training_blocks_overlap(tmp_path):
     data = prepare_data(load_config(write_masks_run(tmp_path, data={"stride_px": 10})))
     assert len(data.train) == 3 * 9

@@ -15,16 +15,17 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lsr_ext.data.cohort.grid import Patches, merge_patches
-from lsr_ext.data.cohort.label_sources import LabelSource
+from lsr_ext.data.cohort.label_sources import LabelSource, check_labels_differ
 from lsr_ext.data.cohort.manifest import make_table, write_table
 from lsr_ext.data.cohort.quarantine import DEFAULT_LIMIT, QuarantineLimitError
 from lsr_ext.data.cohort.recipe import Recipe
 from lsr_ext.data.cohort.rectangles import Rectangles
 from lsr_ext.data.cohort.slides import CohortSlide, assign_splits, fixed_splits
+from lsr_ext.data.cohort.tissue import TissueFinder
 from lsr_ext.data.labels import quantise_fractions
 from lsr_ext.files import remove_unfinished, write_atomically, written_whole
 from lsr_ext.progress import track_progress
-from lsr_ext.wsi import SlideError, open_slide, tissue_mask
+from lsr_ext.wsi import SlideError, open_slide
 
 DEFAULT_SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 _VERSION = 2  # version of the content of a part; a part of another version is made again
@@ -41,6 +42,7 @@ def build_cohort(
     limit: float = DEFAULT_LIMIT,
     workers: int = 1,
     rectangles: Rectangles | None = None,
+    tissue: TissueFinder = TissueFinder(),  # noqa: B008 - immutable
 ) -> Path:
     """Write the manifest of a cohort.
 
@@ -60,6 +62,7 @@ def build_cohort(
         limit: the largest share of slides that may be left out, in [0, 1].
         workers: number of processes; 1: only this process.
         rectangles: the blocks, in place of the recipe's.
+        tissue: finds the tissue.
 
     Returns:
         `output`.
@@ -69,12 +72,13 @@ def build_cohort(
         ValueError: no blocks, or too few slides for the splits.
     """
     output = Path(output)
+    check_labels_differ(source, [slide.path for slide in slides])
     folder = output.with_name(f"{output.name}.parts")
     folder.mkdir(parents=True, exist_ok=True)
     remove_unfinished(folder)
     remove_unfinished(output.parent, output.name)
     parts, failures = [], []
-    make = partial(_make_part, source=source, recipe=recipe, folder=folder, rectangles=rectangles)
+    make = partial(_make_part, source=source, recipe=recipe, folder=folder, rectangles=rectangles, tissue=tissue)
     for slide, (part, reason) in zip(slides, _each(make, slides, workers), strict=True):
         if reason is None:
             parts.append((slide, part))
@@ -101,14 +105,20 @@ def _each(make: partial, slides: Sequence[CohortSlide], workers: int) -> Iterato
 
 
 def _make_part(
-    slide: CohortSlide, source: LabelSource, recipe: Recipe, folder: Path, rectangles: Rectangles | None
+    slide: CohortSlide,
+    source: LabelSource,
+    recipe: Recipe,
+    folder: Path,
+    rectangles: Rectangles | None,
+    tissue: TissueFinder,
 ) -> tuple[Path, str | None]:
     """Return the file of a slide's blocks, and the reason if there is no file."""
     for attempt in (1, 2):
         try:
-            part = folder / f"{slide.path.stem}-{_fingerprint(slide, source, recipe, rectangles)}.parquet"
+            fingerprint = _fingerprint(slide, source, recipe, rectangles, tissue)
+            part = folder / f"{slide.path.stem}-{fingerprint}.parquet"
             if not part.exists():
-                _write_part(part, _blocks(slide, source, recipe, rectangles))
+                _write_part(part, _blocks(slide, source, recipe, rectangles, tissue))
             return part, None
         except (SlideError, ValueError, OSError) as error:
             reason = f"{type(error).__name__}: {error}"
@@ -117,15 +127,19 @@ def _make_part(
     raise AssertionError("unreachable")
 
 
-def _fingerprint(slide: CohortSlide, source: LabelSource, recipe: Recipe, rectangles: Rectangles | None) -> str:
+def _fingerprint(
+    slide: CohortSlide, source: LabelSource, recipe: Recipe, rectangles: Rectangles | None, tissue: TissueFinder
+) -> str:
     found = slide.path.stat()
     facts = [_VERSION, str(slide.path), found.st_size, found.st_mtime_ns, slide.mpp, recipe.as_dict()]
-    facts += [source.name, source.classes, source.fingerprint(slide.path)]
+    facts += [source.name, source.classes, source.fingerprint(slide.path), tissue.fingerprint(slide.path)]
     facts += [None if rectangles is None else rectangles.of(slide.path).tolist()]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
-def _blocks(slide: CohortSlide, source: LabelSource, recipe: Recipe, given: Rectangles | None) -> pa.Table:
+def _blocks(
+    slide: CohortSlide, source: LabelSource, recipe: Recipe, given: Rectangles | None, tissue: TissueFinder
+) -> pa.Table:
     opened = open_slide(slide.path, mpp=slide.mpp)
     mpp = opened.known_mpp()
     if given is None:
@@ -139,16 +153,16 @@ def _blocks(slide: CohortSlide, source: LabelSource, recipe: Recipe, given: Rect
     values, areas = (merge_patches(of_patches, recipe.merge, rule) for rule in (merge_by, "area"))
     known = ~np.isnan(values).all(axis=1)
     values, areas, rectangles = values[known], areas[known], rectangles[known]
-    tissue = tissue_mask(opened).fractions(rectangles) if len(rectangles) else np.empty(0)
-    enough = tissue >= recipe.min_tissue
-    values, areas, rectangles, tissue = values[enough], areas[enough], rectangles[enough], tissue[enough]
+    covered = tissue.find(opened).fractions(rectangles) if len(rectangles) else np.empty(0)
+    enough = covered >= recipe.min_tissue
+    values, areas, rectangles, covered = values[enough], areas[enough], rectangles[enough], covered[enough]
     labels = _label(values, recipe.edges)
     if len(source.classes) < 2:
         labels = labels[:, 0]
     count = len(rectangles)
     x, y, width, height = rectangles.T
     columns = {
-        "slide": [str(slide.path.resolve())] * count,
+        "slide": [str(slide.path.absolute())] * count,
         "patient": [slide.patient] * count,
         "x": x,
         "y": y,
@@ -158,7 +172,7 @@ def _blocks(slide: CohortSlide, source: LabelSource, recipe: Recipe, given: Rect
         "size_px": [recipe.size_px] * count,
         "label_source": [source.name] * count,
         "split": [""] * count,
-        "tissue_fraction": tissue,
+        "tissue_fraction": covered,
     }
     return make_table(columns, labels, areas if source.knows_fractions else None)
 
@@ -190,7 +204,7 @@ def _join(
         raise ValueError("the slides' splits are given, so shares of splits are not used: leave them out")
     if splits is None:
         shares = DEFAULT_SHARES if shares is None else shares
-        groups = [slide.patient or slide.path.stem for slide in slides]
+        groups = [slide.patient or slide.label for slide in slides]
         drawn = assign_splits(groups, shares, seed)
         splits = [drawn[group] for group in groups]
     tables = []
@@ -199,7 +213,7 @@ def _join(
         place = table.column_names.index("split")
         table = table.set_column(place, "split", pa.array([split] * len(table), pa.string()))
         place = table.column_names.index("slide")
-        tables.append(table.set_column(place, "slide", _relative(table["slide"], output.parent.resolve())))
+        tables.append(table.set_column(place, "slide", _relative(table["slide"], output.parent.absolute())))
     joined = pa.concat_tables(tables)
     if not len(joined):
         raise ValueError(f"{output}: expected at least one block, got none from {len(parts)} slides")

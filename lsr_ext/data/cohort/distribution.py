@@ -8,11 +8,14 @@ from pathlib import Path
 
 import numpy as np
 import shapely
+import shapely.affinity
 
-from lsr_ext.data.cohort.label_sources import read_regions
+from lsr_ext.data.cohort.annotations import read_annotations
+from lsr_ext.data.cohort.label_sources import bounds_corner
 from lsr_ext.data.cohort.manifest import Manifest
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.files import write_atomically
+from lsr_ext.wsi import open_slide
 
 BLOCK_NAME = "lsr block"  # class of the outlines that `export_blocks` writes
 
@@ -73,12 +76,14 @@ def choose_blocks(manifest: Manifest, per_label: int, seed: int, split: str | No
 def export_blocks(manifest: Manifest, rows: np.ndarray, folder: Path) -> list[Path]:
     """Write the outlines of blocks as `<slide>.geojson` to draw in, and return the files.
 
-    Each outline is a locked annotation of the class "lsr block", named by its label, as QuPath imports it.
+    Each outline is a locked annotation of the class "lsr block", named by its label, as QuPath imports it: its
+    coordinates count from the bounds of the slide.
     """
     slides, slide_of = manifest.slide_paths()
     files = []
     for slide in np.unique(slide_of[rows]):
-        features = [_outline(manifest, int(row)) for row in rows[slide_of[rows] == slide]]
+        corner = _corner(slides[slide])
+        features = [_outline(manifest, int(row), corner) for row in rows[slide_of[rows] == slide]]
         path = folder / f"{slides[slide].stem}.geojson"
         content = {"type": "FeatureCollection", "features": features}
         write_atomically(path, json.dumps(content, indent=1).encode())
@@ -93,8 +98,8 @@ def distribution_of_drawings(
 
     Args:
         manifest: of the blocks.
-        folder: of `<slide>.geojson` with the outlines and the regions, in level-0 pixels. The outlines say which
-            blocks were drawn in.
+        folder: of `<slide>.geojson` with the outlines and the regions, in level-0 pixels from the bounds of the
+            slide. The outlines say which blocks were drawn in.
         classes: names of the pixel classes. The first is what is not drawn.
 
     Returns:
@@ -111,7 +116,11 @@ def distribution_of_drawings(
         path = folder / f"{slide_path.stem}.geojson"
         if not path.is_file():
             continue
-        shapes = read_regions(path)
+        corner = _corner(slide_path)
+        shapes = {
+            name: [shapely.affinity.translate(shape, *corner) for shape in found]
+            for name, found in read_annotations(path).shapes.items()
+        }
         own = _outlined(shapes.get(BLOCK_NAME, []), manifest, np.flatnonzero(slide_of == slide), path)
         drawn = _drawn(shapes, classes, path)
         rows += own
@@ -157,8 +166,14 @@ def _covered(rectangle: np.ndarray, shapes: Mapping[str, shapely.Geometry], clas
     return [block.intersection(shapes[name]).area / block.area if name in shapes else 0.0 for name in classes]
 
 
-def _outline(manifest: Manifest, row: int) -> dict[str, object]:
+def _corner(slide: Path) -> tuple[int, int]:
+    """The level-0 pixel that QuPath counts coordinates from."""
+    return bounds_corner(open_slide(slide).properties)
+
+
+def _outline(manifest: Manifest, row: int, corner: tuple[int, int]) -> dict[str, object]:
     x, y, width, height = manifest.rectangles[row].tolist()
+    x, y = x - corner[0], y - corner[1]
     corners = [[x, y], [x + width, y], [x + width, y + height], [x, y + height], [x, y]]
     properties = {
         "objectType": "annotation",

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -13,10 +11,15 @@ import numpy as np
 import shapely
 from PIL import Image
 
+from lsr_ext.data.cohort.annotations import ANNOTATION_SUFFIXES, Annotations, read_annotations
+from lsr_ext.data.cohort.beside import check_aspect, find_beside
 from lsr_ext.data.cohort.grid import Grid, Patches
+from lsr_ext.data.csv_files import read_rows
 from lsr_ext.data.images import MAX_PIXELS, read_mask
+from lsr_ext.wsi import open_slide
 
-MAX_TEXT_BYTES = 2**30
+MAP_SUFFIXES = (".npy", ".png", ".tif", ".tiff")
+ORIGINS = ("auto", "bounds", "slide")
 
 
 class LabelSource(Protocol):
@@ -24,13 +27,22 @@ class LabelSource(Protocol):
 
     Attributes:
         name: name of the source in the manifest.
-    classes: names of the L classes that have a value each; empty: one value in all.
+        classes: names of the L classes that have a value each; empty: one value in all.
         knows_fractions: whether a value is the share of an area that the class covers.
+        any_grid: whether values can be computed for any grid, not only for the patches that were labelled.
     """
 
     name: str
     classes: tuple[str, ...]
     knows_fractions: bool
+    any_grid: bool
+
+    def labels_of(self, slide: Path) -> str:
+        """Return the file of the labels of a slide, or what names them in a file of all slides.
+
+        Raises:
+            ValueError: there are none, or it cannot be decided which.
+        """
 
     def values(self, slide: Path, size: tuple[int, int], grid: Grid | Patches) -> np.ndarray:
         """Return the values of the patches: float64 (rows * columns, L), L = 1 without classes; NaN: unknown.
@@ -61,36 +73,41 @@ class PatchProbabilities:
     name = "patch probabilities"
     classes: tuple[str, ...] = ()
     knows_fractions = False
+    any_grid = False
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
         self._patches: dict[str, dict[tuple[int, int], float]] = {}
-        with _text(self.path).open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file)
-            if not {"slide", "x", "y", "probability"} <= set(reader.fieldnames or ()):
-                raise ValueError(
-                    f"{self.path}: expected columns slide,x,y,probability, got {','.join(reader.fieldnames or ())}"
-                )
-            for fields in reader:
-                self._add(fields, f"{self.path}, row {reader.line_num}")
+        for where, fields in read_rows(self.path, ("slide", "x", "y", "probability")):
+            self._add(fields, where)
 
-    def _add(self, fields: dict[str, str | None], where: str) -> None:
+    def _add(self, fields: dict[str, str], where: str) -> None:
         try:
-            corner = int(fields["x"] or ""), int(fields["y"] or "")
-            probability = float(fields["probability"] or "")
-        except (ValueError, TypeError):
+            corner = int(fields["x"]), int(fields["y"])
+            probability = float(fields["probability"])
+        except ValueError:
             raise ValueError(f"{where}: expected whole x and y and a probability, got {fields}") from None
         if not 0 <= probability <= 1:
             raise ValueError(f"{where}: expected a probability in [0, 1], got {probability}")
-        patches = self._patches.setdefault(Path(fields["slide"] or "").name, {})
+        patches = self._patches.setdefault(Path(fields["slide"]).as_posix(), {})
         if corner in patches:
             raise ValueError(f"{where}: the patch at {corner} occurs a second time")
         patches[corner] = probability
 
+    def labels_of(self, slide: Path) -> str:
+        """The slide's name in the CSV: that which has most of its folders in common with the slide's path."""
+        agreeing: dict[int, list[str]] = {}
+        for key in self._patches:
+            if Path(key).name in (slide.name, slide.stem):
+                agreeing.setdefault(_common_folders(Path(key).parent, slide.absolute().parent), []).append(key)
+        best = agreeing.get(max(agreeing, default=0), [])
+        if len(best) != 1:
+            found = ", ".join(best) or "none"
+            raise ValueError(f"{self.path}: expected patches of {slide.name}, found {found}")
+        return best[0]
+
     def values(self, slide: Path, size: tuple[int, int], grid: Grid | Patches) -> np.ndarray:
-        patches = self._of(slide)
-        if not patches:
-            raise ValueError(f"{self.path}: expected patches of {slide.name}, found none")
+        patches = self._patches[self.labels_of(slide)]
         if grid.origin is not None:
             self._check_corners(slide, patches, grid.side, grid.origin)
         corners = map(tuple, grid.rectangles()[:, :2].tolist())
@@ -112,14 +129,13 @@ class PatchProbabilities:
                 )
 
     def fingerprint(self, slide: Path) -> str:
-        return _digest(repr(sorted(self._of(slide).items())).encode())
-
-    def _of(self, slide: Path) -> dict[tuple[int, int], float]:
-        return self._patches.get(slide.name) or self._patches.get(_stem(slide.name), {})
+        return _digest(repr(sorted(self._patches[self.labels_of(slide)].items())).encode())
 
 
 class HeatMaps:
     """A folder with a heat map per slide that covers the whole slide; a patch's value is the mean of the map.
+
+    A map of another aspect than its slide is refused. `find_beside` says where the file of a slide may lie.
 
     `<name>.npy`: (H, W) of numbers in [0, 1], NaN for unknown; `<name>.png`, `.tif`, ...: 8-bit grey, 255 for 1.
     """
@@ -127,16 +143,22 @@ class HeatMaps:
     name = "heat map"
     classes: tuple[str, ...] = ()
     knows_fractions = False
+    any_grid = True
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = _folder(folder)
 
     def values(self, slide: Path, size: tuple[int, int], grid: Grid | Patches) -> np.ndarray:
-        path = _beside(self.folder, slide, (".npy", ".png", ".tif", ".tiff"))
-        return _means(_read_heat_map(path), size, grid.rectangles())[:, None]
+        path = Path(self.labels_of(slide))
+        heat = _read_heat_map(path)
+        check_aspect(path, heat.shape, slide.name, size)
+        return _means(heat, size, grid.rectangles())[:, None]
+
+    def labels_of(self, slide: Path) -> str:
+        return _beside(self.folder, slide, MAP_SUFFIXES)
 
     def fingerprint(self, slide: Path) -> str:
-        return _file_digest(_beside(self.folder, slide, (".npy", ".png", ".tif", ".tiff")))
+        return _file_digest(Path(self.labels_of(slide)))
 
 
 class Masks:
@@ -149,13 +171,15 @@ class Masks:
 
     name = "mask"
     knows_fractions = True
+    any_grid = True
 
     def __init__(self, folder: str | Path, classes: Sequence[str]) -> None:
         self.folder, self.classes = _folder(folder), _checked_classes(classes)
 
     def values(self, slide: Path, size: tuple[int, int], grid: Grid | Patches) -> np.ndarray:
-        path = _beside(self.folder, slide, (".npy", ".png", ".tif", ".tiff"))
+        path = Path(self.labels_of(slide))
         mask = read_mask(path)
+        check_aspect(path, mask.shape, slide.name, size)
         if mask.min() < 0 or mask.max() > len(self.classes):
             raise ValueError(
                 f"{path}: expected class ids in [0, {len(self.classes)}], got {mask.min()} to {mask.max()}"
@@ -165,68 +189,104 @@ class Masks:
         return np.stack([_means((mask == i).astype(np.float64), size, rectangles) for i in ids], axis=1)
 
     def fingerprint(self, slide: Path) -> str:
-        path = _beside(self.folder, slide, (".npy", ".png", ".tif", ".tiff"))
-        return _file_digest(path) + repr(self.classes)
+        return _file_digest(Path(self.labels_of(slide))) + repr(self.classes)
+
+    def labels_of(self, slide: Path) -> str:
+        return _beside(self.folder, slide, MAP_SUFFIXES)
 
 
 class Regions:
-    """A folder with GeoJSON per slide, as QuPath exports it; values are the fractions that the regions cover.
+    """A folder with outlined regions per slide; values are the fractions that the regions cover.
 
-    Polygons and multi-polygons in level-0 pixels; `properties.classification.name` (or `properties.name`) is
-    the class. Regions of one class may overlap: their union counts. Other classes are ignored.
+    Files are GeoJSON, as QuPath exports it, or the XML of ASAP or ImageScope; see `read_annotations`. Regions of
+    one class may overlap: their union counts. A derived class of QuPath, such as "Tumor: Invasive", counts for the
+    class of its whole name, or else for the class "Tumor", if one of these is wanted. Other classes are ignored.
 
     Args:
-        folder: folder of `<name>.geojson` or `<name>.json`.
+        folder: folder of `<name>.geojson`, `.json`, `.xml`; GeoJSON may be gzipped.
         classes: the names that have a value. One name: one label per block.
+        origin: what coordinates count from: "slide", the corner of level 0; "bounds", the corner of the scanned
+            area that some formats have (MRXS, SCN), from which QuPath counts; "auto": bounds for GeoJSON, slide
+            for XML. It only matters for slides that have bounds.
     """
 
     name = "regions"
     knows_fractions = True
+    any_grid = True
 
-    def __init__(self, folder: str | Path, classes: Sequence[str]) -> None:
+    def __init__(self, folder: str | Path, classes: Sequence[str], origin: str = "auto") -> None:
         self.folder, self.classes = _folder(folder), _checked_classes(classes)
+        if origin not in ORIGINS:
+            raise ValueError(f"expected an origin of {', '.join(ORIGINS)}, got {origin!r}")
+        self.origin = origin
 
     def values(self, slide: Path, size: tuple[int, int], grid: Grid | Patches) -> np.ndarray:
-        path = _beside(self.folder, slide, (".geojson", ".json"))
-        shapes = read_regions(path)
+        annotations = self.read(slide)
+        if not annotations.shapes and annotations.passed_over:
+            counts = ", ".join(f"{count} {reason}" for reason, count in annotations.passed_over.items())
+            raise ValueError(f"{self.labels_of(slide)}: expected regions with a class, got none: {counts}")
+        dx, dy = self.offset(slide, annotations)
         x, y, width, height = grid.rectangles().T
-        patches = shapely.box(x, y, x + width, y + height)
+        patches = shapely.box(x - dx, y - dy, x - dx + width, y - dy + height)
         columns = []
         for name in self.classes:
-            union = shapely.union_all(shapes.get(name, []))
+            shapes = [
+                shape
+                for given, found in annotations.shapes.items()
+                if self.counts_for(given) == name
+                for shape in found
+            ]
+            union = shapely.union_all(shapes)
             shapely.prepare(union)
             columns.append(shapely.area(shapely.intersection(patches, union)) / (width * height))
         return np.clip(np.stack(columns, axis=1), 0.0, 1.0)
 
+    def read(self, slide: Path) -> Annotations:
+        """Read the regions of a slide."""
+        return read_annotations(Path(self.labels_of(slide)))
+
+    def counts_for(self, name: str) -> str | None:
+        """Return the wanted class that a region of this class counts for."""
+        parts = name.split(": ")
+        longest_first = (": ".join(parts[:count]) for count in range(len(parts), 0, -1))
+        return next((prefix for prefix in longest_first if prefix in self.classes), None)
+
+    def offset(self, slide: Path, annotations: Annotations) -> tuple[int, int]:
+        """Return the level-0 pixel, (x, y), that coordinates count from."""
+        if self.origin == "slide" or (self.origin == "auto" and not annotations.is_geojson):
+            return 0, 0
+        return bounds_corner(open_slide(slide).properties)
+
+    def labels_of(self, slide: Path) -> str:
+        return _beside(self.folder, slide, ANNOTATION_SUFFIXES)
+
     def fingerprint(self, slide: Path) -> str:
-        return _file_digest(_beside(self.folder, slide, (".geojson", ".json"))) + repr(self.classes)
+        return _file_digest(Path(self.labels_of(slide))) + repr((self.classes, self.origin))
 
 
-def read_regions(path: Path) -> dict[str, list[shapely.Geometry]]:
-    """The polygons of a GeoJSON file by class; see `Regions`.
+def bounds_corner(properties: Mapping[str, str]) -> tuple[int, int]:
+    """Return the corner of the scanned area, (x, y) in level-0 pixels, as OpenSlide says; 0, 0 without one."""
+    return int(properties.get("openslide.bounds-x", 0)), int(properties.get("openslide.bounds-y", 0))
+
+
+def check_labels_differ(source: LabelSource, slides: Sequence[Path]) -> None:
+    """Refuse slides that would get the same labels, because their names are equal.
 
     Raises:
-        ValueError: not readable GeoJSON, or a region without a name.
+        ValueError: two slides share them; the message names both.
     """
-    try:
-        content = json.loads(_text(path).read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path}: not readable JSON ({error})") from error
-    features = content.get("features") if isinstance(content, dict) else content
-    if not isinstance(features, list):
-        raise ValueError(f"{path}: expected a GeoJSON FeatureCollection or a list of features")
-    shapes: dict[str, list[shapely.Geometry]] = {}
-    for number, feature in enumerate(features):
+    seen: dict[str, Path] = {}
+    for slide in slides:
         try:
-            properties = feature.get("properties") or {}
-            name = (properties.get("classification") or properties)["name"]
-            shape = shapely.from_geojson(json.dumps(feature["geometry"]))
-        except (AttributeError, KeyError, TypeError, shapely.errors.ShapelyError) as error:
-            raise ValueError(f"{path}, feature {number}: expected a named region ({error!r})") from error
-        if shape.geom_type in ("Polygon", "MultiPolygon"):
-            # Outlines drawn by hand can cross themselves.
-            shapes.setdefault(name, []).append(shapely.make_valid(shape))
-    return shapes
+            labels = source.labels_of(slide)
+        except (ValueError, OSError):  # reported for this slide
+            continue
+        other = seen.setdefault(labels, slide)
+        if other != slide:
+            raise ValueError(
+                f"{labels} would label two slides, {other} and {slide}; name the folder too, as in "
+                f"{slide.parent.name}/{slide.stem}"
+            )
 
 
 def _read_heat_map(path: Path) -> np.ndarray:
@@ -271,31 +331,24 @@ def _support(weights: np.ndarray) -> tuple[int, int]:
     return (int(used[0]), int(used[-1]) + 1) if len(used) else (0, 0)
 
 
-def _beside(folder: Path, slide: Path, suffixes: Sequence[str]) -> Path:
-    found = [path for suffix in suffixes if (path := folder / f"{_stem(slide.name)}{suffix}").is_file()]
-    if len(found) != 1:
-        raise ValueError(
-            f"{folder}: expected one of {_stem(slide.name)}({'|'.join(suffixes)}), found {len(found)}"
-        )
-    return found[0]
+def _beside(folder: Path, slide: Path, suffixes: Sequence[str]) -> str:
+    found = find_beside(folder, slide, suffixes)
+    if found is None:
+        raise ValueError(f"{folder}: expected {slide.stem}({'|'.join(suffixes)}), found none")
+    return str(found)
 
 
-def _stem(name: str) -> str:
-    return Path(name).name.removesuffix(Path(name).suffix)
+def _common_folders(folder: Path, around: Path) -> int:
+    """How many folders at the end of two paths are the same."""
+    pairs = zip(reversed(folder.parts), reversed(around.parts), strict=False)
+    same = [one == other for one, other in pairs]
+    return same.index(False) if False in same else len(same)
 
 
 def _folder(folder: str | Path) -> Path:
     if not Path(folder).is_dir():
         raise FileNotFoundError(f"expected a folder of label files, found none at {folder}")
     return Path(folder)
-
-
-def _text(path: Path) -> Path:
-    if not path.is_file():
-        raise FileNotFoundError(f"expected a file of labels, found none at {path}")
-    if path.stat().st_size > MAX_TEXT_BYTES:
-        raise ValueError(f"{path}: expected at most {MAX_TEXT_BYTES} bytes, got {path.stat().st_size}")
-    return path
 
 
 def _checked_classes(classes: Sequence[str]) -> tuple[str, ...]:

@@ -7,10 +7,11 @@ from pathlib import Path
 
 import numpy as np
 
+from lsr_ext.data.cohort.beside import check_aspect, find_beside
+from lsr_ext.data.cohort.label_sources import MAP_SUFFIXES
 from lsr_ext.data.images import read_mask
 from lsr_ext.wsi import open_slide
 
-_SUFFIXES = (".npy", ".png", ".tif", ".tiff")
 _MASKS_HELD = 4
 
 
@@ -18,7 +19,7 @@ class SlideMasks:
     """A folder with a mask of class ids per slide, of any resolution, that covers the whole slide.
 
     Args:
-        folder: of `<name of the slide><suffix>.png`, `.tif` or `.npy`, which `read_mask` reads.
+        folder: of `<name of the slide><suffix>.png`, `.tif` or `.npy`, which `read_mask` reads; see `find_beside`.
         num_classes: L; ids are in [0, L).
         suffix: what a mask's name has after its slide's.
 
@@ -61,8 +62,7 @@ class SlideMasks:
         return mask[np.ix_(rows.clip(0, mask.shape[0] - 1), columns.clip(0, mask.shape[1] - 1))].astype(np.int64)
 
     def _path(self, slide: Path) -> Path | None:
-        found = (self.folder / f"{slide.stem}{self.suffix}{suffix}" for suffix in _SUFFIXES)
-        return next((path for path in found if path.is_file()), None)
+        return find_beside(self.folder, slide, MAP_SUFFIXES, self.suffix)
 
 
 @lru_cache(_MASKS_HELD)
@@ -71,10 +71,5 @@ def _open(path: Path, slide: Path, num_classes: int) -> tuple[np.ndarray, tuple[
     mask, size = read_mask(path), open_slide(slide).size
     if mask.min() < 0 or mask.max() >= num_classes:
         raise ValueError(f"{path}: expected class ids in [0, {num_classes}), got {mask.min()} to {mask.max()}")
-    # Sides may be rounded down, each by less than a pixel of the mask.
-    if abs(mask.shape[1] * size[1] - mask.shape[0] * size[0]) > max(size):
-        raise ValueError(
-            f"{path}: expected the aspect of {slide.name}, {size[0]} x {size[1]} px, "
-            f"got {mask.shape[1]} x {mask.shape[0]}"
-        )
+    check_aspect(path, mask.shape, slide.name, size)
     return (mask.astype(np.uint8) if num_classes <= 256 else mask), size

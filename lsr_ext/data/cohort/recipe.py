@@ -12,6 +12,7 @@ import numpy as np
 from lsr_ext.data.cohort.grid import place_blocks
 
 MPP_AT_40X = 0.25
+LEAST_PATCH_PX = 8
 
 
 @dataclass(frozen=True)
@@ -63,8 +64,18 @@ class Recipe:
             raise ValueError(f"expected min_tissue in [0, 1], got {self.min_tissue}")
 
     def patch_side(self, mpp: tuple[float, float]) -> int:
-        """Return the side of a patch in level-0 pixels of a slide with this resolution."""
-        return max(self._at_level_0(self.patch_px, mpp), 1)
+        """Return the side of a patch in level-0 pixels of a slide with this resolution.
+
+        Raises:
+            ValueError: fewer than 8 pixels, which show no tissue.
+        """
+        side = self._at_level_0(self.patch_px, mpp)
+        if side < LEAST_PATCH_PX:
+            raise ValueError(
+                f"expected patches of at least {LEAST_PATCH_PX} px, got {side} px: {self.patch_px} px at 40x, on "
+                f"a slide of {mpp[0]:.4g} x {mpp[1]:.4g} microns per pixel"
+            )
+        return side
 
     def blocks(self, size: tuple[int, int], mpp: tuple[float, float]) -> np.ndarray:
         """Return the blocks of a slide of (width, height): int64 (N, 4) of x, y, width, height, level-0 pixels."""

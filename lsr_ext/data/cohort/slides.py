@@ -2,53 +2,129 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
-from collections.abc import Mapping, Sequence
+import logging
+import os
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-SUFFIXES = (".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".dcm")
+from lsr_ext.data.cohort.dicom import group_dicom
+from lsr_ext.data.csv_files import clean, read_rows
+from lsr_ext.wsi import SlideError, open_slide
+
+SUFFIXES = (
+    *(".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".dcm"),
+    *(".czi", ".qptiff"),
+)
+PICTURES = (".png", ".jpg", ".jpeg")
+_MIRAX, _DICOM = ".mrxs", ".dcm"
+_HAMAMATSU = (".vms", ".vmu")  # their tiles are JPEG files beside them
+_logger = logging.getLogger(__name__)
 
 
 class CohortSlide(NamedTuple):
-    """A slide of a cohort: its file, its patient, the mpp to use instead of the one in the file, and its split."""
+    """A slide of a cohort.
+
+    Attributes:
+        path: its file; a link is not followed, because its name is the slide's.
+        patient: its patient; None: unknown.
+        mpp: microns per pixel to use instead of those in the file.
+        name: its name in the cohort, with folders and without a suffix; "" for the file's own.
+        split: train, validation or test, where it is given.
+    """
 
     path: Path
     patient: str | None = None
     mpp: float | None = None
+    name: str = ""
     split: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The name, or the file's name without its suffix."""
+        return self.name or self.path.stem
+
+
+class SlideListing(NamedTuple):
+    """The slides of a folder or CSV, and for each file that is none the reason."""
+
+    slides: list[CohortSlide]
+    skipped: dict[Path, str]
+
+    def describe_skipped(self) -> list[str]:
+        """Return a line for each reason: how many files, and the first of them."""
+        firsts: dict[str, Path] = {}
+        for path, reason in self.skipped.items():
+            firsts.setdefault(reason, path)
+        counts = Counter(self.skipped.values())
+        return [f"{count} files skipped: {reason}, such as {firsts[reason]}" for reason, count in counts.items()]
 
 
 def list_slides(source: str | Path) -> list[CohortSlide]:
-    """List the slides of a folder, by their suffixes, or of a CSV with slide[,patient][,mpp][,split].
+    """List the slides of a folder or CSV, as `scan_slides` does; skipped files are logged.
 
-    In a CSV, paths are relative to its folder, and empty fields are unknown.
+    Raises:
+        FileNotFoundError, ValueError: as `scan_slides`.
+    """
+    listing = scan_slides(source)
+    for line in listing.describe_skipped():
+        _logger.warning("%s", line)
+    return listing.slides
+
+
+def scan_slides(source: str | Path) -> SlideListing:
+    """Find the slides of a folder and its subfolders, or of a CSV with the columns slide[,patient][,mpp].
+
+    In a CSV, paths are relative to its folder, empty fields are unknown, and spaces around fields do not count.
+    In a folder, the files of a DICOM series are one slide. PNG and JPEG files are slides if there are no others;
+    beside slides they are skipped as previews, and can be listed in a CSV.
 
     Returns:
-        Sorted by path.
+        The slides, sorted by path, and the files that are skipped.
 
     Raises:
         FileNotFoundError: neither folder nor file.
         ValueError: no slide, a repeated slide, two slides with one name, or an invalid field.
     """
     source = Path(source)
+    skipped: dict[Path, str] = {}
     if source.is_dir():
-        slides = [CohortSlide(path) for path in source.iterdir() if path.suffix.lower() in SUFFIXES]
+        slides = _of_folder(source, skipped)
     elif source.is_file():
-        slides = _read_slides(source)
+        slides = _of_csv(source)
     else:
         raise FileNotFoundError(f"expected a folder of slides or a CSV of them, found none at {source}")
     if not slides:
-        raise ValueError(f"{source}: expected slides ({', '.join(SUFFIXES)}), found none")
+        raise ValueError(f"{source}: expected slides ({', '.join((*SUFFIXES, *PICTURES))}), found none")
     slides.sort(key=lambda slide: str(slide.path))
-    names: dict[str, Path] = {}
-    for slide in slides:
-        # Label files are found by the slide's name.
-        if slide.path.stem in names:
-            raise ValueError(f"{source}: two slides of one name: {names[slide.path.stem]} and {slide.path}")
-        names[slide.path.stem] = slide.path
-    return slides
+    _check_distinct(source, slides)
+    return SlideListing(slides, skipped)
+
+
+def with_mpp(slides: Sequence[CohortSlide], mpp: float | None) -> list[CohortSlide]:
+    """Give slides a resolution if neither the list nor their file has one; what does not open stays as it is.
+
+    Args:
+        slides: the slides.
+        mpp: microns per level-0 pixel; None: change nothing.
+
+    Raises:
+        ValueError: an mpp that is not above 0.
+    """
+    if mpp is None:
+        return list(slides)
+    if not 0 < mpp < float("inf"):
+        raise ValueError(f"expected an mpp above 0, got {mpp}")
+    return [slide._replace(mpp=mpp) if slide.mpp is None and _lacks_mpp(slide.path) else slide for slide in slides]
+
+
+def _lacks_mpp(path: Path) -> bool:
+    try:
+        return open_slide(path).mpp is None
+    except (SlideError, OSError):
+        return False
 
 
 def assign_splits(groups: Sequence[str], shares: Mapping[str, float], seed: int) -> dict[str, str]:
@@ -91,7 +167,7 @@ def fixed_splits(slides: Sequence[CohortSlide]) -> list[str] | None:
     for slide in slides:
         if slide.split is None:
             raise ValueError(f"{slide.path}: the split is missing, and other slides have one")
-        other = split_of.setdefault(slide.patient or str(slide.path), slide)
+        other = split_of.setdefault(slide.patient or slide.label, slide)
         if other.split != slide.split:
             raise ValueError(
                 f"patient {slide.patient!r} is in two splits: {other.path.name} in {other.split}, "
@@ -100,26 +176,75 @@ def fixed_splits(slides: Sequence[CohortSlide]) -> list[str] | None:
     return [slide.split for slide in slides]
 
 
-def _read_slides(path: Path) -> list[CohortSlide]:
+def _of_folder(folder: Path, skipped: dict[Path, str]) -> list[CohortSlide]:
+    found: list[Path] = []
+    pictures: list[Path] = []
+    for path in _files(folder):
+        suffix = path.suffix.lower()
+        if path.name.startswith("."):
+            skipped[path] = "hidden, as macOS writes beside every file"
+        elif suffix in PICTURES:
+            pictures.append(path)
+        elif suffix in SUFFIXES:
+            found.append(path)
+        else:
+            skipped[path] = f"no slide by its suffix {suffix!r}"
+    dicom = [path for path in found if path.suffix.lower() == _DICOM]
+    if dicom:
+        chosen, others = group_dicom(dicom)
+        skipped |= others
+        found = [path for path in found if path.suffix.lower() != _DICOM] + chosen
+    if found:
+        skipped |= dict.fromkeys(pictures, "a picture beside slides")
+    return [
+        CohortSlide(path, name=path.relative_to(folder).with_suffix("").as_posix()) for path in found or pictures
+    ]
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """The files of a folder and its subfolders, links to folders included; without the parts of other slides."""
+    seen = set()
+    for here, folders, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(here)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        # Beside NAME.mrxs lies a folder NAME with its tiles.
+        parts = {Path(name).stem for name in names if name.lower().endswith(_MIRAX)}
+        folders[:] = sorted(name for name in folders if name not in parts and not name.startswith("."))
+        has_tiles = any(name.lower().endswith(_HAMAMATSU) for name in names)
+        for name in sorted(names):
+            if not (has_tiles and name.lower().endswith(PICTURES)):
+                yield Path(here) / name
+
+
+def _check_distinct(source: Path, slides: Sequence[CohortSlide]) -> None:
+    names: dict[str, Path] = {}
+    files: dict[tuple[int, int], Path] = {}
+    for slide in slides:
+        # Label files are found by the slide's name.
+        if slide.label in names:
+            raise ValueError(f"{source}: two slides of one name: {names[slide.label]} and {slide.path}")
+        names[slide.label] = slide.path
+        if slide.path.is_file():
+            found = slide.path.stat()
+            other = files.setdefault((found.st_dev, found.st_ino), slide.path)
+            if other != slide.path:
+                raise ValueError(f"{source}: one file under two names: {other} and {slide.path}")
+
+
+def _of_csv(path: Path) -> list[CohortSlide]:
     slides = []
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        columns = set(reader.fieldnames or ())
-        if "slide" not in columns or columns - {"slide", "patient", "mpp", "split"}:
-            raise ValueError(f"{path}: expected columns slide[,patient][,mpp][,split], got {','.join(columns)}")
-        for fields in reader:
-            where = f"{path}, row {reader.line_num}"
-            if not fields["slide"]:
-                raise ValueError(f"{where}: the slide is empty")
-            slides.append(
-                CohortSlide(
-                    path.parent / fields["slide"],
-                    fields.get("patient") or None,
-                    _mpp(fields, where),
-                    fields.get("split") or None,
-                )
-            )
-    return slides
+    for where, fields in read_rows(path, ("slide",), ("patient", "mpp", "split")):
+        if not fields["slide"]:
+            raise ValueError(f"{where}: the slide is empty")
+        patient = clean(fields.get("patient", "")) or None
+        split = clean(fields.get("split", "")) or None
+        slides.append(CohortSlide(path.parent / fields["slide"], patient, _mpp(fields, where), split=split))
+    common = os.path.commonpath([slide.path.parent.absolute() for slide in slides]) if slides else ""
+    names = [Path(os.path.relpath(slide.path.absolute(), common)).with_suffix("") for slide in slides]
+    return [slide._replace(name=name.as_posix()) for slide, name in zip(slides, names, strict=True)]
 
 
 def _mpp(fields: dict[str, str], where: str) -> float | None:

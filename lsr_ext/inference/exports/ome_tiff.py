@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import tempfile
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from uuid import NAMESPACE_OID, uuid5
 
 import numpy as np
 import tifffile
 import zarr
 
-from lsr_ext.files import written_whole
+from lsr_ext.files import remove_unfinished, written_whole
+from lsr_ext.inference.prediction import open_prediction
 from lsr_ext.inference.slide_store import NOT_PREDICTED
 
 _TILE_PX = 512
@@ -35,23 +37,14 @@ def export_ome_tiff(prediction: str | Path, output: str | Path, probability_of: 
 
     Raises:
         FileNotFoundError: there is no such prediction.
-        ValueError: no class of that name.
+        ValueError: it is no prediction, or no class of that name.
     """
-    prediction, output = Path(prediction), Path(output)
-    if not prediction.is_dir():
-        raise FileNotFoundError(f"expected a prediction, found none at {prediction}")
-    group = zarr.open_group(prediction, mode="r")
-    about = dict(group.attrs)
-    if probability_of is None:
-        level, is_map = group["classes"], True
-    else:
-        if probability_of not in about["classes"]:
-            raise ValueError(f"expected one of the classes {', '.join(about['classes'])}, got {probability_of!r}")
-        level, is_map = _OfClass(group["probabilities"], about["classes"].index(probability_of)), False
-    with tempfile.TemporaryDirectory(dir=output.parent if output.parent.is_dir() else None) as folder:
-        levels = _pyramid(level, Path(folder), is_map)
-        with written_whole(output) as temporary:
-            _write(temporary, levels, about, is_map)
+    opened, output = open_prediction(prediction), Path(output)
+    about, is_map = opened.about, probability_of is None
+    level = opened.labels if is_map else _OfClass(opened.probabilities, opened.class_ids([probability_of])[0])
+    remove_unfinished(output.parent, f"{output.name}.")
+    with written_whole(output) as temporary:
+        _write(temporary, _pyramid(level, temporary.parent, is_map), about, probability_of)
     return output
 
 
@@ -100,8 +93,8 @@ def _tiles(level: Any) -> Iterator[np.ndarray]:
         yield from (padded[:, left : left + _TILE_PX] for left in range(0, width, _TILE_PX))
 
 
-def _write(path: Path, levels: list[Any], about: dict[str, Any], is_map: bool) -> None:
-    mpp = about["mpp"]
+def _write(path: Path, levels: list[Any], about: dict[str, Any], probability_of: str | None) -> None:
+    mpp, is_map = about["mpp"], probability_of is None
     metadata = {
         "axes": "YX",
         "PhysicalSizeX": mpp,
@@ -109,6 +102,8 @@ def _write(path: Path, levels: list[Any], about: dict[str, Any], is_map: bool) -
         "PhysicalSizeY": mpp,
         "PhysicalSizeYUnit": "µm",
         "Name": about["slide"],
+        # The same prediction gives the same file.
+        "UUID": str(uuid5(NAMESPACE_OID, json.dumps([about, probability_of], sort_keys=True))),
         "Description": ", ".join(f"{index}: {name}" for index, name in enumerate(about["classes"])),
     }
     options: dict[str, Any] = {"tile": (_TILE_PX, _TILE_PX), "dtype": np.uint8, "compression": "deflate"}

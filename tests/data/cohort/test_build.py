@@ -138,7 +138,10 @@ def test_a_class_may_be_unknown_alone(tmp_path):
     class Half:
         """Class a is known everywhere, class b in the left half."""
 
-        name, classes, knows_fractions = "half", ("a", "b"), True
+        name, classes, knows_fractions, any_grid = "half", ("a", "b"), True, True
+
+        def labels_of(self, slide):
+            return slide.name
 
         def values(self, slide, size, grid):
             known = grid.rectangles()[:, 0] < 64
@@ -263,7 +266,7 @@ def test_a_slide_without_resolution_is_left_out_or_given_one(tmp_path):
     [
         ("path\na.tif", r"expected columns slide\[,patient\]\[,mpp\]\[,split\], got path"),
         ("slide,mpp\na.tif,forty", "row 2: expected an mpp above 0, got 'forty'"),
-        ("slide\nx/a.tif\ny/a.tif", "two slides of one name"),
+        ("slide\na.tif\na.svs", "two slides of one name"),
         ("slide\n", "expected slides"),
     ],
 )

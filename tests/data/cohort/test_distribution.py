@@ -90,6 +90,23 @@ def test_drawn_regions_give_what_was_drawn(manifest, tmp_path):
         distribution_of_drawings(manifest, tmp_path, ["other", "Tumor"])
 
 
+def test_coordinates_count_from_the_bounds_of_a_slide(manifest, tmp_path, monkeypatch):
+    rows = choose_blocks(manifest, 1, seed=0)
+    plain = [json.loads(path.read_text())["features"][0] for path in export_blocks(manifest, rows, tmp_path / "a")]
+    monkeypatch.setattr("lsr_ext.data.cohort.distribution._corner", lambda slide: (7, 3))
+    files = export_blocks(manifest, rows, tmp_path / "b")
+    for before, path in zip(plain, files, strict=True):
+        content = json.loads(path.read_text())
+        (x, y), *_ = before["geometry"]["coordinates"][0]
+        outline = content["features"][0]["geometry"]
+        assert outline["coordinates"][0][0] == [x - 7, y - 3]
+        properties = {"classification": {"name": "tumour"}}
+        content["features"].append({"type": "Feature", "geometry": outline, "properties": properties})
+        path.write_text(json.dumps(content))
+    found, _, _ = distribution_of_drawings(manifest, tmp_path / "b", ["other", "tumour"])
+    np.testing.assert_allclose(found.mean[:, 1], 1)
+
+
 def test_blocks_without_a_drawing_are_refused(manifest, tmp_path):
     rows = choose_blocks(manifest, 1, seed=0)
     with pytest.raises(FileNotFoundError, match="expected NAME.geojson of slides"):

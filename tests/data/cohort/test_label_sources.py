@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from skimage.draw import polygon2mask
+from slides import tissue_like, write_pyramid
 
 from lsr_ext.data.cohort import HeatMaps, Masks, PatchProbabilities, Regions
 from lsr_ext.data.cohort.grid import Grid, merge_values
@@ -16,7 +17,10 @@ GRID = Grid.over(SIZE, 100)  # 4 rows of 6
 
 @pytest.fixture
 def slide(tmp_path):
-    return tmp_path / "slides" / "TCGA-A1.01.svs"  # sources go by the name
+    path = tmp_path / "slides" / "TCGA-A1.01.svs"
+    path.parent.mkdir()
+    write_pyramid(path, tissue_like(*SIZE[::-1]))
+    return path
 
 
 def test_grids_are_in_rows_and_whole():
@@ -49,7 +53,7 @@ def test_patch_probabilities(tmp_path, slide, name):
         ("slide,x,y,probability\na,0,0,1.5", r"row 2: expected a probability in \[0, 1\], got 1.5"),
         ("slide,x,y,probability\na,0,0,nan", "row 2: expected a probability"),
         ("slide,x,y,probability\na,zero,0,1", "row 2: expected whole x and y"),
-        ("slide,x,y,probability\na,0,0", "row 2: expected whole x and y"),
+        ("slide,x,y,probability\na,0,0", "row 2: expected 4 fields, got 3"),
         ("slide,x,y,probability\na,0,0,1\na,0,0,1", r"row 3: the patch at \(0, 0\) occurs a second time"),
     ],
 )
@@ -137,12 +141,13 @@ def test_regions_as_qupath_writes_them(tmp_path, slide):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "not readable JSON"),
-        ('{"type": "Feature"}', "expected a GeoJSON FeatureCollection"),
-        ('[{"properties": {}}]', "feature 0: expected a named region"),
+        ("{", "not readable GeoJSON"),
+        ('{"type": "Thing"}', "expected a GeoJSON FeatureCollection"),
+        ('{"type": "Feature"}', "expected regions with a class, got none: 1 without a geometry"),
+        ('[{"properties": {}}]', "got none: 1 without a geometry"),
         (
             '[{"properties": {"name": "a"}, "geometry": {"type": "Polygon", "coordinates": [[[0,0]]]}}]',
-            "feature 0",
+            "got none: 1 not a valid Polygon",
         ),
     ],
 )
@@ -155,7 +160,7 @@ def test_faults_in_regions(tmp_path, slide, content, message):
 def test_files_are_missing_or_wrong(tmp_path, slide):
     with pytest.raises(FileNotFoundError, match="absent"):
         HeatMaps(tmp_path / "absent")
-    with pytest.raises(ValueError, match=r"expected one of TCGA-A1\.01\(.*found 0"):
+    with pytest.raises(ValueError, match=r"expected TCGA-A1\.01\(.*found none"):
         HeatMaps(tmp_path).values(slide, SIZE, GRID)
     with pytest.raises(ValueError, match="distinct names"):
         Masks(tmp_path, [])

@@ -16,7 +16,8 @@ def prediction(tmp_path):
     rng = np.random.default_rng(0)
     classes = np.kron(rng.choice([0, 1, 255], (26, 22)), np.ones((50, 50))).astype(np.uint8)
     probabilities = rng.integers(0, 256, SHAPE, dtype=np.uint8)
-    about = {"slide": "a.tif", "mpp": 0.5, "classes": ["glass", "tissue"], "colours": ["#102030", "#ffe119"]}
+    about = {"slide": "a.tif", "slide_size": [2200, 2600], "slide_mpp": [0.25, 0.25], "mpp": 0.5}
+    about |= {"classes": ["glass", "tissue"], "colours": ["#102030", "#ffe119"]}
     store = PredictionStore(tmp_path / "a.zarr", SHAPE, about)
     store.write(Rectangle(0, 0, *SHAPE[1:]), classes, probabilities)
     return store.finish(), classes, probabilities

@@ -1,0 +1,52 @@
+"""Find the file of labels that belongs to a slide, by their names and, where these repeat, by their folders."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+
+def find_beside(folder: Path, slide: Path, suffixes: Sequence[str], ending: str = "") -> Path | None:
+    """Find `<name><ending><suffix>` of a slide; None: there is none.
+
+    The file lies in `folder` itself, or in subfolders named as those around the slide: of `scans/A/1.svs` it is
+    `A/1.png` or, if there is none, `1.png`. The name is the slide's without its suffix, also without ".ome", and
+    for DICOM also the name of its folder.
+
+    Raises:
+        ValueError: several files; the message names them.
+    """
+    names = [slide.stem, slide.stem.removesuffix(".ome")]
+    if slide.suffix.lower() == ".dcm":
+        names.append(slide.parent.name)
+    around = slide.absolute().parent.parts[1:]
+    for depth in range(len(around), -1, -1):
+        within = folder.joinpath(*around[len(around) - depth :])
+        candidates = dict.fromkeys(within / f"{name}{ending}{suffix}" for name in names for suffix in suffixes)
+        found = [path for path in candidates if path.is_file() and path.absolute() != slide.absolute()]
+        if len(found) > 1:
+            raise ValueError(f"expected one file of labels of {slide.name}, found {', '.join(map(str, found))}")
+        if found:
+            return found[0]
+    return None
+
+
+def check_aspect(path: Path, shape: tuple[int, int], slide: str, size: tuple[int, int]) -> None:
+    """Refuse a map of a whole slide that has another aspect.
+
+    Args:
+        path: the map, for the message.
+        shape: its (rows, columns).
+        slide: name of the slide.
+        size: (width, height) of the slide in level-0 pixels.
+
+    Raises:
+        ValueError: the aspects differ by more than rounding each side to a pixel of the map.
+    """
+    if abs(shape[1] * size[1] - shape[0] * size[0]) <= max(size):
+        return
+    scale = size[0] / shape[1]
+    raise ValueError(
+        f"{path}: expected the aspect of {slide}, {size[0]} x {size[1]} px, got {shape[1]} x {shape[0]} px, which "
+        f"cover {size[0]} x {shape[0] * scale:.0f} px; a map must cover the whole slide, without padding"
+    )

@@ -1,0 +1,130 @@
+"""Read the features of GeoJSON in every form that QuPath and others write."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+MAX_TEXT_BYTES = 2**30
+GEOJSON_SUFFIXES = (".geojson", ".json", ".geojson.gz", ".json.gz")
+_GZIP = b"\x1f\x8b"
+_GEOMETRIES = (
+    "Point",
+    "MultiPoint",
+    "LineString",
+    "MultiLineString",
+    "Polygon",
+    "MultiPolygon",
+    "GeometryCollection",
+)
+
+
+class Feature(NamedTuple):
+    """A feature of GeoJSON.
+
+    Attributes:
+        number: its place in the file, from 1.
+        name: its class; a derived class of QuPath is "Tumor: Invasive"; None: it has no class.
+        geometry: GeoJSON's geometry; empty if the feature has none.
+    """
+
+    number: int
+    name: str | None
+    geometry: dict
+
+
+def read_features(path: str | Path) -> list[Feature]:
+    """Read a FeatureCollection, a list of features, a single feature or a geometry; also gzipped, or with a BOM.
+
+    The class is `properties.classification`: its `name`, its `names` joined by ": ", or a text; without a
+    classification it is `properties.name`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not GeoJSON, or more than 1 GiB of text.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "a.geojson"
+        >>> _ = path.write_text('{"type": "Feature", "geometry": {"type": "Point", "coordinates": [1, 2]}}')
+        >>> read_features(path)
+        [Feature(number=1, name=None, geometry={'type': 'Point', 'coordinates': [1, 2]})]
+    """
+    path = Path(path)
+    try:
+        content = json.loads(read_text(path))
+    except (ValueError, RecursionError) as error:
+        if str(error).startswith(str(path)):
+            raise
+        raise ValueError(f"{path}: not readable GeoJSON ({error})") from error
+    items = list(_items(content))
+    if not items and not _is_collection(content):
+        raise ValueError(f"{path}: expected a GeoJSON FeatureCollection, feature or list of features")
+    return [_feature(number, item) for number, item in enumerate(items, start=1)]
+
+
+def read_text(path: Path) -> str:
+    """Read a text in UTF-8 or, with a byte-order mark, UTF-16; also gzipped.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: another encoding, or more than 1 GiB.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a file of labels, found none at {path}")
+    with path.open("rb") as file:
+        packed = file.read(2) == _GZIP
+        file.seek(0)
+        stream = gzip.GzipFile(fileobj=file) if packed else file
+        try:
+            content = stream.read(MAX_TEXT_BYTES + 1)
+        except (OSError, EOFError) as error:
+            raise ValueError(f"{path}: not readable ({error})") from error
+    if len(content) > MAX_TEXT_BYTES:
+        raise ValueError(f"{path}: expected at most {MAX_TEXT_BYTES} bytes of text, got more")
+    encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
+    try:
+        return content.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: expected text in UTF-8, got other bytes ({error}); save it as UTF-8") from None
+
+
+def _is_collection(content: object) -> bool:
+    return isinstance(content, list) or (isinstance(content, dict) and isinstance(content.get("features"), list))
+
+
+def _items(content: object) -> Iterator[object]:
+    if isinstance(content, dict) and not _is_collection(content):
+        if content.get("type") == "Feature" or content.get("type") in _GEOMETRIES:
+            yield content
+        return
+    if not _is_collection(content):
+        return
+    for item in content if isinstance(content, list) else content["features"]:
+        if isinstance(item, dict) and item.get("type") == "FeatureCollection":
+            yield from _items(item)
+        else:
+            yield item
+
+
+def _feature(number: int, item: object) -> Feature:
+    if not isinstance(item, dict):
+        return Feature(number, None, {})
+    if item.get("type") in _GEOMETRIES:
+        return Feature(number, None, item)
+    geometry, properties = item.get("geometry"), item.get("properties")
+    name = _class_name(properties) if isinstance(properties, dict) else None
+    return Feature(number, name, geometry if isinstance(geometry, dict) else {})
+
+
+def _class_name(properties: dict) -> str | None:
+    found = properties.get("classification")
+    if found is None:
+        found = properties
+    if isinstance(found, dict):
+        names = found.get("names")
+        found = ": ".join(map(str, names)) if isinstance(names, list) and names else found.get("name")
+    return found.strip() or None if isinstance(found, str) else None

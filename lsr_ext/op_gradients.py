@@ -1,0 +1,241 @@
+"""What autograd and torch.func must know of the operators: their gradients, and the derivatives of these."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, library
+from torch.autograd.function import FunctionCtx
+
+from lsr_ext import reference
+from lsr_ext.op_inputs import LossInputs, MomentInputs, gradient_op, gradient_op_, loss_op, moments_op
+
+
+def _gradients(inputs: type[MomentInputs | LossInputs], logits: Tensor | None) -> tuple[Tensor | None, ...]:
+    """One gradient for each input: no other than the logits has one."""
+    return tuple(logits if name == "logits" else None for name in inputs._fields)
+
+
+def _moment_coefficients(grad_S: Tensor, grad_Q: Tensor) -> tuple[Tensor, Tensor]:
+    """a and b of d / d p = a + b p: p adds p to S and p (1 - p) to Q."""
+    return (grad_S + grad_Q).contiguous(), (-2 * grad_Q).contiguous()
+
+
+def _is_differentiated_again() -> bool:
+    """Whether a backward pass may itself be differentiated: `create_graph`, and every one within torch.func."""
+    return torch.is_grad_enabled() and not torch.compiler.is_compiling()
+
+
+def _reference_loss(inputs: LossInputs, logits: Tensor) -> Tensor:
+    """The loss of other logits in plain PyTorch, from the operator's arguments."""
+    sums = reference.block_moments(
+        logits,
+        inputs.mask,
+        inputs.activation,
+        block_ids=inputs.block_ids,
+        num_blocks=len(inputs.mean if inputs.labels is None else inputs.labels),
+    )
+    tables = inputs.labels, inputs.mean, inputs.std
+    weights = {name: getattr(inputs, name) for name in ("group", "class_weights", "block_weights")}
+    loss = reference.table_loss(*sums, *tables, inputs, **weights)
+    return loss.to(torch.promote_types(logits.dtype, torch.float32))
+
+
+def _reference_moments(inputs: MomentInputs, logits: Tensor) -> tuple[Tensor, Tensor]:
+    _, S, Q = reference.block_moments(
+        logits, inputs.mask, inputs.activation, block_ids=inputs.block_ids, num_blocks=inputs.blocks
+    )
+    return S, Q
+
+
+class LossGradient(torch.autograd.Function):
+    """The gradient by the kernels; its own derivatives, which few ask for, by the reference."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(grad: Tensor, a: Tensor, b: Tensor, *inputs: object) -> Tensor:
+        given = LossInputs(*inputs)
+        return gradient_op(given.logits, given.mask, given.block_ids, a, b, grad, given.activation)
+
+    @staticmethod
+    def setup_context(ctx: FunctionCtx, inputs: tuple, output: Tensor) -> None:
+        grad, _, _, *rest = inputs
+        _save_inputs(ctx, LossInputs(*rest), grad)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, direction: Tensor) -> tuple:
+        inputs, grad = _saved_inputs(ctx, LossInputs)
+
+        def gradient(grad: Tensor, logits: Tensor) -> Tensor:
+            return torch.func.vjp(lambda x: _reference_loss(inputs, x), logits)[1](grad)[0]
+
+        by_grad, by_logits = torch.func.vjp(gradient, grad, inputs.logits)[1](direction)
+        return by_grad, None, None, *_gradients(LossInputs, by_logits)
+
+    @staticmethod
+    def jvp(ctx: FunctionCtx, *tangents: Tensor | None) -> Tensor:
+        raise NotImplementedError("forward over reverse: use jacrev(jacrev(loss)), or backend='reference'")
+
+
+class MomentGradient(torch.autograd.Function):
+    """As :class:`LossGradient`, for the block sums."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(grad_S: Tensor, grad_Q: Tensor, *inputs: object) -> Tensor:
+        given = MomentInputs(*inputs)
+        coefficients = _moment_coefficients(grad_S, grad_Q)
+        return gradient_op(given.logits, given.mask, given.block_ids, *coefficients, None, given.activation)
+
+    @staticmethod
+    def setup_context(ctx: FunctionCtx, inputs: tuple, output: Tensor) -> None:
+        grad_S, grad_Q, *rest = inputs
+        _save_inputs(ctx, MomentInputs(*rest), grad_S, grad_Q)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, direction: Tensor) -> tuple:
+        inputs, grad_S, grad_Q = _saved_inputs(ctx, MomentInputs)
+
+        def gradient(grad_S: Tensor, grad_Q: Tensor, logits: Tensor) -> Tensor:
+            return torch.func.vjp(lambda x: _reference_moments(inputs, x), logits)[1]((grad_S, grad_Q))[0]
+
+        *by_sums, by_logits = torch.func.vjp(gradient, grad_S, grad_Q, inputs.logits)[1](direction)
+        return *by_sums, *_gradients(MomentInputs, by_logits)
+
+
+def _save_inputs(ctx: FunctionCtx, inputs: MomentInputs | LossInputs, *others: Tensor) -> None:
+    """Keep an operator's arguments, and other tensors after them, for :func:`_saved_inputs`."""
+    ctx.plain = tuple(None if isinstance(value, Tensor) else value for value in inputs)
+    saved = (*(value if isinstance(value, Tensor) else None for value in inputs), *others)
+    ctx.save_for_backward(*saved)
+    ctx.save_for_forward(*saved)
+
+
+def _saved_inputs(ctx: FunctionCtx, kind: type[MomentInputs | LossInputs]) -> tuple:
+    saved, count = ctx.saved_tensors, len(kind._fields)
+    values = (plain if tensor is None else tensor for plain, tensor in zip(ctx.plain, saved[:count], strict=True))
+    return kind(*values), *saved[count:]
+
+
+def _loss_gradient(inputs: LossInputs, a: Tensor, b: Tensor, grad: Tensor, inplace: bool) -> Tensor:
+    """The gradient by the logits; written over them if `inplace`."""
+    if _is_differentiated_again():
+        return LossGradient.apply(grad, a, b, *inputs)
+    logits, maps = inputs.logits, (inputs.mask, inputs.block_ids)
+    if not inplace:
+        return gradient_op(logits, *maps, a, b, grad, inputs.activation)
+    gradient_op_(logits, *maps, a, b, grad, inputs.activation)
+    # Whoever else saved the logits, this node included, is told by autograd that they are gone.
+    torch.autograd.graph.increment_version(logits)
+    return logits.detach()
+
+
+def _moments_gradient(inputs: MomentInputs, grad_S: Tensor, grad_Q: Tensor) -> Tensor:
+    if _is_differentiated_again():
+        return MomentGradient.apply(grad_S, grad_Q, *inputs)
+    coefficients = _moment_coefficients(grad_S, grad_Q)
+    return gradient_op(inputs.logits, inputs.mask, inputs.block_ids, *coefficients, None, inputs.activation)
+
+
+def _save_moments_context(ctx: FunctionCtx, inputs: tuple, output: tuple) -> None:
+    ctx.mark_non_differentiable(output[0])
+    _save_inputs(ctx, MomentInputs(*inputs))
+
+
+def _moments_backward(ctx: FunctionCtx, _: Tensor, grad_S: Tensor, grad_Q: Tensor) -> tuple:
+    (inputs,) = _saved_inputs(ctx, MomentInputs)
+    return _gradients(MomentInputs, logits=_moments_gradient(inputs, grad_S, grad_Q))
+
+
+def _save_loss_context(ctx: FunctionCtx, inputs: tuple, output: tuple) -> None:
+    _, a, b = output
+    ctx.mark_non_differentiable(a, b)
+    if not torch.compiler.is_compiling():
+        ctx.set_materialize_grads(False)  # or every backward pass fills two tables with zeros for a and b
+    _save_inputs(ctx, LossInputs(*inputs), a, b)
+
+
+def _loss_backward(ctx: FunctionCtx, grad: Tensor | None, *_: Tensor | None) -> tuple:
+    if grad is None:
+        return _gradients(LossInputs, logits=None)
+    inputs, a, b = _saved_inputs(ctx, LossInputs)
+    return _gradients(LossInputs, logits=_loss_gradient(inputs, a, b, grad, inplace=False))
+
+
+library.register_autograd("lsr::block_moments", _moments_backward, setup_context=_save_moments_context)
+library.register_autograd("lsr::label_super_resolution", _loss_backward, setup_context=_save_loss_context)
+
+
+class TransformedMoments(torch.autograd.Function):
+    """The operator as torch.func needs it: its transforms do not see what is registered with an operator."""
+
+    generate_vmap_rule = True
+    forward = staticmethod(moments_op)
+    setup_context = staticmethod(_save_moments_context)
+    backward = staticmethod(_moments_backward)
+
+    @staticmethod
+    def jvp(ctx: FunctionCtx, tangent: Tensor, *_: None) -> tuple[Tensor | None, ...]:
+        (inputs,) = _saved_inputs(ctx, MomentInputs)
+        _, tangents = torch.func.jvp(lambda x: _reference_moments(inputs, x), (inputs.logits,), (tangent,))
+        return None, *tangents
+
+
+class TransformedLoss(torch.autograd.Function):
+    """As :class:`TransformedMoments`, for the fused loss; with `inplace` the gradient overwrites the logits."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(inplace: bool, *inputs: object) -> tuple[Tensor, Tensor, Tensor]:
+        return loss_op(*inputs)
+
+    @staticmethod
+    def setup_context(ctx: FunctionCtx, inputs: tuple, output: tuple) -> None:
+        _save_loss_context(ctx, inputs[1:], output)
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, *grads: Tensor | None) -> tuple:
+        return None, *_loss_backward(ctx, *grads)
+
+    @staticmethod
+    def jvp(ctx: FunctionCtx, _: None, tangent: Tensor, *others: None) -> tuple[Tensor | None, ...]:
+        inputs, _, _ = _saved_inputs(ctx, LossInputs)
+        _, tangent = torch.func.jvp(lambda x: _reference_loss(inputs, x), (inputs.logits,), (tangent,))
+        return tangent, None, None
+
+
+class EagerMoments(torch.autograd.Function):
+    """The operator where nobody looks on: an argument less to look at is time that a GPU waits for the host."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, logits: Tensor, inputs: MomentInputs) -> tuple[Tensor, Tensor, Tensor]:
+        ctx.others = inputs[1:]
+        ctx.save_for_backward(logits, inputs.mask, inputs.block_ids)
+        return moments_op(logits.detach(), *inputs[1:])
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, _: Tensor, grad_S: Tensor, grad_Q: Tensor) -> tuple:
+        logits, _, _ = ctx.saved_tensors
+        return _moments_gradient(MomentInputs(logits, *ctx.others), grad_S, grad_Q), None
+
+
+class EagerLoss(torch.autograd.Function):
+    """As :class:`EagerMoments`, for the fused loss; with `inplace` the gradient overwrites the logits."""
+
+    @staticmethod
+    def forward(ctx: FunctionCtx, logits: Tensor, inputs: LossInputs, inplace: bool) -> Tensor:
+        loss, a, b = loss_op(logits.detach(), *inputs[1:])
+        ctx.others, ctx.inplace = inputs[1:], inplace
+        ctx.save_for_backward(logits, inputs.mask, inputs.block_ids, a, b)
+        return loss
+
+    @staticmethod
+    def backward(ctx: FunctionCtx, grad: Tensor) -> tuple:
+        logits, _, _, a, b = ctx.saved_tensors
+        return _loss_gradient(LossInputs(logits, *ctx.others), a, b, grad, ctx.inplace), None, None
+
+    @staticmethod
+    def jvp(ctx: FunctionCtx, *_: Tensor | None) -> Tensor:
+        raise NotImplementedError("dual numbers: use torch.func.jvp, or backend='reference'")

@@ -1,0 +1,79 @@
+"""The loss of blocks that a configuration names: by labels, by the blocks' own numbers, or of another method."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from torch import Tensor, nn
+
+from lsr_ext.config import LossConfig
+from lsr_ext.distributions import binomial_std
+from lsr_ext.losses import FractionLoss, LabelSuperResolutionLoss
+from lsr_ext.options import FORMS_WITHOUT_STD
+from lsr_ext.sources import TrainingData
+from lsr_ext.training.peers import PEERS
+
+
+class BlockFractionLoss(FractionLoss):
+    """`FractionLoss` whose standard deviations are the configuration's, or else those that a batch brings.
+
+    Args:
+        count: fractions were counted, each among so many items: their spread is binomial.
+        options: of `FractionLoss`.
+
+    Example:
+        >>> import torch
+        >>> loss = BlockFractionLoss(100, form="size")
+        >>> logits = torch.zeros(1, 2, 8, 8)  # half of the block is of each class
+        >>> loss(logits, torch.tensor([[0.46, 0.54]])).item()  # within a standard deviation of 0.05
+        0.0
+    """
+
+    def __init__(self, count: int | None = None, **options: object) -> None:
+        super().__init__(**options)
+        self.count = count
+
+    def forward(self, logits: Tensor, fractions: Tensor, std: Tensor | None = None, **tensors: Tensor) -> Tensor:
+        """The loss of a batch."""
+        if self.count is not None:
+            std = binomial_std(fractions.double(), self.count)
+        elif self.std is not None or self.options.form in FORMS_WITHOUT_STD:
+            std = None
+        return super().forward(logits, fractions, std, **tensors)
+
+
+def build_block_loss(mode: str, loss: LossConfig, data: TrainingData) -> nn.Module:
+    """The loss of logits (N, L, H, W) and labels, or for `targets: fractions` of logits and numbers (N, L).
+
+    Args:
+        mode: "intra", "inter" or "intra+inter".
+        loss: what the configuration says of it.
+        data: whose labels and count distribution, or numbers, are the targets.
+
+    Raises:
+        ValueError: the source knows no fractions of its blocks, `class_weights` or `std` of another number of
+            classes, or labels that the form cannot learn from.
+    """
+    if loss.form in PEERS:
+        return PEERS[loss.form](data.distribution)
+    shared = {"class_weights": loss.class_weights, "backend": loss.backend, "mode": mode, **loss.options}
+    if loss.targets == "labels":
+        return LabelSuperResolutionLoss(data.distribution, **shared)
+    targets = data.train.targets
+    if targets is None:
+        raise ValueError("loss.targets: 'fractions' need numbers of each block, and this source has labels alone")
+    if loss.std is None and loss.count is None and loss.form not in FORMS_WITHOUT_STD:
+        bare = int((np.isfinite(targets.fractions) & ~np.isfinite(targets.std)).sum())
+        if bare:
+            raise ValueError(
+                f"loss.std or loss.count: {bare} of the source's fractions have no standard deviation of their own"
+            )
+    for name in ("std", "class_weights"):
+        _check_length(f"loss.{name}", getattr(loss, name), len(data.train.classes))
+    return BlockFractionLoss(loss.count, std=loss.std, **shared)
+
+
+def _check_length(name: str, values: float | Sequence[float] | None, classes: int) -> None:
+    if isinstance(values, Sequence) and len(values) != classes:
+        raise ValueError(f"{name}: expected {classes} numbers, one a class, got {len(values)}")

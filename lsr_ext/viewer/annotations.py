@@ -1,0 +1,150 @@
+"""Read what is drawn over a slide: GeoJSON of regions and dots, and the blocks of a cohort."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import shapely
+
+from lsr_ext.data.cohort.manifest import Manifest, read_manifest
+from lsr_ext.viewer.shapes import Shapes, block_kinds, truth_kinds
+
+UNCLASSIFIED = "unclassified"
+_MAX_FILE_BYTES = 2**30
+_REGIONS, _DOTS = ("Polygon", "MultiPolygon"), ("Point",)
+
+
+class Annotations(NamedTuple):
+    """The regions and the dots of a file."""
+
+    regions: Shapes
+    dots: Shapes
+
+
+def read_annotations(path: str | Path) -> Annotations:
+    """Read regions and dots from GeoJSON, as QuPath exports it.
+
+    A FeatureCollection, a list of features or a feature of polygons and points in level-0 pixels; the class is
+    `properties.classification.name` or `properties.name`, the colour `properties.classification.color`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not GeoJSON, another geometry, coordinates that are not finite, or a file over 1 GiB; the
+            message names the file and the feature.
+
+    Example:
+        >>> from tempfile import mkdtemp
+        >>> path = Path(mkdtemp()) / "dots.geojson"
+        >>> _ = path.write_text('[{"geometry": {"type": "Point", "coordinates": [3, 4]}}]')
+        >>> found = read_annotations(path)
+        >>> len(found.regions), found.dots.describe()["kinds"][0]["name"]
+        (0, 'unclassified')
+    """
+    path = Path(path)
+    geometries, names, colours = [], [], {}
+    for number, feature in enumerate(_features(path), start=1):
+        where = f"{path}, feature {number}"
+        name, colour = _class_of(feature)
+        if colour:
+            colours[name] = colour
+        for part in _geometries(feature, where):
+            geometries.append(part)
+            names.append(name)
+    all_names = list(dict.fromkeys(names))
+
+    def of_type(types: tuple[str, ...]) -> Shapes:
+        chosen = [index for index, geometry in enumerate(geometries) if geometry.geom_type in types]
+        kinds = [all_names.index(names[index]) for index in chosen]
+        return Shapes([geometries[index] for index in chosen], kinds, truth_kinds(all_names, colours))
+
+    return Annotations(of_type(_REGIONS), of_type(_DOTS))
+
+
+def read_blocks(path: str | Path, slide: Path) -> Shapes:
+    """The labelled blocks of a slide, from a manifest of `lsr cohort build`.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: not a manifest, or no block of the slide.
+    """
+    manifest = read_manifest(path)
+    paths, slide_of = manifest.slide_paths()
+    chosen = [index for index, known in enumerate(paths) if known.name == slide.name]
+    rows = np.flatnonzero(np.isin(slide_of, chosen))
+    if not len(rows):
+        raise ValueError(f"{path}: expected blocks of {slide.name}, found those of {len(paths)} other slides")
+    x, y, width, height = manifest.rectangles[rows].T
+    texts = [_label_text(manifest, label) for label in manifest.labels[rows]]
+    known = [text for text in dict.fromkeys(manifest.label_names) if text in texts]
+    names = known + sorted(set(texts) - set(known))
+    return Shapes(
+        shapely.box(x, y, x + width, y + height).tolist(),
+        [names.index(text) for text in texts],
+        block_kinds(names),
+    )
+
+
+def _label_text(manifest: Manifest, label: np.ndarray) -> str:
+    def name(value: int) -> str:
+        return "unknown" if value < 0 else manifest.label_names[value]
+
+    if not manifest.classes:
+        return name(int(label))
+    return ", ".join(f"{c} {name(int(value))}" for c, value in zip(manifest.classes, label, strict=True))
+
+
+def _features(path: Path) -> Iterator[dict[str, Any]]:
+    if not path.is_file():
+        raise FileNotFoundError(f"expected a GeoJSON file, found none at {path}")
+    if path.stat().st_size > _MAX_FILE_BYTES:
+        raise ValueError(f"{path}: expected at most {_MAX_FILE_BYTES} bytes, got {path.stat().st_size}")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{path}: not readable as GeoJSON ({error})") from error
+    if isinstance(content, dict):
+        content = content.get("features", [content])
+    if not isinstance(content, list):
+        raise ValueError(f"{path}: expected a list of features, got {type(content).__name__}")
+    for number, feature in enumerate(content, start=1):
+        if not isinstance(feature, dict) or not isinstance(feature.get("geometry"), dict):
+            raise ValueError(f"{path}, feature {number}: expected a feature with a geometry")
+        yield feature
+
+
+def _geometries(feature: dict[str, Any], where: str) -> list[shapely.Geometry]:
+    """The polygons and points of a feature."""
+    try:
+        found = shapely.from_geojson(json.dumps(feature["geometry"]))
+    except (shapely.errors.ShapelyError, TypeError, ValueError) as error:
+        raise ValueError(f"{where}: expected a geometry ({error})") from error
+    if found.geom_type not in (*_REGIONS, *_DOTS, "MultiPoint"):
+        raise ValueError(f"{where}: expected a polygon or points, got {found.geom_type}")
+    if found.is_empty or not np.isfinite(shapely.get_coordinates(found)).all():
+        raise ValueError(f"{where}: expected finite coordinates")
+    return list(shapely.get_parts(found)) if found.geom_type == "MultiPoint" else [found]
+
+
+def _class_of(feature: dict[str, Any]) -> tuple[str, str | None]:
+    """Name and colour of a feature's class."""
+    properties = feature.get("properties")
+    properties = properties if isinstance(properties, dict) else {}
+    found = properties.get("classification") or properties
+    if isinstance(found, str):
+        found = {"name": found}
+    if not isinstance(found, dict):
+        return UNCLASSIFIED, None
+    name, colour = found.get("name"), found.get("color")
+    is_colour = isinstance(colour, list) and len(colour) == 3 and all(_is_byte(part) for part in colour)
+    return (
+        name if isinstance(name, str) and name else UNCLASSIFIED,
+        "#" + "".join(f"{part:02x}" for part in colour) if is_colour else None,
+    )
+
+
+def _is_byte(value: object) -> bool:
+    return isinstance(value, int) and 0 <= value < 256

@@ -1,0 +1,105 @@
+"""Derivatives that people try beside the first by the logits: each is right, or an error."""
+
+import pytest
+import torch
+
+from lsr_ext.functional import block_moments, fraction_loss, label_super_resolution_loss
+
+
+def batch(size=(6, 3, 4, 5)):
+    torch.manual_seed(1)
+    mean, std = torch.rand(2, 3).double(), torch.full((2, 3), 0.1).double()
+    return 2 * torch.randn(size, dtype=torch.float64), torch.tensor([0, 0, 1, 1, 1, -1]), mean, std
+
+
+def by_label(backend, **options):
+    _, labels, mean, std = batch()
+    return lambda x: label_super_resolution_loss(x, labels, mean, std, backend=backend, **options)
+
+
+def by_fraction(backend, **options):
+    known = torch.rand(6, 3, generator=torch.Generator().manual_seed(2)).double()
+    std = torch.full((6, 3), 0.1).double()
+    return lambda x: fraction_loss(x, known, std, mode="intra+inter", backend=backend, **options)
+
+
+def squared_sums(backend):
+    return lambda x: sum(table.square().sum() for table in block_moments(x, backend=backend)[1:])
+
+
+LOSSES = [by_label, by_fraction, squared_sums]
+
+
+def penalty(loss, x):
+    """The gradient of the squared gradient: a gradient penalty, or the inner step of MAML."""
+    x = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(loss(x), x, create_graph=True)
+    return torch.autograd.grad(gradient.square().sum(), x)[0]
+
+
+@pytest.mark.parametrize("make", LOSSES)
+def test_second_derivatives(make):
+    x = batch()[0]
+    fused, reference = make("fused"), make("reference")
+    torch.testing.assert_close(penalty(fused, x), penalty(reference, x), rtol=1e-9, atol=1e-12)
+    for loss in (fused, reference):
+        assert torch.autograd.gradgradcheck(loss, x[:, :, :2, :2].clone().requires_grad_())
+
+
+@pytest.mark.parametrize("make", LOSSES)
+def test_second_derivatives_by_torch_func(make):
+    x = batch()[0][:, :, :2, :2].contiguous()
+    hessians = [torch.func.jacrev(torch.func.jacrev(make(backend)))(x) for backend in ("fused", "reference")]
+    torch.testing.assert_close(*hessians, rtol=1e-9, atol=1e-12)
+    directions = [torch.func.jvp(make(backend), (x,), (x.cos(),))[1] for backend in ("fused", "reference")]
+    torch.testing.assert_close(*directions)
+
+
+def test_forward_mode_says_what_to_use():
+    x = batch()[0]
+    with pytest.raises(NotImplementedError, match="use jacrev"):
+        torch.func.hessian(by_label("fused"))(x)
+    with torch.autograd.forward_ad.dual_level(), pytest.raises(NotImplementedError, match="use torch.func.jvp"):
+        by_label("fused")(torch.autograd.forward_ad.make_dual(x, x))
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+def test_gradients_by_sample():
+    x, labels, mean, std = batch()
+
+    def loss(scale, x, label):
+        return label_super_resolution_loss(scale * x[None], label[None], mean, std, mode="intra")
+
+    by_sample = torch.func.vmap(torch.func.grad(loss), (None, 0, 0))(torch.tensor(1.5).double(), x, labels)
+    for k in range(len(x)):
+        scale = torch.tensor(1.5).double().requires_grad_()
+        (expected,) = torch.autograd.grad(loss(scale, x[k], labels[k]), scale)
+        torch.testing.assert_close(by_sample[k], expected)
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_learnable_targets_and_weights(labelled):
+    x, labels, mean, std = batch()
+    if not labelled:
+        mean, std = mean[labels.clamp(min=0)], std[labels.clamp(min=0)]
+
+    def gradients(backend):
+        tables = [table.clone().requires_grad_() for table in (x, mean, std, torch.ones(3), torch.ones(6))]
+        options = {"class_weights": tables[3], "block_weights": tables[4], "backend": backend}
+        if labelled:
+            loss = label_super_resolution_loss(tables[0], labels, *tables[1:3], **options)
+        else:
+            loss = fraction_loss(*tables[:3], **options)
+        return torch.autograd.grad(loss, tables)
+
+    for fused, reference in zip(gradients("fused"), gradients("reference"), strict=True):
+        assert reference.any()
+        torch.testing.assert_close(fused, reference)
+
+
+def test_block_sums_compile_in_one_graph():
+    torch._dynamo.reset()
+    x = batch()[0]
+    compiled = torch.compile(lambda x: block_moments(x), fullgraph=True, backend="aot_eager")
+    for found, expected in zip(compiled(x), block_moments(x), strict=True):
+        torch.testing.assert_close(found, expected)

@@ -1,0 +1,134 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from tiny_runs import write_masks_run
+from torch import nn
+
+from lsr_ext import CountDistribution, FractionLoss, LabelSuperResolutionLoss
+from lsr_ext.config import METHODS, LossConfig, load_config
+from lsr_ext.data import Targets
+from lsr_ext.distributions import binomial_std
+from lsr_ext.sources import prepare_data
+from lsr_ext.training import SegmentationModule, train
+from lsr_ext.training.block_loss import build_block_loss
+from lsr_ext.training.build import build_batches
+from lsr_ext.training.folders import model_folder
+
+BY_NUMBERS = {"targets": "fractions", "std": 0.05}
+
+
+class _Trainer:
+    global_rank, world_size = 0, 1
+
+
+@pytest.fixture(scope="module")
+def prepared(tmp_path_factory):
+    config = load_config(write_masks_run(tmp_path_factory.mktemp("run")))
+    return config, prepare_data(config)
+
+
+def first_batch(config, data, method):
+    batches = build_batches(METHODS[method], data.train, config.training, 0, config.output)
+    batches.trainer = _Trainer()
+    return next(iter(batches.train_dataloader()))
+
+
+def module_of(loss, data):
+    return SegmentationModule(nn.Conv2d(3, len(data.train.classes), 1), data.distribution, loss, torch.optim.SGD)
+
+
+@pytest.mark.parametrize("method", ["intra", "intra+inter"])
+@pytest.mark.parametrize("given", [{"std": 0.05}, {"std": [0.05, 0.1]}, {"count": 40}])
+def test_numbers_are_the_targets(prepared, method, given):
+    config, data = prepared
+    loss = build_block_loss(METHODS[method].mode, LossConfig(targets="fractions", **given), data)
+    batch = first_batch(config, data, method)
+    logits = torch.randn(4, 2, 20, 20)
+    found = module_of(loss, data)._super_resolution_loss(logits, batch)
+    known = torch.from_numpy(data.train.targets.fractions)[batch["index"]]
+    std = binomial_std(known, 40) if "count" in given else torch.tensor(given["std"]).expand(known.shape)
+    expected = FractionLoss(METHODS[method].mode, variance=16.0)(logits, known, std, group=batch.get("group"))
+    torch.testing.assert_close(found, expected)
+
+
+def test_numbers_equal_to_the_labels_means_give_the_loss_of_the_labels(prepared):
+    config, data = prepared
+    wide = CountDistribution(data.distribution.mean, torch.full_like(data.distribution.std, 0.05))
+    known = wide.mean.numpy()[data.train.labels]
+    data = replace(data, train=replace(data.train, targets=Targets.of_fractions(known)), distribution=wide)
+    batch = first_batch(config, data, "intra+inter")
+    logits = torch.randn(4, 2, 20, 20)
+    by_labels, by_numbers = (
+        module_of(build_block_loss("intra+inter", LossConfig(**options), data), data)
+        for options in ({}, BY_NUMBERS)
+    )
+    torch.testing.assert_close(
+        by_numbers._super_resolution_loss(logits, batch), by_labels._super_resolution_loss(logits, batch)
+    )
+
+
+def test_labels_per_class_make_the_groups_of_numbers(prepared):
+    _, data = prepared
+    labels = torch.tensor([[-1, 0], [-1, 1], [-1, 1], [-1, 0]])
+    fractions = torch.tensor([[0.9, 0.1], [0.4, 0.6], [0.3, 0.7], [1.0, 0.0]])
+    loss = build_block_loss("inter", LossConfig(**BY_NUMBERS), data)
+    logits = torch.randn(4, 2, 20, 20)
+    found = module_of(loss, data)._super_resolution_loss(
+        logits, {"label": labels, "fraction": fractions, "fraction_std": fractions}
+    )
+    for backend in ("fused", "reference"):
+        expected = FractionLoss("inter", variance=16.0, std=0.05, backend=backend)(logits, fractions, group=labels)
+        torch.testing.assert_close(found, expected)
+
+
+def test_it_is_the_loss_by_labels_otherwise(prepared):
+    _, data = prepared
+    loss = build_block_loss("intra", LossConfig(form="kl", class_weights=[1.0, 2.0]), data)
+    assert isinstance(loss, LabelSuperResolutionLoss)
+    assert (loss.options.form, loss.options.variance, loss.class_weights.tolist()) == ("kl", 16.0, [1.0, 2.0])
+
+
+def test_blocks_without_numbers_and_lists_of_another_length_are_refused(prepared):
+    _, data = prepared
+    bare = replace(data, train=replace(data.train, targets=None))
+    with pytest.raises(ValueError, match=r"loss\.targets: 'fractions' need numbers of each block"):
+        build_block_loss("intra", LossConfig(**BY_NUMBERS), bare)
+    for name in ("std", "class_weights"):
+        options = BY_NUMBERS | {name: [0.1, 0.1, 0.1]}
+        with pytest.raises(ValueError, match=rf"loss\.{name}: expected 2 numbers, one a class, got 3"):
+            build_block_loss("intra", LossConfig(**options), data)
+
+
+def test_a_network_is_trained_by_numbers(tmp_path):
+    config = load_config(write_masks_run(tmp_path, loss=BY_NUMBERS, methods=["intra", "intra+inter"]))
+    train(config)
+    assert all((model_folder(config.output, name) / "model.json").is_file() for name in config.methods)
+
+
+def test_known_fractions_out_of_range_are_refused(prepared):
+    _, data = prepared
+    wrong = np.full((len(data.train), 2), 0.5)
+    wrong[3, 1] = 1.2
+    with pytest.raises(ValueError, match=r"must lie in \[0, 1\] or be NaN, got 1.2 for block 3, class 1"):
+        replace(data.train, targets=Targets.of_fractions(wrong))
+    with pytest.raises(ValueError, match=r"expected fractions \(12, 2\), got \(12, 1\)"):
+        replace(data.train, targets=Targets.of_fractions(wrong[:, :1]))
+
+
+def test_the_source_own_standard_deviations(prepared):
+    config, data = prepared
+    by_own = LossConfig(targets="fractions")
+    with pytest.raises(
+        ValueError, match=r"loss\.std or loss\.count: 24 of the source's fractions have no standard"
+    ):
+        build_block_loss("intra", by_own, data)
+    targets = data.train.targets._replace(std=np.full((12, 2), 0.07, np.float32))
+    data = replace(data, train=replace(data.train, targets=targets))
+    batch, logits = first_batch(config, data, "intra"), torch.randn(4, 2, 20, 20)
+    found, expected = (
+        module_of(build_block_loss("intra", loss, data), data)._super_resolution_loss(logits, batch)
+        for loss in (by_own, LossConfig(targets="fractions", std=0.07))
+    )
+    torch.testing.assert_close(found, expected)
