@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from lsr_ext.cli import distribution
+
 if TYPE_CHECKING:
     from lsr_ext.data.cohort import LabelSource, Recipe
 
 app = typer.Typer(help="Label the blocks of a cohort of slides, and cut them into a store.", no_args_is_help=True)
+app.add_typer(distribution.app, name="distribution")
 
 Limit = Annotated[float, typer.Option("--limit", help="Fail if more than this share is unreadable.")]
 

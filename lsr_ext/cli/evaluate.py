@@ -42,9 +42,12 @@ def run_command(
 ) -> None:
     """Score the trained methods of a run on held-out blocks: OUTPUT/metrics.json."""
     from lsr_ext.evaluation import evaluate
-    from lsr_ext.report.method_table import method_table
+    from lsr_ext.report.method_table import label_table, method_table
 
-    Console().print(method_table(evaluate(load_run(config, data, output, seed))))
+    metrics = evaluate(load_run(config, data, output, seed))
+    Console().print(method_table(metrics))
+    if (by_label := label_table(metrics)) is not None:
+        Console().print(by_label)
 
 
 @app.command("cells")

@@ -42,6 +42,7 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         # Absolute, so that a run is the same whatever folder it is started in.
         root = data.get("root")
         data["root"] = (path.parent / Path("." if root is None else str(root)).expanduser()).resolve()
+    _resolve_weights(content, path.parent)
     preset = content.get("preset")
     content = _merge(PRESETS.get(preset, {}) if isinstance(preset, str) else {}, content)
     for key, value in (overrides or {}).items():
@@ -51,6 +52,15 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
         return RunConfig.model_validate(content)
     except ValidationError as error:
         raise ValueError("\n".join(f"{path}: {line}" for line in _describe(error))) from error
+
+
+def _resolve_weights(content: dict[str, Any], folder: Path) -> None:
+    """Make the file of a network's weights absolute: it is relative to the configuration's folder."""
+    weights: Any = content
+    for key in ("training", "network", "weights"):
+        weights = weights.get(key) if isinstance(weights, dict) else None
+    if isinstance(weights, dict) and "file" in weights:
+        weights["file"] = str((folder / str(weights["file"])).resolve())
 
 
 def _merge(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

@@ -44,7 +44,7 @@ class WeightsConfig(Section):
 
     Attributes:
         file: .safetensors, or a file of `torch.save` that `torch.load(weights_only=True)` reads. Relative to the
-            folder that the run is started in, if it is not absolute.
+            configuration's folder.
         part: the part of the network that they are of, such as "encoder"; "": the whole network.
     """
 
@@ -181,6 +181,10 @@ class TrainingConfig(Section):
         if self.validate_every_steps is None and (self.keep == "best" or self.patience is not None):
             key = "keep: best" if self.keep == "best" else "patience"
             raise ValueError(f"{key} needs validate_every_steps, got null")
+        if self.validate_every_steps is not None and self.validate_every_steps > self.steps:
+            raise ValueError(
+                f"validate_every_steps: expected at most the {self.steps} steps, got {self.validate_every_steps}"
+            )
         return self
 
     @model_validator(mode="after")

@@ -19,6 +19,7 @@ from lsr_ext.data.images import read_image
 from lsr_ext.data.label_table import LabelTable, read_label_table
 from lsr_ext.data.labels import add_label_noise, expected_area, quantile_edges, quantise_fractions
 from lsr_ext.data.targets import Targets
+from lsr_ext.progress import track_progress
 
 if TYPE_CHECKING:
     from lsr_ext.distributions import CountDistribution
@@ -117,7 +118,8 @@ class BlockCollection:
         """The blocks whose images can be read; those that cannot are logged."""
         if isinstance(self.images, list):
             return self
-        unreadable = {image for image in {block.image for block in self.blocks} if not self._can_read(image)}
+        used = list(dict.fromkeys(block.image for block in self.blocks))
+        unreadable = {image for image in track_progress(used, "reading") if not self._can_read(image)}
         return self.subset([k for k, block in enumerate(self.blocks) if block.image not in unreadable])
 
     def _can_read(self, image: int) -> bool:

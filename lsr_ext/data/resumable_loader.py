@@ -62,9 +62,12 @@ class ResumableLoader(DataLoader):
 
     def __iter__(self) -> Iterator[Any]:
         self._used = self._draws.start
-        for batch in super().__iter__():
-            self._used += 1
-            yield batch
+        try:
+            for batch in super().__iter__():
+                self._used += 1
+                yield batch
+        except ValueError as error:
+            raise _in_a_line(error) from error
 
     def state_dict(self) -> dict[str, int]:
         """The position: see `GroupedBatchSampler.state_dict`."""
@@ -73,3 +76,11 @@ class ResumableLoader(DataLoader):
     def load_state_dict(self, state: Mapping[str, int]) -> None:
         """Make the next iterator continue there: see `GroupedBatchSampler.load_state_dict`."""
         self._draws.load_state_dict(state)
+
+
+def _in_a_line(error: ValueError) -> ValueError:
+    """The error that a worker met, without the worker's traceback in its message."""
+    text = str(error)
+    if "Original Traceback" not in text:
+        return error
+    return type(error)(text.strip().rpartition("\n")[2].partition(": ")[2])

@@ -45,7 +45,8 @@ class SeededBatches(Sampler[SeededBatch]):
     def __iter__(self) -> Iterator[SeededBatch]:
         for drawn in self.batches:
             number = self.sampler.epoch * len(self.sampler) + self.sampler.position - 1
-            yield SeededBatch(batch_seed(self.seed, number), drawn)
+            own = number * self.sampler.world_size + self.sampler.rank
+            yield SeededBatch(batch_seed(self.seed, own), drawn)
 
 
 class SeededItems(Dataset[dict[str, Any]]):
@@ -56,6 +57,14 @@ class SeededItems(Dataset[dict[str, Any]]):
 
     Args:
         dataset: map-style; it draws from torch's global generator.
+
+    Example:
+        >>> class Noise(Dataset):
+        ...     def __getitem__(self, index):
+        ...         return {"index": index, "noise": torch.rand(1).item()}
+        >>> items = SeededItems(Noise())
+        >>> items.__getitems__(SeededBatch(5, [2])) == items.__getitems__(SeededBatch(5, [2]))
+        True
     """
 
     def __init__(self, dataset: Dataset[dict[str, Any]]) -> None:

@@ -10,11 +10,13 @@ import orjson
 
 from lsr_ext.config import RunConfig
 from lsr_ext.data import BlockCollection
+from lsr_ext.evaluation.fraction_errors import fraction_errors, map_fractions
 from lsr_ext.evaluation.low_resolution import low_resolution_maps
 from lsr_ext.evaluation.scoring import score_maps, score_raters
 from lsr_ext.files import write_atomically, written_whole
 from lsr_ext.inference import PredictionDescription, TrainedModel, choose_device, load_model, predict_rectangles
 from lsr_ext.inference.stitching import cut_rectangles, rectangles_of
+from lsr_ext.progress import track_progress
 from lsr_ext.sources import TrainingData, prepare_data
 from lsr_ext.training.finish import describe_prediction
 from lsr_ext.training.folders import method_folder, model_folder
@@ -33,7 +35,9 @@ def evaluate(config: RunConfig) -> dict[str, dict]:
     Returns:
         What the file holds: method -> {"iou", "dice", "masked_iou", "masked_dice"}, in [0, 1] or None where
         there is no truth, of the foreground for two classes, else the mean over classes; "f1" of cells, the mean
-        over their classes, where there are dots; and for more than two classes "per_class": class -> the same.
+        over their classes, where there are dots; "fraction_error", the mean over labels of "fraction_errors":
+        label -> error, where blocks have labels: lower is better, and it needs no pixel truth;
+        and for more than two classes "per_class": class -> the scores.
 
     Raises:
         FileNotFoundError: a method is not trained yet.
@@ -42,13 +46,18 @@ def evaluate(config: RunConfig) -> dict[str, dict]:
     check_output(config)
     data = prepare_data(config).readable()
     maps = baseline_maps(data)
+    fractions = {name: map_fractions(found, len(data.test.classes)) for name, found in maps.items()}
     prediction = describe_prediction(config.evaluation, data.block_size_px)
     device = choose_device(config.training.accelerator)
     for method in config.methods:
         model = load_model(model_folder(config.output, method), device, trusted_packages(config.training.network))
-        maps[method], fractions = predict_blocks(model, data.test, prediction, config.evaluation.decoding)
-        _save_prediction(method_folder(config.output, method), maps[method], fractions)
-    metrics = {method: score_maps(predicted, data, config.evaluation) for method, predicted in maps.items()}
+        decoding = config.evaluation.decoding
+        maps[method], fractions[method] = predict_blocks(model, data.test, prediction, decoding)
+        _save_prediction(method_folder(config.output, method), maps[method], fractions[method])
+    metrics = {
+        method: score_maps(predicted, data, config.evaluation) | _fraction_scores(fractions[method], data)
+        for method, predicted in track_progress(maps.items(), "scoring", total=len(maps), least=2)
+    }
     if agreement := score_raters(data):
         metrics[INTER_RATER] = agreement
     options = orjson.OPT_INDENT_2 | orjson.OPT_APPEND_NEWLINE
@@ -102,6 +111,12 @@ def predict_blocks(
                 place = replace(block, x=block.x - region.x, y=block.y - region.y)
                 fractions[index] = place.cut(probabilities.transpose(1, 2, 0)).mean((0, 1))
     return cut_rectangles(blocks.blocks, classes), fractions
+
+
+def _fraction_scores(fractions: np.ndarray, data: TrainingData) -> dict[str, object]:
+    """The error of each label and their mean; nothing where no held-out block has a label."""
+    errors = fraction_errors(fractions, data.test.labels, data.distribution)
+    return {"fraction_error": float(np.mean(list(errors.values()))), "fraction_errors": errors} if errors else {}
 
 
 def _save_prediction(folder: Path, classes: np.ndarray, fractions: np.ndarray) -> None:

@@ -15,7 +15,15 @@ from lsr_ext.sources import TrainingData
 from lsr_ext.sources.training_data import SECOND_RATER, TRUTH
 
 AREA_SCORES = ("iou", "dice", "masked_iou", "masked_dice")
-SCORE_TITLES = {"iou": "IoU", "dice": "DICE", "masked_iou": "Masked IoU", "masked_dice": "Masked DICE", "f1": "F1"}
+SCORE_TITLES = {
+    "iou": "IoU",
+    "dice": "DICE",
+    "masked_iou": "Masked IoU",
+    "masked_dice": "Masked DICE",
+    "f1": "F1",
+    "fraction_error": "Fraction error",
+}
+LOWER_IS_BETTER = ("fraction_error",)
 RATER_RADIUS_PX = 10.0  # section 3.1.7
 
 
@@ -36,7 +44,7 @@ def score_maps(maps: np.ndarray, data: TrainingData, evaluation: EvaluationConfi
 
 
 def score_names(metrics: Mapping[str, Mapping]) -> list[str]:
-    """The scores that a table of `evaluate`'s result has as columns: cells' only where there are dots."""
+    """The scores that a table of `evaluate`'s result has as columns: those that some method has."""
     return [name for name in SCORE_TITLES if any(name in scores for scores in metrics.values())]
 
 

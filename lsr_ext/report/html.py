@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 import lsr_ext
 from lsr_ext.config import RunConfig
 from lsr_ext.evaluation.evaluate import baseline_maps, load_prediction
-from lsr_ext.evaluation.scoring import SCORE_TITLES, score_names
+from lsr_ext.evaluation.scoring import LOWER_IS_BETTER, SCORE_TITLES, score_names
 from lsr_ext.files import write_atomically
 from lsr_ext.inference.stitching import cut_blocks_of, rectangles_of, stitch
 from lsr_ext.metrics import fraction_calibration, overlap_scores
@@ -74,6 +74,10 @@ def write_report(config: RunConfig) -> Path:
         configuration=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
         versions=_versions(),
         labels=describe_labels(data),
+        label_errors={
+            method: scores["fraction_errors"] for method, scores in metrics.items() if "fraction_errors" in scores
+        },
+        method_titles=METHOD_TITLES,
         date=datetime.now(timezone.utc).strftime("%d %B %Y, %H:%M UTC"),
     )
     path = config.output / "report.html"
@@ -99,7 +103,9 @@ def _draw_regions(data: TrainingData, maps: dict[str, np.ndarray], title: str) -
     keys = list(rectangles_of(data.test.blocks))
     places = np.unique(np.linspace(0, len(keys) - 1, min(_MAX_REGIONS, len(keys))).round().astype(int))
     return [
-        _draw_region(data, maps, keys[place], f"{title}: held-out image {place + 1} of {len(keys)}")
+        _draw_region(
+            data, maps, keys[place], f"{title}: {data.test.names[keys[place]]}, {place + 1} of {len(keys)}"
+        )
         if len(keys) > 1
         else _draw_region(data, maps, keys[place], f"{title}, held out")
         for place in places.tolist()
@@ -131,13 +137,14 @@ def _region_scores(
 
 
 def _best_scores(metrics: dict[str, dict]) -> dict[str, float]:
-    """Return the highest value of each score among the methods that were trained without masks."""
+    """Return the best value of each score among the methods that were trained without masks."""
     best = {}
     for name in score_names(metrics):
         values = [
             scores.get(name) for method, scores in metrics.items() if method not in ("supervised", "limited")
         ]
-        best[name] = max((value for value in values if value is not None), default=None)
+        choose = min if name in LOWER_IS_BETTER else max
+        best[name] = choose((value for value in values if value is not None), default=None)
     return best
 
 

@@ -58,7 +58,7 @@ class CohortBlocks:
         targets: Targets | None,
     ) -> None:
         self.classes = list(classes)
-        self._source, self._masks, self._limit, self._split = source, masks, limit, split
+        self._source, self.masks, self._limit, self._split = source, masks, limit, split
         self._all_labels, self._targets = labels, targets
         self._rows = source.manifest.rows_of(split)
         self.labels = labels[self._rows]
@@ -74,7 +74,7 @@ class CohortBlocks:
 
     def dataset(self, augment: bool, report: Path | None = None, resumed: bool = False) -> CohortDataset:
         """The blocks, read as they are needed, with their masks where there are any."""
-        options = {"report": report, "resumed": resumed, "limit": self._limit, "masks": self._masks}
+        options = {"report": report, "resumed": resumed, "limit": self._limit, "masks": self.masks}
         options |= {"labels": self._all_labels, "targets": self._targets}
         return CohortDataset(self._source, self._split, augment=augment, **options)
 
@@ -84,7 +84,7 @@ class CohortBlocks:
 
     def of_split(self, split: str, with_masks: bool = True) -> CohortBlocks:
         """The blocks of a split of the same cohort."""
-        masks = self._masks if with_masks else None
+        masks = self.masks if with_masks else None
         return CohortBlocks(self._source, self.classes, masks, self._limit, split, self._all_labels, self._targets)
 
     def expected_area(self, distribution: CountDistribution) -> np.ndarray:

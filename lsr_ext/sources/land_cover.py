@@ -41,6 +41,7 @@ class LandCoverBlocks:
         self.crop_px = crop_px
         self.classes = list(classes)
         self.channels = patches[0].image.shape[2]
+        self.masks = [patch.mask for patch in patches]
         self._crops = cut_blocks([patch.labels.shape for patch in patches], crop_px)
 
     def __len__(self) -> int:

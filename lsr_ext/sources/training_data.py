@@ -31,6 +31,7 @@ class TrainingBlocks(Protocol):
         classes: the L names of the pixel classes.
         channels: of the images.
         collate: makes a batch of a list of items.
+        masks: the pixel truth; None: there is none.
         reads_files: whether the pixels are read as they are needed; they are in memory otherwise.
     """
 
@@ -39,6 +40,7 @@ class TrainingBlocks(Protocol):
     classes: Sequence[str]
     channels: int
     collate: Callable[[list], dict]
+    masks: object | None
     reads_files: bool
 
     def __len__(self) -> int:

@@ -81,6 +81,11 @@ def build_batches(
         batch_size = training.ungrouped_batch_size or batch_size
     held_out = None
     if validation is not None:
+        chooses = training.keep == "best" or training.patience is not None
+        if chooses and training.monitor == "iou" and validation.masks is None:
+            raise ValueError(
+                "training.monitor: iou needs pixel truth of the validation blocks; use fraction_error"
+            )
         order = validation_order(validation.labels, len(validation), training.validation_blocks, seed)
         dataset = validation.dataset(False, folder / "left_out_validation.jsonl", resumed)
         held_out = ValidationBlocks(dataset, in_batches(order, batch_size))

@@ -124,7 +124,8 @@ class BlockDataModule(lightning.LightningDataModule):
             batch_sampler=self.validation.batches,
             collate_fn=self.collate,
             generator=torch.Generator(),
-            **self.feeding.options(),
+            # One worker, because it stays, with its open slides, while the others train.
+            **self.feeding._replace(workers=min(1, self.feeding.workers)).options(),
         )
 
     def random_images(self) -> torch.Tensor:

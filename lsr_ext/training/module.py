@@ -93,7 +93,7 @@ class SegmentationModule(lightning.LightningModule):
 
     def on_train_batch_start(self, batch: dict[str, Tensor], batch_idx: int) -> None:
         """Seed the batch's colours and dropout by its number alone, so that a resumed run repeats them."""
-        torch.manual_seed(batch_seed(self.seed, batch_idx))
+        torch.manual_seed(batch_seed(self.seed, batch_idx * self.trainer.world_size + self.trainer.global_rank))
 
     def training_step(self, batch: dict[str, Tensor], batch_idx: int) -> Tensor | None:
         """The loss of one batch; None, which changes nothing, if no block of it could be read."""

@@ -75,6 +75,29 @@ def test_it_leaves_the_global_generator_alone():
     assert torch.equal(torch.rand(1), expected)
 
 
+class Faulty(NoisyItems):
+    def __getitem__(self, index):
+        raise ValueError("the slide is damaged")
+
+
+@pytest.mark.long
+def test_an_error_of_a_worker_is_a_line():
+    sampler = GroupedBatchSampler(LABELS, group_size=5, groups_per_batch=2)
+    loader = ResumableLoader(Faulty(), sampler, num_workers=1, multiprocessing_context="forkserver")
+    with pytest.raises(ValueError, match=r"^the slide is damaged$"):
+        next(iter(loader))
+
+
+def test_ranks_augment_differently():
+    first, second = (
+        next(
+            iter(ResumableLoader(NoisyItems(), GroupedBatchSampler(LABELS, 5, 2, rank=rank, world_size=2), seed=7))
+        )
+        for rank in (0, 1)
+    )
+    assert not torch.equal(first["noise"], second["noise"])
+
+
 class Recorder:
     """What Lightning's loop was given, by epoch."""
 

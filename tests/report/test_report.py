@@ -40,9 +40,9 @@ def test_cells_have_a_column_of_their_own(tmp_path):
     config = load_config(write_masks_run(tmp_path, data={"cells": True}))
     page = page_of(config)
     titles = re.findall(r"<th>([^<]+)</th>", page[page.index("<thead>") : page.index("</thead>")])
-    assert titles == ["Method", "IoU", "DICE", "Masked IoU", "Masked DICE", "F1"]
+    assert titles == ["Method", "IoU", "DICE", "Masked IoU", "Masked DICE", "F1", "Fraction error"]
     low = page[page.index("<tbody>") :].partition("</tr>")[0]
-    assert f"{evaluate(config)['low_resolution']['f1']:.3f}" == re.findall(r"<td[^>]*>([^<]+)</td>", low)[-1]
+    assert f"{evaluate(config)['low_resolution']['f1']:.3f}" == re.findall(r"<td[^>]*>([^<]+)</td>", low)[-2]
 
 
 def test_raters_are_no_method_and_take_no_best_score(tmp_path):

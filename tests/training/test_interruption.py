@@ -20,7 +20,7 @@ from lsr_ext.training import train
 
 pytestmark = pytest.mark.long
 PROGRAM = "from lsr_ext.cli.main import main\n\nif __name__ == '__main__':\n    main()\n"
-STEPS, _LIMIT_S = 40, 400
+STEPS, _LIMIT_S = 40, 600
 
 
 @pytest.fixture(scope="module")
@@ -100,7 +100,7 @@ def test_a_run_that_is_killed_again_and_again_ends_with_the_same_weights(cohort)
     damaged = damage(cohort)
     train(load_config(cohort / "run.yaml"))
     random_steps = random.Random(0)
-    for step in sorted(random_steps.sample(range(3, STEPS - 3), 3)):
+    for step in sorted(random_steps.sample(range(3, STEPS - 3), 2)):
         kill_at(cohort, "cut", step)
     process = start(cohort, "cut", workers=1)
     assert process.wait(_LIMIT_S) == 0, (cohort / "cut.log").read_text()[-2000:]

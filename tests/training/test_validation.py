@@ -118,11 +118,19 @@ def test_a_cut_run_ends_with_the_same_best_weights(tmp_path, monkeypatch, fails_
         ({"training": {"keep": "best"}}, "keep: best needs validate_every_steps"),
         ({"training": {"patience": 2}}, "patience needs validate_every_steps"),
         ({"training": {"validate_every_steps": 2}}, "needs a validation split"),
+        ({"training": {"validate_every_steps": 5}}, "expected at most the 4 steps, got 5"),
     ],
 )
 def test_validation_needs_blocks_and_a_rhythm(tmp_path, sections, message):
     with pytest.raises(ValueError, match=message):
         load_config(write_masks_run(tmp_path, **sections))
+
+
+def test_the_best_iou_needs_masks(tmp_path):
+    training = {"validate_every_steps": 2, "keep": "best", "monitor": "iou"}
+    path = write_labels_run(tmp_path, data={"validation_fraction": 0.25}, training=training)
+    with pytest.raises(ValueError, match="monitor: iou needs pixel truth of the validation blocks"):
+        train(load_config(path))
 
 
 def write_splits(path, rows):
