@@ -2,8 +2,10 @@ from pathlib import Path
 
 import pytest
 
+from lsr_ext.config.run import PEER_FORMS
 from lsr_ext.experiments import TABLES
 from lsr_ext.options import FORMS
+from lsr_ext.training.peers import PEERS
 
 PAPER = Path(__file__).parents[2].parent / "shared" / "paper.md"
 
@@ -33,9 +35,26 @@ def test_names_are_distinct_and_yardsticks_are_rows(table):
     assert {table.reference, table.low, table.full} - {None} <= set(names)
 
 
-def test_the_ablation_has_every_form_and_equal_batches_of_groups():
+def test_every_form_is_in_the_ablation_or_beside_the_peers():
+    forms = {row.value for row in TABLES["ablation"].rows if row.family == "form"}
+    peers = {row.overrides["loss.form"] for row in TABLES["peers"].rows if "loss.form" in row.overrides}
+    assert forms | peers == {*FORMS, *PEER_FORMS}
+    assert set(PEERS) == set(PEER_FORMS)
+
+
+def test_rows_by_numbers_are_those_by_labels_with_other_targets():
+    rows = {row.name: row for row in TABLES["peers"].rows}
+    for name, row in rows.items():
+        if name.endswith(", by numbers"):
+            stem = name.removesuffix(", by numbers")
+            [by_labels] = [row for other, row in rows.items() if other in (stem, f"{stem} (Kervadec et al. 2019)")]
+            numbers = {key: value for key, value in row.overrides.items() if key not in by_labels.overrides}
+            assert row.method == by_labels.method
+            assert numbers in ({"loss.targets": "fractions"}, {"loss.targets": "fractions", "loss.std": 0.05})
+
+
+def test_the_ablation_has_equal_batches_of_groups():
     rows = TABLES["ablation"].rows
-    assert {row.value for row in rows if row.family == "form"} == set(FORMS)
     groups = [row.overrides for row in rows if row.family == "group size"]
     blocks = [changes["training.group_size"] * changes["training.groups_per_batch"] for changes in groups]
     assert [changes["training.group_size"] for changes in groups] == [2, 4, 8, 10, 16, 32, 64]
