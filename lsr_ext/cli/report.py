@@ -14,7 +14,7 @@ def report_command(
     source: Annotated[
         Path,
         typer.Argument(
-            help="Configuration of an evaluated run, YAML; manifest of a cohort, .parquet; or predictions, a folder."
+            help="Configuration of a run, YAML; manifest of a cohort, .parquet; or folder of predictions."
         ),
     ],
     data: DataFolder = None,

@@ -40,16 +40,9 @@ def draw_fraction_histograms(
         ax.tick_params(labelsize=8)
         ax.spines[["top", "right"]].set_visible(False)
     handles = [Patch(color=_EXPECTED, label="expected")]
-    handles += [
-        Line2D(
-            [],
-            [],
-            color=METHOD_COLOURS.get(method, _OTHER),
-            linewidth=2,
-            label=_caption(method, found, class_index),
-        )
-        for method, found in calibrations.items()
-    ]
+    for method, found in calibrations.items():
+        colour = METHOD_COLOURS.get(method, _OTHER)
+        handles.append(Line2D([], [], color=colour, linewidth=2, label=_caption(method, found, class_index)))
     title = f"number of blocks by fraction of {some.classes[class_index]}"
     figure.legend(
         handles=handles,

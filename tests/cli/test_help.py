@@ -12,8 +12,8 @@ import contextlib, io, json, sys
 from typer.main import get_command
 from lsr_ext.cli.main import app
 
-LARGE = ("torch", "lightning", "monai", "numpy", "scipy", "skimage", "matplotlib", "zarr", "pyarrow", "pydantic", "starlette", "uvicorn",
-    "shapely")
+LARGE = ("torch", "lightning", "monai", "numpy", "scipy", "skimage", "matplotlib", "zarr", "pyarrow", "pydantic",
+    "shapely", "starlette", "uvicorn")
 pages, silent = {}, []
 
 def walk(command, words):
