@@ -18,7 +18,7 @@ FLOORS = [
     ["training"],
     ["evaluation"],
     ["report", "viewer"],
-    ["experiments"],
+    ["experiments", "demo"],
     ["cli"],
 ]
 FLOOR_OF = {name: floor for floor, names in enumerate(FLOORS) for name in names}

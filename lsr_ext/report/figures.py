@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -14,7 +15,16 @@ from lsr_ext.report.styles import METHOD_COLOURS, METHOD_TITLES
 
 _PREDICTED, _TRUE = "#ffe119", "#00d5ff"
 _CLASS_COLOURS = ("#ffe119", "#f032e6", "#3cb44b", "#4363d8", "#f58231", "#e6194b", "#46f0f0", "#911eb4")
-_PAGE_WIDTH_IN = 12.6
+
+
+class PageWidth(NamedTuple):
+    """The width of a page in inches, and the number of panels, and of words in a legend, that fit side by side."""
+
+    width_in: float
+    most_columns: int
+
+
+WIDE, NARROW = PageWidth(12.6, 99), PageWidth(4.4, 1)  # a desk's, and a phone's
 
 
 def draw_overlays(
@@ -25,6 +35,7 @@ def draw_overlays(
     scores: Mapping[str, float | None],
     grid_px: int,
     title: str = "held-out image",
+    page: PageWidth = WIDE,
 ) -> Figure:
     """Draw one held-out image as in the paper's Figures 3 and 4: its truth, then each method's contours.
 
@@ -36,15 +47,16 @@ def draw_overlays(
         scores: method -> IoU on this image, for the titles of the panels.
         grid_px: the side of a block.
         title: title of the figure; it should name the data.
+        page: the page that it is drawn for.
     """
     height, width = image.shape[:2]
     panels = len(maps) + 1
     # Tall images are shown side by side in one row, others in rows of three.
-    figure, axes = make_panels(panels, panels if height > 1.5 * width else 3, height / width, 0.7)
+    figure, axes = make_panels(panels, panels if height > 1.5 * width else 3, height / width, 0.7, page)
     for ax in axes:
         ax.set_axis_off()
         ax.imshow(image, interpolation="nearest")
-    figure.suptitle(title, fontsize=12, x=0.01, ha="left")
+    figure.suptitle(title, fontsize=12, x=0.01, ha="left", wrap=True)
     axes[0].set_title("image" + ("" if truth is None else "\nand truth"), fontsize=10)
     if truth is not None:
         _draw_contours(axes[0], truth, classes, _TRUE, 1.4)
@@ -58,11 +70,13 @@ def draw_overlays(
             _draw_contours(ax, truth, classes, _TRUE, 0.9)
         if method != "low_resolution":
             _draw_contours(ax, predicted, classes, _PREDICTED, 1.3)
-    figure.legend(handles=_overlay_legend(truth is not None), loc="outside lower center", ncols=3, frameon=False)
+    columns = min(3, page.most_columns)
+    handles = _overlay_legend(truth is not None)
+    figure.legend(handles=handles, loc="outside lower center", ncols=columns, frameon=False)
     return figure
 
 
-def draw_curves(curves: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
+def draw_curves(curves: Mapping[str, Mapping[str, np.ndarray]], page: PageWidth = WIDE) -> Figure:
     """Draw the loss of each method on its own scale, and the fraction errors of all methods on one scale.
 
     Where methods were validated, the loss of held-out blocks is dashed, their fraction errors have a panel, and so
@@ -70,6 +84,7 @@ def draw_curves(curves: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
 
     Args:
         curves: method -> name -> (K, 2) steps and values, as `read_curves` gives them.
+        page: the page that it is drawn for.
     """
     shared = {
         "fraction error in training, mean over labels": _mean_fraction_errors(curves),
@@ -77,7 +92,7 @@ def draw_curves(curves: Mapping[str, Mapping[str, np.ndarray]]) -> Figure:
         "IoU of held-out blocks": _named(curves, "validation/iou"),
     }
     shared = {title: found for title, found in shared.items() if found}
-    figure, axes = make_panels(len(curves) + len(shared), 3, 0.65, 0.3)
+    figure, axes = make_panels(len(curves) + len(shared), 3, 0.65, 0.3, page)
     for ax, (method, scalars) in zip(axes, curves.items(), strict=False):
         steps, loss = scalars["loss"].T
         ax.plot(steps, loss, color=METHOD_COLOURS[method], alpha=0.3, linewidth=1)
@@ -103,6 +118,7 @@ def draw_calibration(
     mean: np.ndarray,
     std: np.ndarray,
     classes: Mapping[int, str],
+    page: PageWidth = WIDE,
 ) -> Figure:
     """Draw for each label the predicted fraction in held-out blocks against the expected fraction of the label.
 
@@ -111,9 +127,10 @@ def draw_calibration(
         labels: (N,) or (N, L), -1 = unknown.
         mean, std: (Z, L) of the count distribution.
         classes: index -> name of the classes to draw.
+        page: the page that it is drawn for.
     """
     labels = np.broadcast_to(labels.reshape(len(labels), -1), (len(labels), mean.shape[1]))
-    figure, axes = make_panels(len(fractions), 4, 0.95, 0.15)
+    figure, axes = make_panels(len(fractions), 4, 0.95, 0.15, page)
     for ax, (method, predicted) in zip(axes, fractions.items(), strict=True):
         ax.plot([0, 1], [0, 1], color="#bbbbbb", linewidth=1, zorder=0)
         for order, (c, name) in enumerate(classes.items()):
@@ -127,21 +144,24 @@ def draw_calibration(
                 fmt="o",
                 markersize=5,
                 elinewidth=1,
-                color=METHOD_COLOURS[method] if len(classes) == 1 else f"C{order}",
+                color=METHOD_COLOURS.get(method, "#0072b2") if len(classes) == 1 else f"C{order}",
                 label=name,
             )
         ax.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03), aspect="equal")
-        _finish(ax, METHOD_TITLES[method], "expected fraction", "predicted fraction")
+        _finish(ax, METHOD_TITLES.get(method, method), "expected fraction", "predicted fraction")
         if len(classes) > 1:
             ax.legend(frameon=False, fontsize=8)
     return figure
 
 
-def make_panels(count: int, columns: int, aspect: float, title_in: float) -> tuple[Figure, list[Axes]]:
+def make_panels(
+    count: int, columns: int, aspect: float, title_in: float, page: PageWidth = WIDE
+) -> tuple[Figure, list[Axes]]:
     """Make a figure of the page's width with `count` panels of height / width = `aspect`, row by row."""
+    columns = min(columns, page.most_columns)
     rows = -(-count // columns)
-    height_in = rows * (_PAGE_WIDTH_IN / columns * aspect + title_in) + 0.3
-    figure = Figure(figsize=(_PAGE_WIDTH_IN, height_in), layout="constrained")
+    height_in = rows * (page.width_in / columns * aspect + title_in) + 0.3
+    figure = Figure(figsize=(page.width_in, height_in), layout="constrained")
     figure.get_layout_engine().set(h_pad=0.08)
     axes = figure.subplots(rows, columns, squeeze=False).ravel()
     for ax in axes[count:]:

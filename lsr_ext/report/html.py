@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import base64
 import platform
-from datetime import datetime, timezone
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 import orjson
 import yaml
-from jinja2 import Environment, PackageLoader
-from matplotlib.figure import Figure
 
 import lsr_ext
 from lsr_ext.config import RunConfig
@@ -24,7 +21,7 @@ from lsr_ext.metrics import fraction_calibration, overlap_scores
 from lsr_ext.report.curves import read_curves
 from lsr_ext.report.figures import draw_calibration, draw_curves, draw_overlays
 from lsr_ext.report.fractions import draw_fraction_histograms
-from lsr_ext.report.png import figure_png
+from lsr_ext.report.page import Draw, embed, render_page
 from lsr_ext.report.styles import METHOD_TITLES, data_title
 from lsr_ext.sources import TrainingData, prepare_data
 from lsr_ext.sources.training_data import describe_labels
@@ -50,27 +47,20 @@ def write_report(config: RunConfig) -> Path:
     maps = baseline_maps(data) | {name: maps for name, (maps, _) in predictions.items()}
     curves = {method: read_curves(method_folder(config.output, method)) for method in config.methods}
     curves = {method: found for method, found in curves.items() if "loss" in found}
-    calibration = draw_calibration(
-        {name: fractions for name, (_, fractions) in predictions.items()},
-        data.test.labels,
-        data.distribution.mean.numpy(),
-        data.distribution.std.numpy(),
-        {c: data.test.classes[c] for c in _drawn_classes(data)},
-    )
-    histograms = _draw_histograms(data, {name: fractions for name, (_, fractions) in predictions.items()})
+    fractions = {name: predicted for name, (_, predicted) in predictions.items()}
     found = orjson.loads(metrics_path.read_bytes())
     metrics = {method: found[method] for method in maps}  # raters have no maps
-    environment = Environment(loader=PackageLoader("lsr_ext.report", "."), autoescape=True)
-    page = environment.get_template("report.html.j2").render(
+    page = render_page(
+        "report.html.j2",
         rows=[(method, METHOD_TITLES[method], scores) for method, scores in metrics.items()],
         best=_best_scores(metrics),
         titles={name: SCORE_TITLES[name] for name in score_names(metrics)},
         data=data,
         config=config,
-        overlays=[_embed(figure) for figure in _draw_regions(data, maps, data_title(config.data))],
-        curves=_embed(draw_curves(curves)) if curves else None,
-        calibration=_embed(calibration),
-        histograms=[_embed(figure) for figure in histograms],
+        overlays=[embed(draw) for draw in _draw_regions(data, maps, data_title(config.data))],
+        curves=embed(partial(draw_curves, curves)) if curves else None,
+        calibration=embed(_draw_calibration(data, fractions)),
+        histograms=[embed(draw) for draw in _draw_histograms(data, fractions)],
         configuration=yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False),
         versions=_versions(),
         labels=describe_labels(data),
@@ -78,7 +68,6 @@ def write_report(config: RunConfig) -> Path:
             method: scores["fraction_errors"] for method, scores in metrics.items() if "fraction_errors" in scores
         },
         method_titles=METHOD_TITLES,
-        date=datetime.now(timezone.utc).strftime("%d %B %Y, %H:%M UTC"),
     )
     path = config.output / "report.html"
     write_atomically(path, page.encode())
@@ -89,17 +78,28 @@ def _drawn_classes(data: TrainingData) -> list[int]:
     return [data.foreground] if len(data.test.classes) == 2 else list(range(len(data.test.classes)))
 
 
-def _draw_histograms(data: TrainingData, fractions: dict[str, np.ndarray]) -> list[Figure]:
-    """Draw the fractions of each class that is shown."""
+def _draw_calibration(data: TrainingData, fractions: dict[str, np.ndarray]) -> Draw:
+    return partial(
+        draw_calibration,
+        fractions,
+        data.test.labels,
+        data.distribution.mean.numpy(),
+        data.distribution.std.numpy(),
+        {c: data.test.classes[c] for c in _drawn_classes(data)},
+    )
+
+
+def _draw_histograms(data: TrainingData, fractions: dict[str, np.ndarray]) -> list[Draw]:
+    """What draws the fractions of each class that is shown."""
     found = {
         method: fraction_calibration(predicted, data.test.labels, data.distribution)
         for method, predicted in fractions.items()
     }
-    return [draw_fraction_histograms(found, c) for c in _drawn_classes(data)]
+    return [partial(draw_fraction_histograms, found, c) for c in _drawn_classes(data)]
 
 
-def _draw_regions(data: TrainingData, maps: dict[str, np.ndarray], title: str) -> list[Figure]:
-    """Draw an overlay for each of a few held-out images, evenly spaced in the order of the folder."""
+def _draw_regions(data: TrainingData, maps: dict[str, np.ndarray], title: str) -> list[Draw]:
+    """What draws the overlay of each of a few held-out images, evenly spaced in the order of the folder."""
     keys = list(rectangles_of(data.test.blocks))
     places = np.unique(np.linspace(0, len(keys) - 1, min(_MAX_REGIONS, len(keys))).round().astype(int))
     return [
@@ -112,8 +112,8 @@ def _draw_regions(data: TrainingData, maps: dict[str, np.ndarray], title: str) -
     ]
 
 
-def _draw_region(data: TrainingData, maps: dict[str, np.ndarray], image: int, title: str) -> Figure:
-    """Draw the overlay of the rectangle that the blocks of one held-out image fill."""
+def _draw_region(data: TrainingData, maps: dict[str, np.ndarray], image: int, title: str) -> Draw:
+    """What draws the overlay of the rectangle that the blocks of one held-out image fill."""
     members = [index for index, block in enumerate(data.test.blocks) if block.image == image]
     held_out = data.test.subset(members)
     blocks = held_out.blocks
@@ -121,7 +121,7 @@ def _draw_region(data: TrainingData, maps: dict[str, np.ndarray], image: int, ti
     truth = None if held_out.masks is None else stitch(blocks, cut_blocks_of(held_out, held_out.masks))[image]
     regions = {method: stitch(blocks, predicted[members])[image] for method, predicted in maps.items()}
     scores = _region_scores(regions, truth, data)
-    return draw_overlays(pixels, truth, regions, _drawn_classes(data), scores, blocks[0].height, title)
+    return partial(draw_overlays, pixels, truth, regions, _drawn_classes(data), scores, blocks[0].height, title)
 
 
 def _region_scores(
@@ -146,10 +146,6 @@ def _best_scores(metrics: dict[str, dict]) -> dict[str, float]:
         choose = min if name in LOWER_IS_BETTER else max
         best[name] = choose((value for value in values if value is not None), default=None)
     return best
-
-
-def _embed(figure: Figure) -> str:
-    return "data:image/png;base64," + base64.b64encode(figure_png(figure)).decode()
 
 
 def _versions() -> dict[str, str]:

@@ -15,9 +15,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
+from lsr_ext.inference.slide_prediction import Area
 from lsr_ext.viewer.gate import Gate
 from lsr_ext.viewer.shapes import ViewBox
-from lsr_ext.viewer.tile_grid import TileArea
 from lsr_ext.viewer.tiles import OversizeTileError, contour_tile, label_tile, probability_tile, slide_tile
 from lsr_ext.viewer.view import View
 from lsr_ext.wsi import ReadTooLargeError, SlideError
@@ -97,7 +97,7 @@ class _Answers:
             raise HTTPException(500, str(error)) from error
         return Response(content, media_type=kind, headers=_CACHED)
 
-    def _drawer(self, request: Request, area: TileArea) -> tuple[Callable[[], bytes], str]:
+    def _drawer(self, request: Request, area: Area) -> tuple[Callable[[], bytes], str]:
         """What draws a tile, and the type of its file."""
         layer, prediction = request.path_params["layer"], self.view.prediction
         if layer == "slide":

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from lsr_ext.inference.slide_prediction import Area
+
 TILE_PX = 512
-
-
-class TileArea(NamedTuple):
-    """What a tile shows: its corner in level-0 pixels, level-0 pixels per pixel, and its size in pixels."""
-
-    x: int
-    y: int
-    downsample: int
-    width: int
-    height: int
 
 
 class TileGrid(NamedTuple):
@@ -23,7 +15,7 @@ class TileGrid(NamedTuple):
     Example:
         >>> grid = TileGrid(1300, 600)
         >>> grid.last_level, grid.area(11, 2, 1)
-        (11, TileArea(x=1024, y=512, downsample=1, width=276, height=88))
+        (11, Area(x=1024, y=512, downsample=1, width=276, height=88))
     """
 
     width: int
@@ -34,7 +26,7 @@ class TileGrid(NamedTuple):
         """The number of the finest level; level 0 is a single pixel."""
         return (max(self.width, self.height) - 1).bit_length()
 
-    def area(self, level: int, column: int, row: int) -> TileArea:
+    def area(self, level: int, column: int, row: int) -> Area:
         """The area of a tile; smaller than others at the right and lower edge.
 
         Raises:
@@ -49,7 +41,7 @@ class TileGrid(NamedTuple):
             raise LookupError(
                 f"expected a tile of the {width} x {height} px of level {level}, got {column}, {row}"
             )
-        return TileArea(
+        return Area(
             left * downsample,
             top * downsample,
             downsample,

@@ -9,9 +9,10 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
+from lsr_ext.inference.class_edges import inner_edges
+from lsr_ext.inference.slide_prediction import Area, SlidePrediction
 from lsr_ext.inference.slide_store import NOT_PREDICTED
-from lsr_ext.viewer.slide_prediction import SlidePrediction
-from lsr_ext.viewer.tile_grid import TileArea, TileGrid
+from lsr_ext.viewer.tile_grid import TileGrid
 from lsr_ext.wsi import Slide
 
 # A tile for which more of the slide must be read is refused: without coarse levels it takes too long.
@@ -25,7 +26,7 @@ class OversizeTileError(ValueError):
     """A tile for which too much of the slide would have to be read."""
 
 
-def slide_tile(slide: Slide, area: TileArea) -> bytes:
+def slide_tile(slide: Slide, area: Area) -> bytes:
     """A tile of the slide as JPEG.
 
     Raises:
@@ -44,7 +45,7 @@ def slide_tile(slide: Slide, area: TileArea) -> bytes:
     return simplejpeg.encode_jpeg(np.ascontiguousarray(pixels), quality=_JPEG_QUALITY, colorsubsampling="420")
 
 
-def source_px(slide: Slide, area: TileArea) -> int:
+def source_px(slide: Slide, area: Area) -> int:
     """How many pixels of the slide's level a tile is averaged from."""
     finer = [level.downsample for level in slide.levels if level.downsample <= area.downsample * _SAME_SCALE]
     factor = area.downsample / max(finer, default=1.0)
@@ -59,25 +60,20 @@ def coarsest_level(slide: Slide, grid: TileGrid) -> int:
     return grid.last_level
 
 
-def label_tile(prediction: SlidePrediction, area: TileArea, shown: Collection[int]) -> bytes:
+def label_tile(prediction: SlidePrediction, area: Area, shown: Collection[int]) -> bytes:
     """The areas of the classes that are shown, in their colours, as PNG; elsewhere transparent."""
     return _palette_png(prediction.labels(area), *_palette(prediction.colours, shown))
 
 
-def contour_tile(prediction: SlidePrediction, area: TileArea, shown: Collection[int]) -> bytes:
+def contour_tile(prediction: SlidePrediction, area: Area, shown: Collection[int]) -> bytes:
     """The inner edges of the areas of the classes that are shown, 2 px wide, as PNG; elsewhere transparent."""
     wide = prediction.labels(area, margin_px=_LINE_PX)
     inner = wide[_LINE_PX:-_LINE_PX, _LINE_PX:-_LINE_PX]
-    height, width = inner.shape
-    is_edge = np.zeros(inner.shape, bool)
-    for distance in range(-_LINE_PX, _LINE_PX + 1):
-        start = _LINE_PX + distance
-        is_edge |= wide[start : start + height, _LINE_PX : _LINE_PX + width] != inner
-        is_edge |= wide[_LINE_PX : _LINE_PX + height, start : start + width] != inner
-    return _palette_png(np.where(is_edge, inner, NOT_PREDICTED), *_palette(prediction.colours, shown))
+    shown_ids = np.where(inner_edges(wide, _LINE_PX), inner, NOT_PREDICTED)
+    return _palette_png(shown_ids, *_palette(prediction.colours, shown))
 
 
-def probability_tile(prediction: SlidePrediction, area: TileArea, index: int) -> bytes:
+def probability_tile(prediction: SlidePrediction, area: Area, index: int) -> bytes:
     """The probability of a class as PNG in its colour, the more opaque the likelier."""
     palette = bytes(_rgb(prediction.colours[index])) * 256
     return _palette_png(prediction.probabilities(area, index), palette, bytes(range(256)))

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from lsr_ext.inference.slide_prediction import SlidePrediction, find_prediction
 from lsr_ext.viewer.annotations import read_annotations, read_blocks
 from lsr_ext.viewer.shapes import MAX_SHOWN, Shapes
-from lsr_ext.viewer.slide_prediction import SlidePrediction, find_prediction
 from lsr_ext.viewer.tile_grid import TILE_PX, TileGrid
 from lsr_ext.viewer.tiles import coarsest_level
 from lsr_ext.wsi import Slide, open_slide

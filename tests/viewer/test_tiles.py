@@ -5,8 +5,8 @@ import pytest
 from PIL import Image
 from slide_views import CLASSES, COLOURS, label_map, write_view
 
+from lsr_ext.inference.slide_prediction import find_prediction
 from lsr_ext.viewer import tiles
-from lsr_ext.viewer.slide_prediction import find_prediction
 from lsr_ext.viewer.tile_grid import TileGrid
 from lsr_ext.viewer.tiles import contour_tile, label_tile, probability_tile, slide_tile
 from lsr_ext.wsi import open_slide

@@ -10,19 +10,15 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
-import tifffile
-from skimage.transform import downscale_local_mean
 
 from lsr_ext import __version__
 from lsr_ext.data.png import write_png
+from lsr_ext.data.pyramids import write_pyramid
 from lsr_ext.data.simulate.fields import SimulatedField, simulate_field, simulate_labels
 from lsr_ext.data.simulate.options import CLASSES, MARKERS, MPP, FieldOptions
 from lsr_ext.data.simulate.slide import simulate_section
-from lsr_ext.files import write_atomically, written_whole
+from lsr_ext.files import write_atomically
 from lsr_ext.progress import track_progress
-
-_TILE_PX = 256
-_JPEG_QUALITY = 85
 
 
 def write_fields(
@@ -90,39 +86,12 @@ def simulate_slide(
     if path.suffix.lower() not in (".tif", ".tiff"):
         raise ValueError(f"expected a path ending in .tif or .tiff, got {path}")
     section = simulate_section(size_px, seed, options)
-    _write_pyramid(path, section.image)
+    write_pyramid(path, section.image, MPP, description="simulated")
     beside = path.with_suffix("").as_posix()
     write_png(Path(f"{beside}_mask.png"), section.mask.astype(np.uint8))
     write_atomically(Path(f"{beside}_dots.csv"), _dots_csv(section))
     write_atomically(Path(f"{beside}_simulated.json"), _note("slide", options, {"size_px": size_px, "seed": seed}))
     return section
-
-
-def _write_pyramid(path: Path, pixels: np.ndarray) -> None:
-    with written_whole(path) as temporary, tifffile.TiffWriter(temporary) as tiff:
-        for level in range(_levels(len(pixels))):
-            if level:
-                pixels = np.rint(downscale_local_mean(pixels, (2, 2, 1))).astype(np.uint8)
-            tiff.write(
-                pixels,
-                photometric="rgb",
-                tile=(_TILE_PX, _TILE_PX),
-                compression="jpeg",
-                compressionargs={"level": _JPEG_QUALITY},
-                resolution=(1e4 / (MPP * 2**level),) * 2,
-                resolutionunit="CENTIMETER",
-                subfiletype=min(level, 1),
-                description="simulated" if level == 0 else None,
-                metadata=None,
-            )
-
-
-def _levels(size_px: int) -> int:
-    """Count levels: halve while the sides stay even and more than one tile is left."""
-    levels = 1
-    while size_px % 2 == 0 and size_px > _TILE_PX:
-        size_px, levels = size_px // 2, levels + 1
-    return levels
 
 
 def _note(what: str, options: FieldOptions, parameters: Mapping[str, object]) -> bytes:

@@ -1,4 +1,4 @@
-"""Values of a stored map at the pixels of a tile, in bounded memory at any scale."""
+"""Values of a stored map at scattered pixels, in bounded memory at any scale."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _READ_PX = 2048
 class MapSampler:
     """Reads a map (H, W) at scattered rows and columns.
 
-    A tile far out would need the whole map. So every 16th pixel in both directions is kept in memory, read block
-    by block when it is first needed, and tiles that skip 16 pixels or more are taken from these. Threads can share
-    a sampler.
+    A picture of the whole slide would need the whole map. So every 16th pixel in both directions is kept in
+    memory, read block by block when it is first needed, and pictures that skip 16 pixels or more are taken from
+    these. Threads can share a sampler.
 
     Args:
         array: a zarr array or a view of one, uint8 (H, W).

@@ -1,20 +1,29 @@
-"""A slide's prediction as the viewer reads it: values at level-0 pixels."""
+"""A slide's prediction, read at any scale: values at level-0 pixels."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import zarr
 
+from lsr_ext.inference.map_sampler import MapSampler
 from lsr_ext.inference.slide_store import NOT_PREDICTED
-from lsr_ext.viewer.sampling import MapSampler
-from lsr_ext.viewer.tile_grid import TileArea
 from lsr_ext.wsi import Slide
 
 _NEEDED = ("slide", "slide_size", "slide_mpp", "mpp", "classes", "colours")
+
+
+class Area(NamedTuple):
+    """A picture over a slide: its corner in level-0 pixels, level-0 pixels per pixel, and its size in pixels."""
+
+    x: float
+    y: float
+    downsample: float
+    width: int
+    height: int
 
 
 class SlidePrediction:
@@ -22,6 +31,7 @@ class SlidePrediction:
 
     Attributes:
         path: folder of the prediction, `NAME.zarr`.
+        group: its arrays, `classes` and `probabilities`.
         about: its attributes; see `lsr_ext.inference.slide_store.PredictionStore`.
         classes: names of the L classes.
         colours: "#rrggbb" of each.
@@ -29,14 +39,14 @@ class SlidePrediction:
     """
 
     def __init__(self, path: Path) -> None:
-        group, self.about = _open(path)
+        self.group, self.about = _open(path)
         self.path = path
         self.classes: list[str] = list(self.about["classes"])
         self.colours: list[str] = list(self.about["colours"])
         own = self.about["slide_mpp"]
         self.step = self.about["mpp"] / own[0], self.about["mpp"] / own[1]
-        self._classes = MapSampler(group["classes"], NOT_PREDICTED)
-        stored = group["probabilities"]
+        self._classes = MapSampler(self.group["classes"], NOT_PREDICTED)
+        stored = self.group["probabilities"]
         self._probabilities = [MapSampler(_OfClass(stored, index), 0) for index in range(len(self.classes))]
 
     def check_slide(self, slide: Slide) -> None:
@@ -52,18 +62,25 @@ class SlidePrediction:
                 f"not of {slide.path.name}, {slide.size[0]} x {slide.size[1]} px"
             )
 
-    def labels(self, area: TileArea, margin_px: int = 0) -> np.ndarray:
-        """The class at the middle of each of a tile's pixels, uint8 (height, width); 255: not predicted.
+    def labels(self, area: Area, margin_px: int = 0) -> np.ndarray:
+        """The class at the middle of each of an area's pixels, uint8 (height, width); 255: not predicted.
 
         Args:
-            area: the tile.
+            area: the picture.
             margin_px: also the pixels around it, on each side.
         """
         return self._classes.sample(*self._places(area, margin_px))
 
-    def probabilities(self, area: TileArea, index: int) -> np.ndarray:
-        """The probability of a class at the middle of each pixel of a tile, uint8 (height, width); 255 for 1."""
+    def probabilities(self, area: Area, index: int) -> np.ndarray:
+        """The probability of a class at the middle of each pixel of an area, uint8 (height, width); 255 for 1."""
         return self._probabilities[index].sample(*self._places(area, 0))
+
+    def read(self, top: int, left: int, height: int, width: int) -> tuple[np.ndarray, np.ndarray]:
+        """A rectangle of the maps in their own pixels: class ids, uint8 (height, width), and probabilities, uint8
+        (L, height, width), 255 for 1; smaller at the maps' edges.
+        """
+        place = slice(top, top + height), slice(left, left + width)
+        return self.group["classes"][place], self.group["probabilities"][(slice(None), *place)]
 
     def at(self, x: float, y: float) -> dict[str, Any] | None:
         """The class and the probabilities at a level-0 position; None: not predicted."""
@@ -77,8 +94,8 @@ class SlidePrediction:
             "probabilities": {name: round(value, 3) for name, value in zip(self.classes, values, strict=True)},
         }
 
-    def _places(self, area: TileArea, margin_px: int) -> tuple[np.ndarray, np.ndarray, float]:
-        """Rows and columns of the maps at the middle of each pixel of a tile, and the distance of neighbours."""
+    def _places(self, area: Area, margin_px: int) -> tuple[np.ndarray, np.ndarray, float]:
+        """Rows and columns of the maps at the middle of each pixel of an area, and the distance of neighbours."""
         rows = np.arange(-margin_px, area.height + margin_px) + 0.5
         columns = np.arange(-margin_px, area.width + margin_px) + 0.5
         return (

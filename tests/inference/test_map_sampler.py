@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from lsr_ext.viewer import sampling
-from lsr_ext.viewer.sampling import MapSampler
+from lsr_ext.inference import map_sampler
+from lsr_ext.inference.map_sampler import MapSampler
 
 
 class Counted:
@@ -44,7 +44,7 @@ def test_outside_the_map(pixels):
 
 
 def test_the_whole_map_is_never_read_at_once(pixels, monkeypatch):
-    monkeypatch.setattr(sampling, "_READ_PX", 64)
+    monkeypatch.setattr(map_sampler, "_READ_PX", 64)
     counted = Counted(pixels)
     MapSampler(counted, 255).sample(np.arange(0, 700, 100), np.arange(0, 900, 100), 100)
     assert counted.largest <= 64 * 64
