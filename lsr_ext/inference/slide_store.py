@@ -55,6 +55,8 @@ class PredictionStore:
         self._folder = path.with_name(f"{path.name}{_UNFINISHED}")
         self._claim(about)
         remove_unfinished(self._folder / _DONE)
+        for left in self._folder.rglob("*.partial"):  # chunks that zarr was writing when it was killed
+            left.unlink()
         chunks = tuple(min(CHUNK_PX, side) for side in shape[1:])
         compressors = [ZstdCodec(level=1), Crc32cCodec()]
         group = zarr.open_group(self._folder, mode="a", attributes=dict(about))

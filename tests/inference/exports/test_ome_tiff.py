@@ -23,6 +23,16 @@ def prediction(tmp_path):
     return store.finish(), classes, probabilities
 
 
+def test_a_chunk_that_was_being_written_is_removed(tmp_path):
+    about = {"slide": "a.tif"}
+    PredictionStore(tmp_path / "a.zarr", SHAPE, about)
+    left = tmp_path / "a.zarr.unfinished/classes/c/0/0.0123.partial"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(b"half")
+    path = PredictionStore(tmp_path / "a.zarr", SHAPE, about).finish()
+    assert not list(path.rglob("*.partial"))
+
+
 def test_the_label_map_is_read_back(prediction, tmp_path):
     path, classes, _ = prediction
     with tifffile.TiffFile(export_ome_tiff(path, tmp_path / "map.ome.tif")) as tiff:
