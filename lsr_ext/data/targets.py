@@ -9,7 +9,13 @@ import numpy as np
 
 
 class Targets(NamedTuple):
-    """Class fractions of N blocks, float32 (N, L), and their standard deviations, (N, L); NaN = unknown."""
+    """Class fractions of N blocks, float32 (N, L), and their standard deviations, (N, L); NaN = unknown.
+
+    Example:
+        >>> targets = Targets.of_fractions(np.array([[0.25, 0.75], [0.5, 0.5]]))
+        >>> targets.subset(np.array([0])).fractions.tolist()
+        [[0.25, 0.75]]
+    """
 
     fractions: np.ndarray
     std: np.ndarray
