@@ -1,4 +1,5 @@
 import csv
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from lsr_ext.sources import prepare_data
 from lsr_ext.sources.dots import dot_fractions
 from lsr_ext.training import train
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "multiplex_ihc.yaml"
 CELL_AREA_PX = 20.0
 COLOURS = {"a": (200, 40, 40), "b": (40, 60, 200)}
 
@@ -109,3 +111,15 @@ def test_an_image_without_dots_and_an_unknown_class_are_errors(tmp_path):
     file.unlink()
     with pytest.raises(FileNotFoundError, match="expected one file of dots of s0_0.png in .*, found 0"):
         prepare_data(config)
+
+
+@pytest.mark.skipif(
+    not (EXAMPLE.parents[2] / "shared" / "data" / "multiplex_ihc_fields").is_dir(),
+    reason="needs ../shared/data/multiplex_ihc_fields",
+)
+def test_the_example_holds_out_a_slide_and_every_class_has_a_spread():
+    data = prepare_data(load_config(EXAMPLE))
+    slides = [{side.names[block.image].split("_")[0] for block in side.blocks} for side in (data.train, data.test)]
+    assert slides == [{"O0135", "N22800"}, {"M036"}]
+    assert (data.distribution.std > 0).all()
+    assert (data.train.labels[:, 1:] == 1).any(0).all()
