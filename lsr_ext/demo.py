@@ -24,6 +24,7 @@ from lsr_ext.wsi import open_slide
 # The image does not say its resolution; scale bars are right if this is.
 ASSUMED_MPP = 0.5
 _METHOD = "intra+inter"
+_SYMMETRIES = 2  # of 8: the demonstration is to take minutes
 _NAME = "immunohistochemistry"
 
 
@@ -73,7 +74,15 @@ def predict_demo_slide(config: RunConfig) -> DemoSlide:
     model = load_model(model_folder(config.output, _METHOD))
     if not files.slide.exists():  # its prediction stays valid
         write_pyramid(files.slide, image, ASSUMED_MPP)
-    predict_slide(model, open_slide(files.slide), files.prediction.parent, mpp=ASSUMED_MPP, everywhere=True)
+    how = model.description.prediction.changed({"symmetries": _SYMMETRIES})
+    predict_slide(
+        model,
+        open_slide(files.slide),
+        files.prediction.parent,
+        mpp=ASSUMED_MPP,
+        everywhere=True,
+        prediction=how,
+    )
     export_ome_tiff(files.prediction, files.exported)
     write_atomically(files.truth, json.dumps(_regions(mask, "stained")).encode())
     _write_blocks(files.blocks, files.slide, prepare_data(config))

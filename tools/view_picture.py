@@ -17,8 +17,8 @@ from browser import CHROMIUM, Browser  # noqa: E402
 from lsr_ext.demo import demo_slide  # noqa: E402
 
 SIZE = 1280, 760
-# The whole slide, its contours and the annotated regions.
-LINK = "#on=slide+labels+contours+regions&labels-opacity=0.25&hide=0"
+# The middle of the slide, the predicted contours, and the block labels that the model was trained with.
+LINK = "#x=256&y=160&scale=0.36&on=slide+labels+contours+blocks&labels-opacity=0.2&hide=0"
 
 
 def main(picture: Path) -> None:

@@ -284,7 +284,7 @@ function readLink(link) {
   }
   if (about.prediction) {
     state.classes = numbers("hide");
-    const kind = Number(link.get("probability-of"));
+    const kind = Number(link.get("probability-of") ?? state.probability.kind);
     if (about.prediction.classes[kind]) state.probability.kind = kind;
   }
 }
