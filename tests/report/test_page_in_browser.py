@@ -44,9 +44,8 @@ def test_a_phone(reports, tmp_path, name, dark):
         page.wait_for("document.readyState === 'complete'")
         assert page.run("document.documentElement.scrollWidth") <= 400
         # The narrow figures are shown, whose text of 8 points or more is hardly made smaller.
-        scales = page.run(
-            "[...document.querySelectorAll('picture img')].map((one) => one.clientWidth / one.naturalWidth * 130 / 96)"
-        )
+        widths = "[...document.querySelectorAll('picture img')].map((one) => one.clientWidth / one.naturalWidth)"
+        scales = [share * 130 / 96 for share in page.run(widths)]  # figures have 130 pixels an inch
         assert scales and min(scales) > 0.75
         ground = page.run("getComputedStyle(document.body).backgroundColor")
         assert (ground == "rgb(255, 255, 255)") == (not dark)
