@@ -30,16 +30,18 @@ def prepare_dotted_images(data: DottedImages, context: RunContext) -> TrainingDa
     names, sizes = [path.name for path in paths], [image.shape[:2] for image in images]
     dots = read_image_dots(data.root / data.dots, names, data.classes[1:])
     foreground = foreground_index(data.foreground, data.classes)
-    train, test = (
-        [side[i] for i in split_blocks(data, context, side, sizes, names)[which]]
-        for which, side in enumerate(
-            cut_blocks(sizes, data.block_size_px, step) for step in (data.stride_px, None)
-        )
-    )
-    exact = [dot_fractions(dots, side, data.classes, data.cell_area_px) for side in (train, test)]
+    sides = [cut_blocks(sizes, data.block_size_px, step) for step in (data.stride_px, None)]
+    train_splits, splits = (split_blocks(data, context, side, sizes, names) for side in sides)
+    train = [sides[0][i] for i in train_splits.train]
+    test = [sides[1][i] for i in splits.held_out(context.split)]
+    validation = [sides[1][i] for i in splits.held_out("validation")] if context.validates else []
+    exact = [dot_fractions(dots, side, data.classes, data.cell_area_px) for side in (train, test + validation)]
     labels = label_by_fractions(*exact, data, foreground, context.seed)
-    held_out = BlockCollection(images, test, labels.test, list(data.classes), None, names, labels.names)
-    blocks = replace(held_out, blocks=train, labels=labels.train, targets=Targets.of_fractions(labels.fractions))
+    tested, validated = (
+        BlockCollection(images, side, values, list(data.classes), None, names, labels.names)
+        for side, values in ((test, labels.test[: len(test)]), (validation, labels.test[len(test) :]))
+    )
+    blocks = replace(tested, blocks=train, labels=labels.train, targets=Targets.of_fractions(labels.fractions))
     annotated = draw_annotated(blocks, data.distribution_blocks, context.seed)
     distribution = estimate_distribution(
         blocks, annotated, data.distribution_noise_std, context.seed, exact=exact[0]
@@ -51,7 +53,15 @@ def prepare_dotted_images(data: DottedImages, context: RunContext) -> TrainingDa
             data.root / data.second_dots, [names[image] for image in scored], data.classes[1:]
         )
         raters[SECOND_RATER] = {image: second[place] for place, image in enumerate(scored)}
-    return TrainingData(blocks, held_out, distribution, foreground, annotated, raters)
+    return TrainingData(
+        blocks,
+        tested,
+        distribution,
+        foreground,
+        annotated,
+        raters,
+        validation=validated if context.validates else None,
+    )
 
 
 def read_image_dots(folder: Path, names: Sequence[str], classes: Sequence[str]) -> dict[int, DotSet]:

@@ -137,8 +137,18 @@ def drop_key(content):
         (lambda content: content["prediction"].update(symmetries=3), "symmetries must be one of"),
         (lambda content: content["classes"].reverse(), "are not those of the distribution"),
         (lambda content: content["decoding"].update(shift=[0.0]), "decoding.shift must hold 2 numbers, got 1"),
-        (lambda content: content["network"].update(path="os.system"), "expected a subclass of torch.nn.Module"),
-        (lambda content: content["network"].update(path="no.such.Network"), "expected the import path of a class"),
+        (
+            lambda content: content["network"].update(path="os.system"),
+            "'os.system' is of none of the trusted packages",
+        ),
+        (
+            lambda content: content["network"].update(path="torch.nn.no.Such"),
+            "expected the import path of a class",
+        ),
+        (
+            lambda content: content["network"].update(path="torch.nn.init"),
+            "expected a subclass of torch.nn.Module",
+        ),
         (lambda content: content["network"]["params"].update(width=3), "does not take"),
         (lambda content: content["network"]["params"].update(num_classes=3), r"expected '.*' as .*\(3,"),
         (
