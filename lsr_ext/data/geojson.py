@@ -31,6 +31,7 @@ class Feature(NamedTuple):
         title: its own name, as somebody typed it; None: it has none.
         kind: what QuPath calls it, such as "annotation", "detection" or "cell"; "" if it does not say.
         geometry: GeoJSON's geometry; empty if the feature has none.
+        colour: of its class, red, green and blue; None: it has none.
     """
 
     number: int
@@ -38,6 +39,7 @@ class Feature(NamedTuple):
     title: str | None
     kind: str
     geometry: dict
+    colour: tuple[int, int, int] | None = None
 
 
 def read_features(path: str | Path) -> list[Feature]:
@@ -126,6 +128,7 @@ def _feature(number: int, item: object) -> Feature:
         _text(properties.get("name")),
         _text(properties.get("objectType")) or "",
         geometry if isinstance(geometry, dict) else {},
+        _colour(properties.get("classification")),
     )
 
 
@@ -134,6 +137,14 @@ def _class_name(found: object) -> str | None:
         names = found.get("names")
         found = ": ".join(map(str, names)) if isinstance(names, list) and names else found.get("name")
     return _text(found)
+
+
+def _colour(found: object) -> tuple[int, int, int] | None:
+    colour = found.get("color") if isinstance(found, dict) else None
+    is_colour = isinstance(colour, list) and len(colour) == 3
+    if not is_colour or not all(isinstance(part, int) and 0 <= part < 256 for part in colour):
+        return None
+    return tuple(colour)
 
 
 def _text(found: object) -> str | None:

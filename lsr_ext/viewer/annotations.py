@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import shapely
 
 from lsr_ext.data.cohort.manifest import Manifest, read_manifest
+from lsr_ext.data.geojson import Feature, read_features
 from lsr_ext.viewer.shapes import Shapes, block_kinds, truth_kinds
 
 UNCLASSIFIED = "unclassified"
-_MAX_FILE_BYTES = 2**30
 _REGIONS, _DOTS = ("Polygon", "MultiPolygon"), ("Point",)
 
 
@@ -44,14 +43,12 @@ def read_annotations(path: str | Path) -> Annotations:
         >>> len(found.regions), found.dots.describe()["kinds"][0]["name"]
         (0, 'unclassified')
     """
-    path = Path(path)
     geometries, names, colours = [], [], {}
-    for number, feature in enumerate(_features(path), start=1):
-        where = f"{path}, feature {number}"
-        name, colour = _class_of(feature)
-        if colour:
-            colours[name] = colour
-        for part in _geometries(feature, where):
+    for feature in read_features(path):
+        name = feature.name or feature.title or UNCLASSIFIED
+        if feature.colour:
+            colours[name] = "#" + "".join(f"{part:02x}" for part in feature.colour)
+        for part in _geometries(feature, f"{path}, feature {feature.number}"):
             geometries.append(part)
             names.append(name)
     all_names = list(dict.fromkeys(names))
@@ -97,29 +94,12 @@ def _label_text(manifest: Manifest, label: np.ndarray) -> str:
     return ", ".join(f"{c} {name(int(value))}" for c, value in zip(manifest.classes, label, strict=True))
 
 
-def _features(path: Path) -> Iterator[dict[str, Any]]:
-    if not path.is_file():
-        raise FileNotFoundError(f"expected a GeoJSON file, found none at {path}")
-    if path.stat().st_size > _MAX_FILE_BYTES:
-        raise ValueError(f"{path}: expected at most {_MAX_FILE_BYTES} bytes, got {path.stat().st_size}")
-    try:
-        content = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not readable as GeoJSON ({error})") from error
-    if isinstance(content, dict):
-        content = content.get("features", [content])
-    if not isinstance(content, list):
-        raise ValueError(f"{path}: expected a list of features, got {type(content).__name__}")
-    for number, feature in enumerate(content, start=1):
-        if not isinstance(feature, dict) or not isinstance(feature.get("geometry"), dict):
-            raise ValueError(f"{path}, feature {number}: expected a feature with a geometry")
-        yield feature
-
-
-def _geometries(feature: dict[str, Any], where: str) -> list[shapely.Geometry]:
+def _geometries(feature: Feature, where: str) -> list[shapely.Geometry]:
     """The polygons and points of a feature."""
+    if not feature.geometry:
+        raise ValueError(f"{where}: expected a feature with a geometry")
     try:
-        found = shapely.from_geojson(json.dumps(feature["geometry"]))
+        found = shapely.from_geojson(json.dumps(feature.geometry))
     except (shapely.errors.ShapelyError, TypeError, ValueError) as error:
         raise ValueError(f"{where}: expected a geometry ({error})") from error
     if found.geom_type not in (*_REGIONS, *_DOTS, "MultiPoint"):
@@ -127,24 +107,3 @@ def _geometries(feature: dict[str, Any], where: str) -> list[shapely.Geometry]:
     if found.is_empty or not np.isfinite(shapely.get_coordinates(found)).all():
         raise ValueError(f"{where}: expected finite coordinates")
     return list(shapely.get_parts(found)) if found.geom_type == "MultiPoint" else [found]
-
-
-def _class_of(feature: dict[str, Any]) -> tuple[str, str | None]:
-    """Name and colour of a feature's class."""
-    properties = feature.get("properties")
-    properties = properties if isinstance(properties, dict) else {}
-    found = properties.get("classification") or properties
-    if isinstance(found, str):
-        found = {"name": found}
-    if not isinstance(found, dict):
-        return UNCLASSIFIED, None
-    name, colour = found.get("name"), found.get("color")
-    is_colour = isinstance(colour, list) and len(colour) == 3 and all(_is_byte(part) for part in colour)
-    return (
-        name if isinstance(name, str) and name else UNCLASSIFIED,
-        "#" + "".join(f"{part:02x}" for part in colour) if is_colour else None,
-    )
-
-
-def _is_byte(value: object) -> bool:
-    return isinstance(value, int) and 0 <= value < 256

@@ -61,8 +61,8 @@ def test_blocks_of_the_slide_alone(paths):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "not readable as GeoJSON"),
-        ("3", "expected a list of features, got int"),
+        ("{", "not readable GeoJSON"),
+        ("3", "expected a GeoJSON FeatureCollection"),
         ([3], "feature 1: expected a feature with a geometry"),
         ([{"geometry": {"type": "LineString", "coordinates": [[0, 0], [1, 1]]}}], "got LineString"),
         ([{"geometry": {"type": "Point", "coordinates": []}}], "feature 1: expected"),
