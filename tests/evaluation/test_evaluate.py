@@ -84,7 +84,7 @@ def test_a_training_that_goes_on_has_no_scores_until_it_ends(tmp_path, monkeypat
     (tmp_path / "run/config.yaml").unlink()
     longer = load_config(path, {"training.steps": 5})
     with monkeypatch.context() as patch:
-        patch.setattr("lsr_ext.training.run._fit", lambda *_: 1 / 0)
+        patch.setattr("lsr_ext.training.run._fit", lambda *_, **__: 1 / 0)
         with pytest.raises(ZeroDivisionError):
             train(longer)
     with pytest.raises(FileNotFoundError, match="train first"):
