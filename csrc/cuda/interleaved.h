@@ -19,7 +19,7 @@ LSR_HD constexpr int tile_pixels_per_thread(int classes) {
 
 // Thread blocks that a multiprocessor is to hold at a time: as many as the registers allow without a spill.
 LSR_HD constexpr int tile_residents(int classes) {
-  return classes <= 4 ? 4 : classes <= 6 ? 3 : classes <= 8 ? 2 : 1;
+  return classes <= 3 ? 4 : classes <= 6 ? 3 : classes <= 8 ? 2 : 1;
 }
 
 constexpr int kWarps = kThreads / kWarp;

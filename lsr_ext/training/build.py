@@ -48,7 +48,8 @@ def build_module(
         pixel_loss=PixelLoss(weights) if method.pixels else None,
         joint=joint,
         colour_jitter=training.colour_jitter,
-        channels_last=training.channels_last,
+        # The compiler lays features out by itself, and fails on padding that is handed over otherwise.
+        channels_last=training.channels_last and not training.compile,
         compiled=training.compile,
         foreground=data.foreground,
     )
