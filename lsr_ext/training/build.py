@@ -48,8 +48,7 @@ def build_module(
         pixel_loss=PixelLoss(weights) if method.pixels else None,
         joint=joint,
         colour_jitter=training.colour_jitter,
-        # The compiler lays features out by itself, and fails on padding that is handed over otherwise.
-        channels_last=training.channels_last and not training.compile,
+        channels_last=training.channels_last,
         compiled=training.compile,
         foreground=data.foreground,
     )
