@@ -8,6 +8,7 @@ import itertools
 import torch
 
 from lsr_ext import ops
+from lsr_ext.checks import BlockTensors
 from lsr_ext.options import LossOptions
 
 
@@ -36,8 +37,7 @@ def main() -> None:
         ids = torch.randint(-1, 2, (2, height, width), dtype=torch.int32).to(device) if steps % 3 == 0 else None
         labels, mean = torch.tensor([0, 1]).to(device), torch.full((2, classes), 0.4).to(device)
         options = LossOptions(activation="sigmoid" if classes == 1 or steps % 5 == 0 else "softmax", sharpness=0.3)
-        maps = {"group": None, "mask": mask, "block_ids": ids, "class_weights": None}
-        inputs = ops.loss_inputs(x, labels, mean, mean / 2, options, **maps)
+        inputs = ops.loss_inputs(x, labels, mean, mean / 2, options, BlockTensors(mask=mask, block_ids=ids))
         loss, a, b = torch.ops.lsr.label_super_resolution(*inputs)
         torch.ops.lsr.block_moments(x, mask, ids, 2, options.activation)
         torch.ops.lsr.pixel_gradient(x, mask, ids, a, b, loss, options.activation)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,16 @@ from lsr_ext.options import REDUCTIONS, LossOptions
 
 LOGIT_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 LABEL_DTYPES = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
+
+
+class BlockTensors(NamedTuple):
+    """What a loss may be given beside the logits and the targets, each or None."""
+
+    group: Tensor | None = None
+    mask: Tensor | None = None
+    block_ids: Tensor | None = None
+    class_weights: Tensor | None = None
+    block_weights: Tensor | None = None
 
 
 def _shape(tensor: Tensor) -> tuple[int, ...]:
@@ -34,40 +46,22 @@ def check_logits(logits: Tensor, mask: Tensor | None, block_ids: Tensor | None, 
 
 
 def check_inputs(
-    logits: Tensor,
-    labels: Tensor | None,
-    mean: Tensor,
-    std: Tensor,
-    options: LossOptions,
-    *,
-    group: Tensor | None = None,
-    mask: Tensor | None = None,
-    block_ids: Tensor | None = None,
-    class_weights: Tensor | None = None,
-    block_weights: Tensor | None = None,
+    logits: Tensor, labels: Tensor | None, mean: Tensor, std: Tensor, options: LossOptions, beside: BlockTensors
 ) -> None:
     """Raise unless the arguments of the loss agree in rank, shape, dtype and device; values are not read.
 
     Without labels mean and std are the blocks' own fractions and their standard deviations.
     """
     _check_tensor("logits", logits, logits)
-    for name, tensor in (
-        ("labels", labels),
-        ("mean", mean),
-        ("std", std),
-        ("group", group),
-        ("mask", mask),
-        ("block_ids", block_ids),
-        ("class_weights", class_weights),
-        ("block_weights", block_weights),
-    ):
+    named = zip(beside._fields, beside, strict=True)
+    for name, tensor in (("labels", labels), ("mean", mean), ("std", std), *named):
         if tensor is not None:
             _check_tensor(name, tensor, logits)
-    check_logits(logits, mask, block_ids, options.activation)
+    check_logits(logits, beside.mask, beside.block_ids, options.activation)
     classes = logits.shape[1]
     targets = ("mean", "std") if labels is not None else ("fractions", "std")
     if labels is not None:
-        _check_labels(logits, labels, block_ids)
+        _check_labels(logits, labels, beside.block_ids)
     blocks = (mean if labels is None else labels).shape[0]
     for name, table in zip(targets, (mean, std), strict=True):
         if table.ndim != 2 or table.shape[1] != classes:
@@ -77,19 +71,18 @@ def check_inputs(
             raise TypeError(f"{name} must be a float tensor, got {table.dtype}")
     if mean.shape != std.shape:
         raise ValueError(f"{targets[0]} and std must have one shape, got {_shape(mean)} and {_shape(std)}")
-    if block_ids is None and blocks != logits.shape[0]:
+    if beside.block_ids is None and blocks != logits.shape[0]:
         raise ValueError(
             f"{'labels' if labels is not None else 'fractions'} are given for {blocks} blocks, "
             f"logits for {logits.shape[0]}"
         )
+    group = beside.group
     if group is not None and group.dtype not in LABEL_DTYPES:
         raise TypeError(f"group must be integers, got {group.dtype}")
     if group is not None and group.shape not in ((blocks,), (blocks, classes)):
         raise ValueError(f"group must have shape ({blocks},) or ({blocks}, {classes}), got {_shape(group)}")
-    for name, given, length in (
-        ("class_weights", class_weights, classes),
-        ("block_weights", block_weights, blocks),
-    ):
+    weights = ("class_weights", beside.class_weights, classes), ("block_weights", beside.block_weights, blocks)
+    for name, given, length in weights:
         if given is not None and given.shape != (length,):
             raise ValueError(f"{name} must have shape ({length},), got {_shape(given)}")
         if given is not None and not given.is_floating_point():
@@ -115,16 +108,7 @@ def _check_labels(logits: Tensor, labels: Tensor, block_ids: Tensor | None) -> N
 
 
 def check_values(
-    logits: Tensor,
-    labels: Tensor | None,
-    mean: Tensor,
-    std: Tensor,
-    options: LossOptions,
-    *,
-    mask: Tensor | None = None,
-    block_ids: Tensor | None = None,
-    class_weights: Tensor | None = None,
-    block_weights: Tensor | None = None,
+    logits: Tensor, labels: Tensor | None, mean: Tensor, std: Tensor, options: LossOptions, beside: BlockTensors
 ) -> None:
     """Raise where a value is out of its range, naming the block. Reads every pixel and synchronises."""
     if labels is None:
@@ -132,9 +116,10 @@ def check_values(
     else:
         check_distribution(mean, std, options.form)
         check_labels(labels, len(mean))
-    for name, weights in (("class_weights", class_weights), ("block_weights", block_weights)):
-        if weights is not None:
+    for name in ("class_weights", "block_weights"):
+        if (weights := getattr(beside, name)) is not None:
             check_weights(weights, name)
+    mask, block_ids = beside.mask, beside.block_ids
     finite = logits.isfinite().all(1)
     if mask is not None:
         finite |= ~mask
@@ -177,6 +162,7 @@ def check_weights(weights: Tensor, name: str) -> None:
 
 def check_labels(labels: Tensor, count: int) -> None:
     """Raise unless every label is -1 (unknown) or below the number of labels of the distribution."""
+    labels = labels.long()  # of unsigned numbers all would be below -1
     outside = ((labels >= count) | (labels < -1)).nonzero().tolist()
     if outside:
         where = tuple(outside[0])

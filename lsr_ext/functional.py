@@ -9,7 +9,15 @@ import torch
 from torch import Tensor
 
 from lsr_ext import ops, reference
-from lsr_ext.checks import check_block_ids, check_inputs, check_labels, check_logits, check_reduction, check_values
+from lsr_ext.checks import (
+    BlockTensors,
+    check_block_ids,
+    check_inputs,
+    check_labels,
+    check_logits,
+    check_reduction,
+    check_values,
+)
 from lsr_ext.options import LossOptions
 
 BACKENDS = ("auto", "fused", "reference")
@@ -152,33 +160,17 @@ def label_super_resolution_loss(
             and synchronises.
 
     Returns:
-        A scalar (or (N,)), float64 for float64 logits and float32 otherwise, differentiable by the logits, once;
-        and by mean, std and the weights where they require it. With nothing known it is 0, and so is its
-        gradient. Second derivatives raise: the reference has them.
+        A scalar (or (N,)), float64 for float64 logits and float32 otherwise, differentiable by the logits, and by
+        mean, std and the weights where they require it. With nothing known it is 0, and so is its gradient. Second
+        and forward-mode derivatives are right, at the speed of plain PyTorch.
 
     Raises:
         ValueError, TypeError: on arguments that do not agree, saying what was expected and what came. On a GPU
             labels and block ids out of range, which the host cannot see without waiting, make the result NaN.
     """
-    choices = {
-        "mode": mode,
-        "form": form,
-        "variance": variance,
-        "alpha": alpha,
-        "floor": floor,
-        "sharpness": sharpness,
-        "activation": activation,
-    }
-    tensors = {
-        "group": group,
-        "mask": mask,
-        "block_ids": block_ids,
-        "class_weights": class_weights,
-        "block_weights": block_weights,
-    }
-    return _loss(
-        logits, labels, mean, std, LossOptions(**choices), tensors, reduction, backend, inplace_backward, validate
-    )
+    options = LossOptions(mode, form, variance, alpha, floor, sharpness, activation)
+    beside = BlockTensors(group, mask, block_ids, class_weights, block_weights)
+    return _loss(logits, labels, mean, std, options, beside, reduction, backend, inplace_backward, validate)
 
 
 def fraction_loss(
@@ -226,34 +218,9 @@ def fraction_loss(
         >>> round(fraction_loss(logits, known, torch.full_like(known, 0.1), form="squared").item(), 6)
         0.03
     """
-    choices = {
-        "mode": mode,
-        "form": form,
-        "variance": variance,
-        "alpha": alpha,
-        "floor": floor,
-        "sharpness": sharpness,
-        "activation": activation,
-    }
-    tensors = {
-        "group": group,
-        "mask": mask,
-        "block_ids": block_ids,
-        "class_weights": class_weights,
-        "block_weights": block_weights,
-    }
-    return _loss(
-        logits,
-        None,
-        fractions,
-        std,
-        LossOptions(**choices),
-        tensors,
-        reduction,
-        backend,
-        inplace_backward,
-        validate,
-    )
+    options = LossOptions(mode, form, variance, alpha, floor, sharpness, activation)
+    beside = BlockTensors(group, mask, block_ids, class_weights, block_weights)
+    return _loss(logits, None, fractions, std, options, beside, reduction, backend, inplace_backward, validate)
 
 
 def _loss(
@@ -262,26 +229,26 @@ def _loss(
     mean: Tensor,
     std: Tensor,
     options: LossOptions,
-    tensors: dict[str, Tensor | None],
+    beside: BlockTensors,
     reduction: str,
     backend: str,
     inplace_backward: bool,
     validate: bool,
 ) -> Tensor:
     """Either loss, by the path that can take it."""
-    check_inputs(logits, labels, mean, std, options, **tensors)
+    check_inputs(logits, labels, mean, std, options, beside)
     check_reduction(reduction)
     if validate:
-        given = {name: tensor for name, tensor in tensors.items() if name != "group"}
-        check_values(logits, labels, mean, std, options, **given)
+        check_values(logits, labels, mean, std, options, beside)
     if not _use_fused(backend, logits.device):
-        _check_range(logits, labels, mean, tensors["block_ids"])
+        _check_range(logits, labels, mean, beside.block_ids)
         return reference.label_super_resolution_loss(
-            logits, labels, mean, std, **tensors, reduction=reduction, **vars(options)
+            logits, labels, mean, std, **beside._asdict(), reduction=reduction, **vars(options)
         )
-    if reduction == "none" or _any_requires_grad(mean, std, tensors["class_weights"], tensors["block_weights"]):
-        return _loss_of_sums(logits, labels, mean, std, options, tensors, reduction)
-    return ops.fused_loss(ops.loss_inputs(logits, labels, mean, std, options, **tensors), inplace_backward)
+    if reduction == "none" or _any_requires_grad(mean, std, beside.class_weights, beside.block_weights):
+        _check_range(logits, labels, mean, beside.block_ids)
+        return _loss_of_sums(logits, labels, mean, std, options, beside, reduction)
+    return ops.fused_loss(ops.loss_inputs(logits, labels, mean, std, options, beside), inplace_backward)
 
 
 def _any_requires_grad(*tables: Tensor | None) -> bool:
@@ -304,14 +271,19 @@ def _loss_of_sums(
     mean: Tensor,
     std: Tensor,
     options: LossOptions,
-    tensors: dict[str, Tensor | None],
+    beside: BlockTensors,
     reduction: str,
 ) -> Tensor:
     """The kernels for the pixels and plain PyTorch for their sums: what the fused operator has no gradient for."""
-    _check_range(logits, labels, mean, tensors["block_ids"])
     blocks = len(mean if labels is None else labels)
-    inputs = ops.MomentInputs(logits, tensors["mask"], tensors["block_ids"], blocks, options.activation)
-    tables = {name: tensors[name] for name in ("group", "class_weights", "block_weights")}
-    sums = ops.block_moments(inputs)
+    sums = ops.block_moments(ops.MomentInputs(logits, beside.mask, beside.block_ids, blocks, options.activation))
+    outside = None
+    if labels is not None:
+        labels = labels.long()
+        outside = (labels < -1) | (labels >= len(mean))
+        labels = torch.where(outside, -1, labels)
+    tables = {name: getattr(beside, name) for name in ("group", "class_weights", "block_weights")}
     loss = reference.table_loss(*sums, labels, mean, std, options, **tables, reduction=reduction)
+    if outside is not None:  # where nobody could look at the values, the result says it, as the operator's does
+        loss = torch.where(outside.any(), torch.nan, loss)
     return loss.to(torch.promote_types(logits.dtype, torch.float32))

@@ -26,13 +26,16 @@ class _BlockLoss(nn.Module):
         classes: int | None,
         backend: str,
         inplace_backward: bool,
+        reduction: str,
     ) -> None:
         super().__init__()
+        check_reduction(reduction)
         if backend not in BACKENDS:
             raise ValueError(f"backend must be one of {BACKENDS}, got {backend!r}")
         self.options = options
         self.backend = backend
         self.inplace_backward = inplace_backward
+        self.reduction = reduction
         weights = None if class_weights is None else torch.as_tensor(class_weights, dtype=torch.float64).clone()
         if weights is not None:
             if weights.ndim != 1 or (classes is not None and len(weights) != classes):
@@ -46,6 +49,7 @@ class _BlockLoss(nn.Module):
             "class_weights": self.class_weights,
             "backend": self.backend,
             "inplace_backward": self.inplace_backward,
+            "reduction": self.reduction,
             **vars(self.options),
         }
 
@@ -108,9 +112,7 @@ class LabelSuperResolutionLoss(_BlockLoss):
     ) -> None:
         options = LossOptions(mode, form, variance, alpha, floor, sharpness, activation)
         classes = distribution.mean.shape[1]
-        super().__init__(options, class_weights, classes, backend, inplace_backward)
-        check_reduction(reduction)
-        self.reduction = reduction
+        super().__init__(options, class_weights, classes, backend, inplace_backward, reduction)
         check_distribution(distribution.mean, distribution.std, form)
         for name in ("mean", "std"):
             table = getattr(distribution, name).to(torch.float64, copy=True)
@@ -136,7 +138,6 @@ class LabelSuperResolutionLoss(_BlockLoss):
             mask=mask,
             block_ids=block_ids,
             block_weights=block_weights,
-            reduction=self.reduction,
             validate=validate,
             **self._choices(),
         )
@@ -185,9 +186,7 @@ class FractionLoss(_BlockLoss):
         reduction: str = "mean",
     ) -> None:
         options = LossOptions(mode, form, variance, alpha, floor, sharpness, activation)
-        super().__init__(options, class_weights, None, backend, inplace_backward)
-        check_reduction(reduction)
-        self.reduction = reduction
+        super().__init__(options, class_weights, None, backend, inplace_backward, reduction)
         if std is not None:
             std = torch.as_tensor(std, dtype=torch.float64).clone()
             if std.ndim > 1 or not bool((std >= 0).all()):
@@ -214,7 +213,6 @@ class FractionLoss(_BlockLoss):
             mask=mask,
             block_ids=block_ids,
             block_weights=block_weights,
-            reduction=self.reduction,
             validate=validate,
             **self._choices(),
         )

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+
 import torch
 from torch import Tensor, library
 from torch.autograd.function import FunctionCtx
 
 from lsr_ext import reference
 from lsr_ext.op_inputs import LossInputs, MomentInputs, gradient_op, gradient_op_, loss_op, moments_op
+from lsr_ext.reference import table_dtype
 
 
 def _gradients(inputs: type[MomentInputs | LossInputs], logits: Tensor | None) -> tuple[Tensor | None, ...]:
@@ -47,6 +51,15 @@ def _reference_moments(inputs: MomentInputs, logits: Tensor) -> tuple[Tensor, Te
     return S, Q
 
 
+def _gradient_by(function: Callable, inputs: LossInputs | MomentInputs) -> Callable[..., Tensor]:
+    """The gradient by the logits as a function of the gradient of what comes out, and of the logits."""
+    return lambda grad, logits: torch.func.vjp(partial(function, inputs), logits)[1](grad)[0]
+
+
+def _or_zeros(tangent: Tensor | None, like: Tensor) -> Tensor:
+    return torch.zeros_like(like) if tangent is None else tangent
+
+
 class LossGradient(torch.autograd.Function):
     """The gradient by the kernels; its own derivatives, which few ask for, by the reference."""
 
@@ -65,16 +78,16 @@ class LossGradient(torch.autograd.Function):
     @staticmethod
     def backward(ctx: FunctionCtx, direction: Tensor) -> tuple:
         inputs, grad = _saved_inputs(ctx, LossInputs)
-
-        def gradient(grad: Tensor, logits: Tensor) -> Tensor:
-            return torch.func.vjp(lambda x: _reference_loss(inputs, x), logits)[1](grad)[0]
-
-        by_grad, by_logits = torch.func.vjp(gradient, grad, inputs.logits)[1](direction)
+        by_grad, by_logits = torch.func.vjp(_gradient_by(_reference_loss, inputs), grad, inputs.logits)[1](
+            direction
+        )
         return by_grad, None, None, *_gradients(LossInputs, by_logits)
 
     @staticmethod
-    def jvp(ctx: FunctionCtx, *tangents: Tensor | None) -> Tensor:
-        raise NotImplementedError("forward over reverse: use jacrev(jacrev(loss)), or backend='reference'")
+    def jvp(ctx: FunctionCtx, grad_tangent: Tensor | None, _a: None, _b: None, *tangents: Tensor | None) -> Tensor:
+        inputs, grad = _saved_inputs(ctx, LossInputs)
+        moved = _or_zeros(grad_tangent, grad), _or_zeros(tangents[0], inputs.logits)
+        return torch.func.jvp(_gradient_by(_reference_loss, inputs), (grad, inputs.logits), moved)[1]
 
 
 class MomentGradient(torch.autograd.Function):
@@ -95,13 +108,19 @@ class MomentGradient(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: FunctionCtx, direction: Tensor) -> tuple:
-        inputs, grad_S, grad_Q = _saved_inputs(ctx, MomentInputs)
-
-        def gradient(grad_S: Tensor, grad_Q: Tensor, logits: Tensor) -> Tensor:
-            return torch.func.vjp(lambda x: _reference_moments(inputs, x), logits)[1]((grad_S, grad_Q))[0]
-
-        *by_sums, by_logits = torch.func.vjp(gradient, grad_S, grad_Q, inputs.logits)[1](direction)
+        inputs, *grads = _saved_inputs(ctx, MomentInputs)
+        gradient = _gradient_by(_reference_moments, inputs)
+        by_sums, by_logits = torch.func.vjp(gradient, tuple(grads), inputs.logits)[1](direction)
         return *by_sums, *_gradients(MomentInputs, by_logits)
+
+    @staticmethod
+    def jvp(ctx: FunctionCtx, *tangents: Tensor | None) -> Tensor:
+        inputs, *grads = _saved_inputs(ctx, MomentInputs)
+        *by_sums, by_logits = (
+            _or_zeros(tangent, like) for tangent, like in zip(tangents, (*grads, inputs.logits), strict=False)
+        )
+        gradient = _gradient_by(_reference_moments, inputs)
+        return torch.func.jvp(gradient, (tuple(grads), inputs.logits), (tuple(by_sums), by_logits))[1]
 
 
 def _save_inputs(ctx: FunctionCtx, inputs: MomentInputs | LossInputs, *others: Tensor) -> None:
@@ -178,7 +197,7 @@ class TransformedMoments(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: FunctionCtx, tangent: Tensor, *_: None) -> tuple[Tensor | None, ...]:
         (inputs,) = _saved_inputs(ctx, MomentInputs)
-        _, tangents = torch.func.jvp(lambda x: _reference_moments(inputs, x), (inputs.logits,), (tangent,))
+        _, tangents = torch.func.jvp(partial(_reference_moments, inputs), (inputs.logits,), (tangent,))
         return None, *tangents
 
 
@@ -202,7 +221,7 @@ class TransformedLoss(torch.autograd.Function):
     @staticmethod
     def jvp(ctx: FunctionCtx, _: None, tangent: Tensor, *others: None) -> tuple[Tensor | None, ...]:
         inputs, _, _ = _saved_inputs(ctx, LossInputs)
-        _, tangent = torch.func.jvp(lambda x: _reference_loss(inputs, x), (inputs.logits,), (tangent,))
+        _, tangent = torch.func.jvp(partial(_reference_loss, inputs), (inputs.logits,), (tangent,))
         return tangent, None, None
 
 
@@ -212,13 +231,29 @@ class EagerMoments(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, logits: Tensor, inputs: MomentInputs) -> tuple[Tensor, Tensor, Tensor]:
         ctx.others = inputs[1:]
-        ctx.save_for_backward(logits, inputs.mask, inputs.block_ids)
-        return moments_op(logits.detach(), *inputs[1:])
+        saved = logits, inputs.mask, inputs.block_ids
+        ctx.save_for_backward(*saved)
+        ctx.save_for_forward(*saved)
+        n, S, Q = moments_op(logits.detach(), *inputs[1:])
+        ctx.mark_non_differentiable(n)
+        return n, S, Q
 
     @staticmethod
     def backward(ctx: FunctionCtx, _: Tensor, grad_S: Tensor, grad_Q: Tensor) -> tuple:
         logits, _, _ = ctx.saved_tensors
         return _moments_gradient(MomentInputs(logits, *ctx.others), grad_S, grad_Q), None
+
+    @staticmethod
+    def jvp(ctx: FunctionCtx, tangent: Tensor, *_: None) -> tuple[Tensor | None, ...]:
+        """The gradient is linear in that of the sums, and its transpose is what is asked for."""
+        inputs = MomentInputs(ctx.saved_tensors[0], *ctx.others)
+        shape = inputs.blocks, inputs.logits.shape[1]
+        with torch.enable_grad():
+            grads = [
+                inputs.logits.new_zeros(shape, dtype=table_dtype(inputs.logits), requires_grad=True) for _ in "SQ"
+            ]
+            along = (MomentGradient.apply(*grads, *inputs) * tangent).sum()
+        return None, *torch.autograd.grad(along, grads)
 
 
 class EagerLoss(torch.autograd.Function):
@@ -228,7 +263,9 @@ class EagerLoss(torch.autograd.Function):
     def forward(ctx: FunctionCtx, logits: Tensor, inputs: LossInputs, inplace: bool) -> Tensor:
         loss, a, b = loss_op(logits.detach(), *inputs[1:])
         ctx.others, ctx.inplace = inputs[1:], inplace
-        ctx.save_for_backward(logits, inputs.mask, inputs.block_ids, a, b)
+        saved = logits, inputs.mask, inputs.block_ids, a, b
+        ctx.save_for_backward(*saved)
+        ctx.save_for_forward(*saved)
         return loss
 
     @staticmethod
@@ -237,5 +274,8 @@ class EagerLoss(torch.autograd.Function):
         return _loss_gradient(LossInputs(logits, *ctx.others), a, b, grad, ctx.inplace), None, None
 
     @staticmethod
-    def jvp(ctx: FunctionCtx, *_: Tensor | None) -> Tensor:
-        raise NotImplementedError("dual numbers: use torch.func.jvp, or backend='reference'")
+    def jvp(ctx: FunctionCtx, tangent: Tensor, *_: None) -> Tensor:
+        logits, mask, block_ids, a, b = ctx.saved_tensors
+        activation = LossInputs(logits, *ctx.others).activation
+        gradient = gradient_op(logits, mask, block_ids, a, b, None, activation)
+        return (gradient * tangent).sum(dtype=torch.promote_types(logits.dtype, torch.float32))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, library
 
+from lsr_ext.checks import BlockTensors
 from lsr_ext.options import LossOptions
 from lsr_ext.reference import table_dtype
 
@@ -71,17 +72,7 @@ def _reals(table: Tensor | None) -> Tensor | None:
 
 
 def loss_inputs(
-    logits: Tensor,
-    labels: Tensor | None,
-    mean: Tensor,
-    std: Tensor,
-    options: LossOptions,
-    *,
-    group: Tensor | None = None,
-    mask: Tensor | None = None,
-    block_ids: Tensor | None = None,
-    class_weights: Tensor | None = None,
-    block_weights: Tensor | None = None,
+    logits: Tensor, labels: Tensor | None, mean: Tensor, std: Tensor, options: LossOptions, beside: BlockTensors
 ) -> LossInputs:
     """The operator's arguments for :func:`lsr_ext.functional.label_super_resolution_loss`'s."""
     return LossInputs(
@@ -89,11 +80,11 @@ def loss_inputs(
         labels=_integers(labels),
         mean=_reals(mean),
         std=_reals(std),
-        group=_integers(group),
-        mask=mask,
-        block_ids=block_ids,
-        class_weights=_reals(class_weights),
-        block_weights=_reals(block_weights),
+        group=_integers(beside.group),
+        mask=beside.mask,
+        block_ids=beside.block_ids,
+        class_weights=_reals(beside.class_weights),
+        block_weights=_reals(beside.block_weights),
         mode=options.mode,
         form=options.form,
         n_eff=options.n_eff,

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch.autograd import forward_ad
 
 from lsr_ext.functional import block_moments, fraction_loss, label_super_resolution_loss
 
@@ -55,12 +56,20 @@ def test_second_derivatives_by_torch_func(make):
     torch.testing.assert_close(*directions)
 
 
-def test_forward_mode_says_what_to_use():
-    x = batch()[0]
-    with pytest.raises(NotImplementedError, match="use jacrev"):
-        torch.func.hessian(by_label("fused"))(x)
-    with torch.autograd.forward_ad.dual_level(), pytest.raises(NotImplementedError, match="use torch.func.jvp"):
-        by_label("fused")(torch.autograd.forward_ad.make_dual(x, x))
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@pytest.mark.parametrize("make", LOSSES)
+def test_forward_over_reverse_and_dual_numbers(make):
+    x = batch()[0][:, :, :2, :2].contiguous()
+    hessians = [torch.func.hessian(make(backend))(x) for backend in ("fused", "reference")]
+    assert hessians[1].any()
+    torch.testing.assert_close(*hessians, rtol=1e-9, atol=1e-12)
+    tangents = []
+    for backend in ("fused", "reference"):
+        with forward_ad.dual_level():
+            value = make(backend)(forward_ad.make_dual(x, x.cos()))
+            tangents.append(forward_ad.unpack_dual(value).tangent)
+    assert tangents[1] != 0
+    torch.testing.assert_close(*tangents)
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")

@@ -177,3 +177,15 @@ def test_lists_arrays_and_integers_are_named():
     for backend in ("fused", "reference"):
         with pytest.raises(ValueError, match=r"labels must lie in \[-1, 2\], got -100 for block 0"):
             LabelSuperResolutionLoss(DISTRIBUTION, backend=backend)(logits, torch.full((8,), -100))
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64])
+def test_labels_out_of_range_that_nobody_could_look_at_give_nan(dtype):
+    """As on a GPU: a compiled call does not read values before it runs."""
+    logits, _ = batch(torch.float32)
+    loss_fn = LabelSuperResolutionLoss(DISTRIBUTION, reduction="none")
+    torch._dynamo.reset()
+    compiled = torch.compile(loss_fn, backend="eager")
+    good = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1], dtype=dtype)
+    torch.testing.assert_close(compiled(logits, good), loss_fn(logits, good, validate=True))
+    assert compiled(logits, good + 2).isnan().all()

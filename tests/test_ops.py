@@ -15,13 +15,14 @@ from torch import library
 
 import lsr_ext
 from lsr_ext import ops  # registers torch.ops.lsr
+from lsr_ext.checks import BlockTensors
 
 CHECKS = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
 
 
 def loss_arguments(logits, labels, mean, std, options):
     tensors, chosen = split_options(options)
-    return ops.loss_inputs(logits, labels, mean, std, chosen, **tensors)
+    return ops.loss_inputs(logits, labels, mean, std, chosen, BlockTensors(**tensors))
 
 
 def batch(layout="contiguous", dtype=torch.float32):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from monai.networks.nets import BasicUNet
+from monai.networks.nets.basic_unet import UpCat
 from monai.networks.utils import set_named_module
 from torch import Tensor, nn
 from torch.nn.functional import pad
@@ -57,6 +58,8 @@ class SegmentationUNet(nn.Module):
             if isinstance(module, nn.Upsample):
                 # MONAI stretches the corners to the corners, which shifts pixels by where in the image they are.
                 module.align_corners = False
+            elif isinstance(module, UpCat):
+                module.is_pad = False  # forward() sees to it; torch 2.13 compiles padding by nothing wrongly
         for stage in (self.unet.conv_0, self.unet.upcat_1):
             for name, module in list(stage.named_modules()):
                 if isinstance(module, nn.GroupNorm):

@@ -38,8 +38,6 @@ def test_a_lower_precision_trains_near_the_full_one(tmp_path, precision):
     assert next(model.network.parameters()).dtype == torch.float32
 
 
-# torch 2.13's compiler takes replication padding's backward pass to have another layout than it has.
-@pytest.mark.xfail(raises=AssertionError, reason="torch: the strides of replication_pad2d_backward", strict=False)
 @pytest.mark.long
 def test_a_compiled_network_trains_alike(tmp_path):
     plain, compiled = run(tmp_path), run(tmp_path, "compiled", compile=True)
