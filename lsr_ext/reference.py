@@ -131,7 +131,7 @@ def table_loss(
     """
     cells = S.shape
     blocks = torch.ones_like(S) if block_weights is None else _per_class(block_weights.to(S.dtype), cells)
-    counted = ((n > 0)[:, None] & (blocks > 0)).expand(cells)
+    counted = ((n > 0)[:, None] & ~(blocks <= 0)).expand(cells)  # a weight of NaN takes part, and shows
     own_targets = labels is None
     if own_targets:
         labels = torch.zeros(cells, dtype=torch.int64, device=S.device)

@@ -189,3 +189,15 @@ def test_labels_out_of_range_that_nobody_could_look_at_give_nan(dtype):
     good = torch.tensor([0, 1, 2, 0, 1, 2, 0, 1], dtype=dtype)
     torch.testing.assert_close(compiled(logits, good), loss_fn(logits, good, validate=True))
     assert compiled(logits, good + 2).isnan().all()
+
+
+@pytest.mark.parametrize("backend", ["fused", "reference"])
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("name", ["block_weights", "class_weights"])
+def test_a_weight_that_is_no_number_shows(name, mode, backend):
+    logits, _ = batch(torch.float32)
+    fractions = torch.rand(8, 2)
+    weights = torch.ones(8 if name == "block_weights" else 2)
+    weights[1] = torch.nan
+    std = torch.full_like(fractions, 0.1)
+    assert fraction_loss(logits, fractions, std, mode=mode, backend=backend, **{name: weights}).isnan()

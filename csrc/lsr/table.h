@@ -53,8 +53,9 @@ LSR_HD double block_weight_of(const Table& t, int64_t k) {
   return t.block_weights ? t.block_weights[k] : 1.0;
 }
 
+// A weight that is no number takes part, so that the result says it.
 LSR_HD bool is_known(const Table& t, int64_t k, int64_t l) {
-  if (!(t.n[k] > 0) || !(block_weight_of(t, k) > 0)) return false;
+  if (!(t.n[k] > 0) || block_weight_of(t, k) <= 0) return false;
   if (t.labels) return label_of(t, k, l) >= 0;
   const int64_t cell = target_of(t, k, l);
   return t.mean[cell] == t.mean[cell] && t.std[cell] == t.std[cell];
@@ -147,7 +148,7 @@ struct Matched {
 LSR_HD Matched match_known(const Table& t, const Options& o, const Group& group, const Cell& cell, int64_t k,
                            int64_t l) {
   const double w = weight_of(t, k, l), n = t.n[k];
-  if (!(w > 0)) return {{0, 0, 0, 0}, {0, 0}};
+  if (w <= 0) return {{0, 0, 0, 0}, {0, 0}};
   const double share = is_grouped(o) ? w / group.members : w;
   const Distance distance = match_cell(o, group, cell);
   // 1. By the block's mean, its variance and Q/n.
@@ -164,14 +165,14 @@ LSR_HD Matched match_known(const Table& t, const Options& o, const Group& group,
 }
 
 LSR_HD double loss_of(const Options& o, const Share& total) {
-  if (!(total.weight > 0)) return 0;
+  if (total.weight <= 0) return 0;
   return total.value / total.weight + o.sharpness * (total.sharpness / total.sharpness_weight);
 }
 
 // A known cell's coefficients, divided by the weight of all, with what the sharpness adds.
 LSR_HD Coefficients finish(const Table& t, const Options& o, const Coefficients& matched, const Share& total,
                            int64_t k, int64_t l) {
-  if (!(total.weight > 0)) return {0, 0};
+  if (total.weight <= 0) return {0, 0};
   Coefficients c{matched.a / total.weight, matched.b / total.weight};
   if (o.sharpness == 0) return c;
   const double n = t.n[k], q = t.Q[k * t.classes + l] / n;
