@@ -51,10 +51,12 @@ LSR_DEVICE Group gather_group(const Table& t, const Options& o, const GroupScrat
   const int64_t first = scratch.first_of(k, l);
   Group group{};
   double variances = 0, squares = 0;
+  // What another block holds leaves no trace, if it is no number either.
+  const auto member = [&](int64_t j) { return scratch.first_of(j, l) == first; };
 #pragma unroll 4
   for (int64_t j = first; j < t.blocks; ++j) {
-    const Cell& cell = scratch.cells[j * t.classes + l];
-    const double weight = scratch.first_of(j, l) == first ? block_weight_of(t, j) : 0;
+    const Cell cell = member(j) ? scratch.cells[j * t.classes + l] : Cell{};
+    const double weight = member(j) ? block_weight_of(t, j) : 0;
     group.members += weight;
     group.centre += weight * cell.residual();
     group.eta += weight * cell.eta;
@@ -66,9 +68,9 @@ LSR_DEVICE Group gather_group(const Table& t, const Options& o, const GroupScrat
   group.r2 /= group.members;
 #pragma unroll 4
   for (int64_t j = first; j < t.blocks; ++j) {
+    if (!member(j)) continue;
     const double deviation = scratch.cells[j * t.classes + l].residual() - group.centre;
-    const double weight = scratch.first_of(j, l) == first ? block_weight_of(t, j) : 0;
-    squares += weight * deviation * deviation;
+    squares += block_weight_of(t, j) * deviation * deviation;
   }
   group.variance = spread_of(o, group.members, squares, variances);
   return group;

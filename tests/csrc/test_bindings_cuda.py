@@ -63,3 +63,15 @@ def test_wrong_shapes_are_refused(emulated):
     with pytest.raises(RuntimeError, match=r"labels must have shape \(6,\) or \(6, 3\)"):
         tables = torch.rand(2, 2, 3)
         emulated.label_super_resolution(*loss_arguments(logits, torch.zeros(6, 2).long(), *tables, {}))
+
+
+@pytest.mark.parametrize("blocks", [6, 90])
+def test_a_block_that_is_no_number_spoils_its_group_alone(emulated, blocks):
+    """By few blocks, each of which looks at all, and by many, whose sums are exact."""
+    logits = torch.randn(blocks, 3, 4, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    logits[0] = torch.nan
+    arguments = loss_arguments(logits, torch.arange(blocks) % 2, *torch.full((2, 2, 3), 0.3), {})
+    found, expected = (library.label_super_resolution(*arguments)[1:] for library in (emulated, torch.ops.lsr))
+    for coefficients, wanted in zip(found, expected, strict=True):
+        assert coefficients[0::2].isnan().all() and coefficients[1::2].isfinite().all()
+        torch.testing.assert_close(coefficients[1::2], wanted[1::2], rtol=1e-9, atol=1e-15)
