@@ -36,9 +36,9 @@ test: build
 test-all: test
 	$(PYTEST) -m "long or hypothesis" --hypothesis-profile=long
 
-# Damaged files, random losses, kills and full disks, by the thousand; about a quarter of an hour.
+# Damaged files, random losses, kills and bad disks, by the thousand; about half an hour.
 campaign: build
-	PYTHONPATH=tests:tests/campaign $(BIN)/python tests/campaign/run.py
+	PYTHONPATH=tests:tests/campaign:tests/inference $(BIN)/python tests/campaign/run.py
 
 lint: build
 	$(BIN)/ruff check .

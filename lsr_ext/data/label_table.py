@@ -176,8 +176,8 @@ def _parse_label(field: str, where: str) -> int:
         label = int(field)
     except ValueError:
         raise ValueError(f"{where}: expected an integer label, got {field!r}") from None
-    if label < -1:
-        raise ValueError(f"{where}: expected a label of at least 0, or -1 for unknown, got {label}")
+    if not -1 <= label < 2**31:
+        raise ValueError(f"{where}: expected a label of 0 to 2^31 - 1, or -1 for unknown, got {label}")
     return label
 
 

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import test_killed
 from tiny_runs import write_labels_run
 
 TRAINING = {"steps": 30, "checkpoint_every_steps": 2}
@@ -69,6 +70,18 @@ def try_kills(count: int) -> tuple[int, int]:
             finish(config)
             lost += weights_of(config.parent) != weights_of(whole.parent)
     return count, lost
+
+
+def try_prediction_kills(count: int) -> tuple[int, int]:
+    """Kill -9 of a prediction with its exports at random moments: how many kills, and whether something was lost."""
+    test_killed.KILLS = count
+    with tempfile.TemporaryDirectory() as root:
+        try:
+            test_killed.test_twenty_kills_leave_no_trace(Path(root))
+        except AssertionError as error:
+            print(f"killed predictions: {error}", file=sys.stderr)
+            return count, 1
+    return count, 0
 
 
 def try_full_disks(limits_bytes: tuple[int, ...] = (1_000, 20_000, 100_000, 300_000)) -> tuple[int, int]:

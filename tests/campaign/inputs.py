@@ -12,6 +12,7 @@ import tifffile
 import yaml
 from cohorts import make_cohort
 from PIL import Image
+from predictions import write_prediction
 from slides import tissue_like, write_pyramid
 from tiny_runs import write_labels_run
 
@@ -68,12 +69,17 @@ def write_inputs(folder: Path) -> dict[str, Path]:
         "mask": folder / "mask.tif",
         "dots": folder / "dots.csv",
         "points": folder / "points.geojson",
+        "regions": folder / "regions.geojson",
+        "xml": folder / "regions.xml",
+        "rectangles": folder / "rectangles.csv",
         "labels": folder / "labels.csv",
         "distribution": folder / "distribution.json",
         "fractions": folder / "fractions.csv",
         "config": folder / "run.yaml",
         "manifest": folder / "blocks.parquet",
         "model": folder / "model.json",
+        "weights": folder / "weights.safetensors",
+        "prediction": folder / "zarr.json",
     }
     write_pyramid(paths["slide"], tissue_like(256, 256), levels=2, tile_px=64)
     Image.fromarray(tissue_like(96, 96)).save(paths["image"])
@@ -89,14 +95,37 @@ def write_inputs(folder: Path) -> dict[str, Path]:
         for i in range(4)
     ]
     paths["points"].write_text(json.dumps({"type": "FeatureCollection", "features": features}))
+    write_regions(paths)
     paths["labels"].write_text("image,label\nimage.png,0\nphoto.jpg,1\n")
     CountDistribution([[0.9, 0.1], [0.5, 0.5]], [[0.05, 0.05], [0.1, 0.1]]).save(paths["distribution"])
     paths["fractions"].write_text("label,class,fraction\nlow,a,0.1\nlow,b,0.9\nhigh,a,0.6\nhigh,b,0.4\n")
     data = {"source": "labels", "labels": "labels.csv", "distribution": "distribution.json"}
     paths["config"].write_text(yaml.safe_dump({"data": data, "output": "run", "methods": ["intra"]}))
     shutil.copy(make_cohort(folder / "cohort", 2), paths["manifest"])
-    shutil.copy(train_model(folder / "trained") / "model.json", paths["model"])
+    trained = train_model(folder / "trained")
+    shutil.copy(trained / "model.json", paths["model"])
+    shutil.copy(trained / "weights.safetensors", paths["weights"])
+    shutil.copy(
+        write_prediction(folder / "prediction.zarr", np.eye(64, dtype=np.uint8)) / "zarr.json", paths["prediction"]
+    )
     return paths
+
+
+def write_regions(paths: dict[str, Path]) -> None:
+    """A drawn region as QuPath and as ASAP write it, and blocks as other tools list them."""
+    outline = [[10, 10], [90, 12], [50, 80], [10, 10]]
+    region = {
+        "type": "Feature",
+        "geometry": {"type": "Polygon", "coordinates": [outline]},
+        "properties": {"objectType": "annotation", "classification": {"name": "Tumor", "color": [200, 0, 0]}},
+    }
+    paths["regions"].write_text(json.dumps({"type": "FeatureCollection", "features": [region]}))
+    corners = "".join(f'<Coordinate Order="{i}" X="{x}" Y="{y}"/>' for i, (x, y) in enumerate(outline))
+    paths["xml"].write_text(
+        '<ASAP_Annotations><Annotations><Annotation Name="1" Type="Polygon" PartOfGroup="tumour">'
+        f"<Coordinates>{corners}</Coordinates></Annotation></Annotations></ASAP_Annotations>"
+    )
+    paths["rectangles"].write_text("slide,x,y,width,height\n" + "".join(f"a,{i * 64},0,64,64\n" for i in range(9)))
 
 
 def train_model(folder: Path) -> Path:

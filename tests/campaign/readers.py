@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 import resource
+import shutil
 import sys
 import traceback
 import warnings
@@ -19,7 +21,11 @@ from lsr_ext import CountDistribution, wsi
 from lsr_ext.config import load_config
 from lsr_ext.data import read_image, read_label_table, read_mask
 from lsr_ext.data.cohort import read_manifest
+from lsr_ext.data.cohort.annotations import read_annotations
+from lsr_ext.data.cohort.rectangles import Rectangles
+from lsr_ext.inference import load_model
 from lsr_ext.inference.model_file import read_description
+from lsr_ext.inference.prediction import open_prediction
 from lsr_ext.metrics import read_dots
 from lsr_ext.metrics.map_files import open_label_map
 
@@ -37,6 +43,24 @@ def read_map(path: Path) -> None:
     np.asarray(open_label_map(path)[:64])
 
 
+def read_weights(path: Path) -> None:
+    """As a model's, with the description beside it."""
+    folder = path.with_name("damaged-model")
+    folder.mkdir(exist_ok=True)
+    shutil.copy(path, folder / "weights.safetensors")
+    shutil.copy(path.with_name("model.json"), folder)
+    load_model(folder)
+
+
+def read_prediction(path: Path) -> None:
+    """As the description of a prediction whose arrays are whole."""
+    folder = path.with_name("damaged.zarr")
+    shutil.copytree(path.with_name("prediction.zarr"), folder, dirs_exist_ok=True)
+    shutil.copy(path, folder / "zarr.json")
+    opened = open_prediction(folder)
+    opened.likelihood((slice(0, 64), slice(0, 64)), opened.labels[:64, :64])
+
+
 READERS: dict[str, Callable[[Path], object]] = {
     "slide": read_slide,
     "image": read_image,
@@ -44,12 +68,17 @@ READERS: dict[str, Callable[[Path], object]] = {
     "mask": lambda path: (read_mask(path), read_map(path)),
     "dots": read_dots,
     "points": read_dots,
+    "regions": read_annotations,
+    "xml": read_annotations,
+    "rectangles": Rectangles,
     "labels": read_label_table,
     "distribution": CountDistribution.load,
     "fractions": CountDistribution.from_fractions,
     "config": load_config,
     "manifest": read_manifest,
     "model": read_description,
+    "weights": read_weights,
+    "prediction": read_prediction,
 }
 
 
@@ -68,6 +97,7 @@ def read_all(kind: str, path: Path, count: int, first: int, results: Connection)
     """Read the damaged copies from `first` on; sends (number, outcome, what was said) for each."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     warnings.simplefilter("ignore")
+    logging.disable()
     copy = path.with_name(f"damaged-{path.name}")
     results.send(None)  # ready: the imports took longer than a file may
     for number, content in enumerate(damaged(kind, path, count)):

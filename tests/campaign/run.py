@@ -1,7 +1,7 @@
-"""Faults on purpose, by the thousand: damaged files, random losses, kills, full disks; a table of what came of it.
+"""Faults on purpose, by the thousand: damaged files, random losses, kills, bad disks; a table of what came of it.
 
-make campaign                                     # about a quarter of an hour
-PYTHONPATH=tests:tests/campaign python tests/campaign/run.py --files 200 --losses 200 --kills 3
+make campaign                                     # about half an hour
+PYTHONPATH=tests:tests/campaign:tests/inference python tests/campaign/run.py --files 200 --losses 200 --kills 3
 """
 
 from __future__ import annotations
@@ -13,44 +13,61 @@ import tempfile
 from datetime import date
 from pathlib import Path
 
-from faults import try_full_disks, try_kills
+from disks import try_disks
+from faults import try_full_disks, try_kills, try_prediction_kills
 from inputs import write_inputs
 from losses import try_losses
 from readers import READERS, try_kind
+
+COLUMNS = ("tried", "read", "refused", "fault")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--files", type=int, default=1000, help="damaged files of each kind")
     parser.add_argument("--losses", type=int, default=2000, help="random losses")
-    parser.add_argument("--kills", type=int, default=10, help="kills of a training")
-    parser.add_argument("--kinds", nargs="+", choices=list(READERS), default=list(READERS))
+    parser.add_argument("--kills", type=int, default=20, help="kills of a training and of a prediction")
+    parser.add_argument("--no-disks", action="store_true", help="without slow, faulty and full disks")
+    parser.add_argument("--kinds", nargs="*", choices=list(READERS), default=list(READERS))
     parser.add_argument("--json", type=Path, default=Path("build/campaign.json"))
     args = parser.parse_args()
-    rows, faults = [], []
-    with tempfile.TemporaryDirectory() as folder:
-        inputs = write_inputs(Path(folder))
-        for kind in args.kinds:
-            outcomes, found = try_kind(kind, inputs[kind], args.files)
-            rows.append({"what": f"damaged files: {kind}", "tried": args.files, "fault": 0, **outcomes})
-            faults += found
+    rows, faults = try_files(args.kinds, args.files)
     if args.losses:
         rows.append({"what": "random losses against the reference", "tried": try_losses(args.losses), "fault": 0})
     if args.kills:
-        for what, (tried, lost) in {
-            "trainings killed at a random moment": try_kills(args.kills),
-            "trainings on a full disk": try_full_disks(),
-        }.items():
-            rows.append({"what": what, "tried": tried, "fault": lost})
+        rows.append(_row("trainings killed and begun again", *try_kills(args.kills)))
+        rows.append(_row("predictions with exports killed and begun again", *try_prediction_kills(args.kills)))
+    if not args.no_disks:
+        rows.append(_row("trainings on a full disk", *try_full_disks()))
+        rows += try_disks()
     content = {"date": date.today().isoformat(), "machine": platform.platform(), "rows": rows, "faults": faults}
     args.json.parent.mkdir(parents=True, exist_ok=True)
     args.json.write_text(json.dumps(content, indent=1) + "\n")
-    print(f"{'what':45} {'tried':>8} {'read':>8} {'refused':>8} {'faults':>8}")
-    for row in rows:
-        cells = (row.get(name, "") for name in ("tried", "read", "refused", "fault"))
-        print(f"{row['what']:45}" + "".join(f" {cell:>8}" for cell in cells))
-    print(*faults[:50], sep="\n")
-    raise SystemExit(1 if faults or any(row.get("fault") for row in rows) else 0)
+    print(table(rows), *faults[:50], sep="\n")
+    raise SystemExit(1 if any(row["fault"] for row in rows) else 0)
+
+
+def try_files(kinds: list[str], count: int) -> tuple[list[dict], list[str]]:
+    """Damaged files of each kind: the rows of the table, and what the faults say."""
+    rows, faults = [], []
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = write_inputs(Path(folder)) if kinds else {}
+        for kind in kinds:
+            outcomes, found = try_kind(kind, inputs[kind], count)
+            rows.append({"what": f"damaged files: {kind}", "tried": count, "fault": 0, **outcomes})
+            faults += found
+    return rows, faults
+
+
+def table(rows: list[dict]) -> str:
+    """The rows in Markdown."""
+    lines = [("what", *COLUMNS), ("---", *["---:"] * len(COLUMNS))]
+    lines += [(row["what"], *(f"{row[name]:,}" if name in row else "" for name in COLUMNS)) for row in rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def _row(what: str, tried: int, lost: int) -> dict:
+    return {"what": what, "tried": tried, "fault": lost}
 
 
 if __name__ == "__main__":
