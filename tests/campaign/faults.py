@@ -73,7 +73,7 @@ def try_kills(count: int) -> tuple[int, int]:
 
 
 def try_prediction_kills(count: int) -> tuple[int, int]:
-    """Kill -9 of a prediction with its exports at random moments: how many kills, and whether something was lost."""
+    """Kill -9 of a prediction with its exports at random moments: how many, and whether something was lost."""
     test_killed.KILLS = count
     with tempfile.TemporaryDirectory() as root:
         try:
