@@ -23,7 +23,7 @@ _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 _PNG_BITS = 24  # position of the bit depth in the file
 _ORIENTATION = 0x0112  # from 5 on, rows and columns are exchanged
 
-# Such a file can only be decoded as a whole, so the pixels of the last ones are kept.
+# Such a file can only be decoded as a whole, so pixels are kept: of the last ones, as many as one read may take.
 _decoded = Cache(handles.DEFAULT_MAX_READ_BYTES, size=lambda pixels: pixels.nbytes)
 
 
@@ -63,6 +63,7 @@ class PictureBackend:
                 f"{handles.max_read_bytes}; convert it to a tiled TIFF (vips tiffsave --tile --pyramid), or raise "
                 "lsr_ext.wsi.configure(read_limit_bytes=...)"
             )
+        _decoded.set_budget(handles.max_read_bytes)
         found = path.stat()
         self._key = str(path), found.st_ino, found.st_size, found.st_mtime_ns
         mpp = None if dpi is None else dpi_mpp(dpi)
@@ -126,8 +127,9 @@ def _opened(path: Path) -> ImageFile.ImageFile:
 
 
 def _lies(image: ImageFile.ImageFile) -> bool:
-    """Whether a photograph is to be turned by a quarter."""
-    return image.format == "JPEG" and image.getexif().get(_ORIENTATION, 1) > 4
+    """Whether it is to be turned by a quarter."""
+    # Pillow would decode a PNG without EXIF at its start to look for it at the end.
+    return (image.format == "JPEG" or "exif" in image.info) and image.getexif().get(_ORIENTATION, 1) > 4
 
 
 def _png_bits(path: Path) -> int:
