@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from lsr_ext.wsi import handles
-from lsr_ext.wsi.backend import Facts, Job, Level, Region, Tile, place_each
+from lsr_ext.wsi.backend import Backend, Facts, Level, Tile
 from lsr_ext.wsi.cache import Cache
 from lsr_ext.wsi.errors import CorruptSlideError, ReadTooLargeError, SlideError, UnsupportedSlideError
 from lsr_ext.wsi.resolution import dpi_mpp, from_microscope
@@ -33,7 +32,7 @@ def is_picture(path: Path) -> bool:
         return file.read(len(_PNG)).startswith((_PNG, _JPEG))
 
 
-class PictureBackend:
+class PictureBackend(Backend):
     """A PNG or JPEG file: 8 bits per channel; transparent pixels are shown on white and are not inside.
 
     Raises:
@@ -79,15 +78,6 @@ class PictureBackend:
             print_mpp=mpp,
         )
 
-    def reductions(self, level: int) -> Sequence[int]:
-        return (1,)
-
-    def decodes_windows(self, level: int) -> bool:
-        return False
-
-    def place(self, level: int, reduction: int, jobs: Sequence[Job], region: Region) -> list[Tile | None]:
-        return place_each(self, level, reduction, jobs, region)
-
     def decode_tile(self, level: int, column: int, row: int, reduction: int) -> Tile:
         pixels = _decoded.get(self._key, self._decode)
         spec = self.facts.levels[0]
@@ -112,11 +102,10 @@ class PictureBackend:
         except Exception as error:  # Pillow raises many kinds of errors on damaged files
             raise CorruptSlideError(f"{self._path}: not a readable picture ({error!r})") from error
         if pixels.shape[:2] != self.facts.levels[0][1::-1]:
-            raise SlideError(f"{self._path}: expected {self.facts.levels[0][:2]} px, got {pixels.shape}")
+            raise SlideError(
+                f"{self._path}: expected {self.facts.levels[0][:2]} px (width, height), got {pixels.shape[1::-1]}"
+            )
         return pixels
-
-    def associated_image(self, name: str) -> np.ndarray:
-        raise KeyError(name)
 
 
 def _opened(path: Path) -> ImageFile.ImageFile:
