@@ -12,9 +12,9 @@ import numpy as np
 
 from lsr_ext.config.data import Data
 from lsr_ext.data import Block, split_by_image, split_by_position
+from lsr_ext.data.splits import SPLITS
 from lsr_ext.sources.context import RunContext
 
-SPLITS = ("train", "validation", "test")
 _NONE = np.zeros(0, np.int64)
 
 

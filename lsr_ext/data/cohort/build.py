@@ -164,7 +164,7 @@ def _blocks(
     x, y, width, height = rectangles.T
     columns = {
         "slide": [os.path.normpath(slide.path.absolute())] * count,
-        "patient": [slide.patient] * count,
+        "patient": [None] * count,  # as the split, filled in where parts are joined
         "x": x,
         "y": y,
         "width": width,
@@ -208,17 +208,14 @@ def _join(
         groups = [slide.patient or slide.label for slide in slides]
         drawn = assign_splits(groups, shares, seed)
         splits = [drawn[group] for group in groups]
+    folder = Path(os.path.normpath(output.parent.absolute()))
     tables = []
-    for (_, part), split in zip(parts, splits, strict=True):
+    for (slide, part), split in zip(parts, splits, strict=True):
         table = pq.read_table(part)
-        place = table.column_names.index("split")
-        table = table.set_column(place, "split", pa.array([split] * len(table), pa.string()))
-        place = table.column_names.index("slide")
-        tables.append(
-            table.set_column(
-                place, "slide", _relative(table["slide"], Path(os.path.normpath(output.parent.absolute())))
-            )
-        )
+        # Not from the part, which is older than the list of slides.
+        table = _with_column(table, "patient", [slide.patient] * len(table))
+        table = _with_column(table, "split", [split] * len(table))
+        tables.append(_with_column(table, "slide", _relative(table["slide"], folder)))
     joined = pa.concat_tables(tables)
     if not len(joined):
         raise ValueError(f"{output}: expected at least one block, got none from {len(parts)} slides")
@@ -229,11 +226,14 @@ def _join(
     write_table(joined, output, recipe.label_names, source.classes if many else (), about)
 
 
-def _relative(slides: pa.ChunkedArray, folder: Path) -> pa.Array:
+def _with_column(table: pa.Table, name: str, texts: Sequence[str | None]) -> pa.Table:
+    return table.set_column(table.column_names.index(name), name, pa.array(texts, pa.string()))
+
+
+def _relative(slides: pa.ChunkedArray, folder: Path) -> list[str]:
     """Make paths relative to the manifest's folder, so that both can move together; otherwise absolute."""
     paths = [Path(slide) for slide in slides.to_pylist()]
-    inside = [str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path) for path in paths]
-    return pa.array(inside, pa.string())
+    return [str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path) for path in paths]
 
 
 def _report(output: Path) -> Path:

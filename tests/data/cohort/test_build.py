@@ -195,6 +195,17 @@ def test_splits_are_by_patient_and_keep_their_shares(tmp_path):
         read_manifest(path).rows_of("validation")
 
 
+def test_a_patient_that_was_mended_in_the_list_is_mended_in_the_manifest(tmp_path):
+    slides = write_slides(tmp_path / "slides", 3)
+    write_probabilities(tmp_path / "p.csv", slides)
+    source, found = PatchProbabilities(tmp_path / "p.csv"), []
+    for patients in ("aab", "abb"):
+        listed = [CohortSlide(slide, patient) for slide, patient in zip(slides, patients, strict=True)]
+        path = build_cohort(listed, source, RECIPE, tmp_path / "m.parquet", shares=SHARES)
+        found.append("".join(read_manifest(path).table["patient"].to_pylist()[::4]))
+    assert found == ["aab", "abb"]
+
+
 def test_a_groups_split_depends_on_the_seed_and_not_on_the_order():
     groups = [f"p{i}" for i in range(40)]
     shares = {"train": 0.8, "validation": 0.1, "test": 0.1}
@@ -266,6 +277,7 @@ def test_a_slide_without_resolution_is_left_out_or_given_one(tmp_path):
     [
         ("path\na.tif", r"expected columns slide\[,patient\]\[,mpp\]\[,split\], got path"),
         ("slide,mpp\na.tif,forty", "row 2: expected an mpp above 0, got 'forty'"),
+        ("slide,split\na.tif,trian", "row 2: expected a split of train, validation, test, got 'trian'"),
         ("slide\na.tif\na.svs", "two slides of one name"),
         ("slide\n", "expected slides"),
     ],
