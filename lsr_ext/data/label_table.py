@@ -197,7 +197,9 @@ def _read_fractions(
 ) -> tuple[np.ndarray | None, np.ndarray | None, tuple[str, ...]]:
     """Fractions and their std, (N, F), and the names of their classes."""
     names = [name for name in numbers if name.startswith("fraction")]
-    if alone := [name for name in numbers if name not in names and name.replace("std", "fraction", 1) not in names]:
+    if alone := [
+        name for name in numbers if name not in names and name.replace("std", "fraction", 1) not in names
+    ]:
         raise ValueError(
             f"{path}: the column {alone[0]} has no {alone[0].replace('std', 'fraction', 1)} beside it"
         )

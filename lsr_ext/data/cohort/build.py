@@ -73,7 +73,9 @@ def build_cohort(
         ValueError: no blocks, or too few slides for the splits.
     """
     output = Path(output)
-    check_labels_differ(source, [slide.path for slide in slides])
+    for described in (source, rectangles):
+        if described is not None:
+            check_labels_differ(described.labels_of, [slide.path for slide in slides])
     folder = output.with_name(f"{output.name}.parts")
     folder.mkdir(parents=True, exist_ok=True)
     remove_unfinished(folder)

@@ -87,7 +87,7 @@ def test_one_file_of_labels_for_two_slides_is_refused(tmp_path):
     listed = list_slides(nested(tmp_path / "slides"))
     (tmp_path / "masks").mkdir()
     Image.fromarray(np.zeros((64, 64), np.uint8)).save(tmp_path / "masks" / "s.png")
-    with pytest.raises(ValueError, match=r"s\.png would label two slides, .*A/s\.tif and .*B/s\.tif"):
+    with pytest.raises(ValueError, match=r"s\.png would be used for two slides, .*A/s\.tif and .*B/s\.tif"):
         build_cohort(listed, Masks(tmp_path / "masks", ["a"]), RECIPE, tmp_path / "m.parquet")
 
 
