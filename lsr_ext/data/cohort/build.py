@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lsr_ext.data.cohort.grid import Patches, merge_patches
+from lsr_ext.data.cohort.grid import merge_patches
 from lsr_ext.data.cohort.label_sources import LabelSource, check_labels_differ
 from lsr_ext.data.cohort.manifest import make_table, write_table
 from lsr_ext.data.cohort.quarantine import DEFAULT_LIMIT, QuarantineLimitError
 from lsr_ext.data.cohort.recipe import Recipe
-from lsr_ext.data.cohort.rectangles import Rectangles
+from lsr_ext.data.cohort.rectangles import Rectangles, place_patches
 from lsr_ext.data.cohort.slides import CohortSlide, assign_splits, fixed_splits
 from lsr_ext.data.cohort.tissue import TissueFinder
 from lsr_ext.data.labels import quantise_fractions
@@ -145,12 +145,8 @@ def _blocks(
 ) -> pa.Table:
     opened = open_slide(slide.path, mpp=slide.mpp)
     mpp = opened.known_mpp()
-    if given is None:
-        rectangles = recipe.blocks(opened.size, mpp)
-        patches = Patches(rectangles, recipe.merge, recipe.origin(mpp) if recipe.is_regular(mpp) else None)
-    else:
-        rectangles = given.inside(slide.path, opened.size)
-        patches = Patches(rectangles, recipe.merge)
+    patches = place_patches(opened, recipe, given)
+    rectangles = patches.blocks
     of_patches = source.values(slide.path, opened.size, patches)
     merge_by = recipe.merge_by or ("area" if source.knows_fractions else "maximum")
     values, areas = (merge_patches(of_patches, recipe.merge, rule) for rule in (merge_by, "area"))

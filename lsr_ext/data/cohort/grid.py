@@ -66,12 +66,13 @@ class Patches:
         origin: of the regular grid that the patches are of; None: they are of none.
 
     Attributes:
+        blocks: the same.
         side: of the first block's patches, in level-0 pixels; the only one where the grid is regular.
         rows, columns: so that rows * columns is the number of patches.
     """
 
     def __init__(self, blocks: np.ndarray, times: int, origin: tuple[int, int] | None = None) -> None:
-        self.origin = origin
+        self.blocks, self.origin = blocks, origin
         self._rectangles = _divide(blocks, times)
         self.side = int(self._rectangles[0, 2]) if len(blocks) else 1
         self.rows, self.columns = len(self._rectangles), 1

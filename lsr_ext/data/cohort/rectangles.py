@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 
 from lsr_ext.data.cohort.beside import find_named
+from lsr_ext.data.cohort.grid import Patches
+from lsr_ext.data.cohort.recipe import Recipe
 from lsr_ext.data.csv_files import read_rows
+from lsr_ext.wsi import Slide
 
 _COLUMNS = ("x", "y", "width", "height")
 _FARTHEST_PX = 2**31
@@ -80,6 +83,20 @@ class Rectangles:
             if rectangle in own:
                 raise ValueError(f"{where}: the block {list(rectangle)} occurs a second time")
             own[rectangle] = None
+
+
+def place_patches(slide: Slide, recipe: Recipe, given: Rectangles | None) -> Patches:
+    """The blocks of a slide, given or the recipe's, and their patches.
+
+    Raises:
+        ValueError: of `Rectangles.inside`, or patches of too few pixels.
+        MissingResolutionError: the resolution of the slide is unknown.
+    """
+    mpp = slide.known_mpp()
+    if given is not None:
+        return Patches(given.inside(slide.path, slide.size), recipe.merge)
+    origin = recipe.origin(mpp) if recipe.is_regular(mpp) else None
+    return Patches(recipe.blocks(slide.size, mpp), recipe.merge, origin)
 
 
 def _parse(fields: dict[str, str], where: str) -> tuple[int, ...]:
