@@ -61,7 +61,11 @@ class CachedBlocks:
 
     def order(self, row: int) -> tuple:
         """Return a key of the source's; blocks in the cache come first, and their slides are not opened."""
-        return (-1, row) if self._path(row).is_file() else self.source.order(row)
+        try:
+            is_kept = self._path(row).is_file()
+        except OSError:  # no slide: reported when the block is read
+            is_kept = False
+        return (-1, row) if is_kept else self.source.order(row)
 
     def refresh(self, row: int) -> None:
         """Forget what is held open for the row."""

@@ -65,6 +65,13 @@ def test_a_slide_that_changed_is_read_again(blocks, tmp_path):
     assert blocks.reads == 2
 
 
+def test_a_slide_that_is_missing_is_left_out_as_without_a_cache(blocks, tmp_path):
+    blocks.manifest.slide_paths()[0][0].unlink()
+    dataset = CohortDataset(CachedBlocks(blocks, tmp_path / "cache", 10**6), limit=0.25)
+    assert [item["index"] for item in dataset.__getitems__(range(16))] == list(range(4, 16))
+    assert dataset.quarantine.count == 4
+
+
 def test_what_was_left_half_written_is_removed(blocks, tmp_path):
     cached = CachedBlocks(blocks, tmp_path / "cache", 10**6)
     cached.read(0)
