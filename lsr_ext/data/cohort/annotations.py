@@ -15,6 +15,7 @@ import shapely
 from lsr_ext.data.geojson import GEOJSON_SUFFIXES, read_features, read_text
 
 ANNOTATION_SUFFIXES = (*GEOJSON_SUFFIXES, ".xml")
+WITHOUT_CLASS = "without a class"
 _ELLIPSE_CORNERS = 64
 _NO_AREA = ("Dot", "PointSet", "Arrow", "Ruler", "Text")
 _IMAGESCOPE_ELLIPSE = "2"
@@ -65,7 +66,7 @@ def _collect(regions: Iterator[_Region], *, is_geojson: bool) -> Annotations:
         if shape is None:
             passed_over[reason] += 1
         elif name is None:
-            passed_over["without a class"] += 1
+            passed_over[WITHOUT_CLASS] += 1
         else:
             # Outlines drawn by hand can cross themselves.
             (holes if is_hole else shapes).setdefault(name, []).append(shapely.make_valid(shape))
