@@ -110,7 +110,8 @@ def distribution_of_drawings(
 
     Raises:
         FileNotFoundError: no file of a slide of the manifest.
-        ValueError: a region of another class or of none, an outline that is no block of the manifest, or none at all.
+        ValueError: a region of another class or of none, an outline that is no block of the manifest, or none at
+            all.
     """
     slides, slide_of = manifest.slide_paths()
     rows: list[int] = []

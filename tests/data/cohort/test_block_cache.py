@@ -26,7 +26,7 @@ def blocks(tmp_path):
 
 
 def files(folder):
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name[0] != ".")
 
 
 def test_blocks_are_read_from_their_slide_once(blocks, tmp_path):
@@ -46,6 +46,18 @@ def test_it_grows_to_its_budget_and_no_further(blocks, tmp_path):
         for row in range(len(blocks.manifest)):
             cached.read(row)
         assert len(files(tmp_path / "cache")) == 5
+
+
+def test_several_users_of_a_folder_share_its_budget(blocks, tmp_path):
+    users = [CachedBlocks(blocks, tmp_path / "cache", 5 * BLOCK_BYTES) for _ in range(2)]
+    users[0].read(0)
+    left = files(tmp_path / "cache")[0].parent / ".other.part"
+    left.mkdir()
+    users.append(CachedBlocks(blocks, tmp_path / "cache", 5 * BLOCK_BYTES))
+    assert left.exists()  # somebody may be writing there
+    for row in range(len(blocks.manifest)):
+        users[row % 3].read(row)
+    assert len(files(tmp_path / "cache")) == 5
 
 
 @pytest.mark.parametrize("damage", [b"", b"shorter", bytes(BLOCK_BYTES)])
@@ -75,6 +87,7 @@ def test_a_slide_that_is_missing_is_left_out_as_without_a_cache(blocks, tmp_path
 def test_what_was_left_half_written_is_removed(blocks, tmp_path):
     cached = CachedBlocks(blocks, tmp_path / "cache", 10**6)
     cached.read(0)
+    del cached  # its user was killed
     left = files(tmp_path / "cache")[0].parent / ".left.part"
     left.mkdir()
     (left / "half").write_bytes(b"half")
