@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -12,6 +11,7 @@ import numpy as np
 
 from lsr_ext.config.data import Data
 from lsr_ext.data import Block, split_by_image, split_by_position
+from lsr_ext.data.csv_files import clean, read_rows
 from lsr_ext.data.splits import SPLITS
 from lsr_ext.sources.context import RunContext
 
@@ -125,19 +125,13 @@ def read_split_table(path: Path) -> dict[str, NamedSplit]:
     if not path.is_file():
         raise FileNotFoundError(f"expected a CSV of splits, found none at {path}")
     found: dict[str, NamedSplit] = {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        columns = set(reader.fieldnames or ())
-        if not {"image", "split"} <= columns <= {"image", "split", "patient"}:
-            raise ValueError(f"{path}: expected columns image,split[,patient], got {','.join(sorted(columns))}")
-        for fields in reader:
-            where = f"{path}, row {reader.line_num}"
-            name, split = (fields["image"] or "").strip(), (fields["split"] or "").strip()
-            if name in found:
-                raise ValueError(f"{where}: image {name!r} occurs a second time")
-            if split not in SPLITS:
-                raise ValueError(f"{where}: expected a split of {', '.join(SPLITS)}, got {split!r}")
-            found[name] = NamedSplit(split, (fields.get("patient") or "").strip() or None)
+    for where, fields in read_rows(path, ("image", "split"), ("patient",)):
+        name, split = fields["image"], fields["split"]
+        if name in found:
+            raise ValueError(f"{where}: image {name!r} occurs a second time")
+        if split not in SPLITS:
+            raise ValueError(f"{where}: expected a split of {', '.join(SPLITS)}, got {split!r}")
+        found[name] = NamedSplit(split, clean(fields.get("patient", "")) or None)
     return found
 
 
