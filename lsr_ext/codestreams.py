@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 if TYPE_CHECKING:
     import tifffile
 
-HEADER_BYTES = 2**16  # the headers of a tile lie in its first bytes
+_HEADER_BYTES = 2**16  # read to see which colours a tile holds
 _JPEG_START, _J2K_START = b"\xff\xd8", b"\xff\x4f\xff\x51"
 _J2K_SIZE, _J2K_COMPONENT = struct.Struct(">HHIIIIIIIIH"), struct.Struct(">BBB")
 _JP2_COLOURS = b"colr\x01"  # the box of colours, by number
@@ -122,7 +122,7 @@ def correct_photometric(page: tifffile.TiffPage) -> None:
     if place is None:
         return
     page.parent.filehandle.seek(page.dataoffsets[place])
-    data = page.parent.filehandle.read(min(page.databytecounts[place], HEADER_BYTES))
+    data = page.parent.filehandle.read(min(page.databytecounts[place], _HEADER_BYTES))
     says = JpegHeader.parse(data).holds_ycbcr
     if says is not None:
         page.photometric = type(page.photometric)(_YCBCR if says else _RGB)
@@ -145,9 +145,9 @@ def check_declared_size(data: bytes, compression: int, width: int, height: int) 
         ValueError: it does.
     """
     if compression in _JPEG:
-        header: JpegHeader | J2kHeader = JpegHeader.parse(data[:HEADER_BYTES])
+        header: JpegHeader | J2kHeader = JpegHeader.parse(data)
     elif compression in _J2K:
-        header = J2kHeader.parse(data[:HEADER_BYTES])
+        header = J2kHeader.parse(data)
     else:
         return
     if header.width > width or header.height > height:

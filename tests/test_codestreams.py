@@ -11,6 +11,7 @@ from openjpeg import JP2, RAW, SRGB, SYCC, UNSAID, encode
 from PIL import Image
 from slides import CASES, needs_cases, tissue_like
 
+from lsr_ext.codestreams import check_declared_size
 from lsr_ext.data import read_image
 from lsr_ext.wsi import open_slide
 
@@ -109,3 +110,10 @@ def test_jpeg_tagged_as_rgb(tmp_path, outcolorspace, subsampling, marked):
         read_image(tmp_path / "slide.tif"),
     ):
         assert np.abs(read.astype(int) - PIXELS).mean() < 5
+
+
+def test_a_declared_size_is_found_behind_long_headers():
+    stream, comment = imagecodecs.jpeg8_encode(PIXELS), b"\xff\xfe\xff\xff" + bytes(2**16 - 3)
+    check_declared_size(stream[:2] + 2 * comment + stream[2:], 7, 256, 256)
+    with pytest.raises(ValueError, match="expected a tile of 128 x 128 px, got 256 x 256 px"):
+        check_declared_size(stream[:2] + 2 * comment + stream[2:], 7, 128, 128)

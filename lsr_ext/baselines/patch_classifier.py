@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from monai.networks.nets import resnet10, resnet18, resnet34
+from skimage.measure import block_reduce
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, interpolate
 
@@ -225,12 +226,8 @@ def merge_patches(probabilities: np.ndarray, times: int = 2) -> np.ndarray:
     Returns:
         (rows // times, columns // times), of the same dtype.
     """
-    from lsr_ext.data.cohort.grid import Grid, merge_values
-
-    rows, columns = probabilities.shape
-    grid = Grid(1, rows, columns)
-    merged = grid.merged(times)
-    return merge_values(probabilities.reshape(-1, 1), grid, times).reshape(merged.rows, merged.columns)
+    rows, columns = (side // times * times for side in probabilities.shape)
+    return block_reduce(probabilities[:rows, :columns], times, np.max)
 
 
 def bin_probabilities(probabilities: np.ndarray, edges: Sequence[float]) -> np.ndarray:

@@ -101,11 +101,11 @@ def build_command(
     listed = cohort.with_mpp(listing.slides, mpp)
     tissue = cohort.TissueFinder(tissue_masks, tissue_threshold, keep_pen)
     shares = None if share is None else dict(_share(text) for text in share)
-    checks = cohort.check_cohort(listed, source, recipe, tissue, workers)
+    places = None if rectangles is None else cohort.Rectangles(rectangles)
+    checks = cohort.check_cohort(listed, source, recipe, tissue, workers, places)
     write_atomically(Path(f"{output}.checks.csv"), cohort.checks_as_csv(checks).encode())
     print("\n".join([*listing.describe_skipped(), cohort.format_checks(checks)]))
     options = {"shares": shares, "seed": seed, "limit": limit, "workers": workers, "tissue": tissue}
-    places = None if rectangles is None else cohort.Rectangles(rectangles)
     cohort.build_cohort(listed, source, recipe, output, rectangles=places, **options)
     manifest = cohort.read_manifest(output)
     left_out = len(cohort.read_report(f"{output}.report.jsonl"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,13 +46,15 @@ def read_areas(path: str | Path, corner: tuple[float, float] = (0, 0)) -> list[A
         if not feature.geometry:
             raise ValueError(f"{where}: expected a feature with a geometry")
         try:
-            areas = _areas(shapely.from_geojson(json.dumps(feature.geometry)))
+            shape = shapely.from_geojson(json.dumps(feature.geometry))
+            is_finite = not shape.is_empty and np.isfinite(shapely.get_coordinates(shape)).all()
+            areas = areas_of(shape) if is_finite else None
         except (shapely.errors.ShapelyError, ValueError) as error:
             raise ValueError(f"{where}: not readable as a geometry ({error})") from error
+        if not is_finite:
+            raise ValueError(f"{where}: expected finite coordinates")
         if areas is None:
             continue
-        if not np.isfinite(areas.bounds).all():
-            raise ValueError(f"{where}: expected finite coordinates")
         moved = shapely.transform(areas, lambda xy: xy + np.array(corner, float))
         found.append(Annotation(feature.name, moved))
     return found
@@ -114,12 +116,20 @@ class AnnotationMap:
         return rasterize(pairs, out=drawn, transform=Affine.translation(left, top))
 
 
-def _areas(shape: shapely.Geometry | None) -> shapely.Geometry | None:
-    """The areas of a shape, valid; None: it has none."""
-    if shape is None or shape.geom_type not in ("Polygon", "MultiPolygon", "GeometryCollection"):
-        return None
-    parts = shapely.get_parts(shapely.make_valid(shape))
-    polygons = [part for part in parts if part.geom_type in ("Polygon", "MultiPolygon")]
+def areas_of(shape: shapely.Geometry) -> shapely.Geometry | None:
+    """The areas of a shape, also of nested collections: a valid Polygon or MultiPolygon; None: it has none."""
+    # Of a line, or an outline without an area, nothing is left.
+    polygons = [
+        part for part in _parts(shapely.make_valid(shape)) if part.geom_type == "Polygon" and not part.is_empty
+    ]
     if not polygons:
         return None
     return polygons[0] if len(polygons) == 1 else shapely.union_all(polygons)
+
+
+def _parts(shape: shapely.Geometry) -> Iterator[shapely.Geometry]:
+    if not hasattr(shape, "geoms"):
+        yield shape
+        return
+    for part in shape.geoms:
+        yield from _parts(part)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from lsr_ext.data.tiff_images import TiffImage, is_tiff, read_tiff
+from lsr_ext.data.tiff_images import LOSSY, TiffImage, is_tiff, read_tiff
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 MAX_PIXELS = 2**26
@@ -90,7 +90,7 @@ def read_mask(path: str | Path, max_pixels: int = MAX_PIXELS, *, page: int | Non
         return _tiff_ids(_read_tiff(path, max_pixels, page), path)
     with _opened(path, max_pixels, page) as image:
         if image.format != "PNG":
-            raise ValueError(f"{path}: {_LOSSY}")
+            raise ValueError(f"{path}: {LOSSY}")
         bits = _bits_per_channel(image)
         if image.mode in ("RGB", "RGBA"):
             return _ids_from_rgb(np.array(image), bits, path)
@@ -182,12 +182,6 @@ def list_images(folder: str | Path) -> list[Path]:
     return paths
 
 
-_LOSSY = (
-    "expected a coding that keeps ids, got JPEG or another that may change them; save masks as PNG, or as TIFF "
-    "with deflate, from their source"
-)
-
-
 def _exists(path: Path) -> bool:
     if not path.is_file():
         raise FileNotFoundError(f"expected an image file, found none at {path}")
@@ -229,15 +223,10 @@ def _read_tiff(path: Path, max_pixels: int, page: int | None) -> TiffImage:
 def _tiff_ids(stored: TiffImage, path: Path) -> np.ndarray:
     if stored.samples.dtype.kind not in "uib":
         raise ValueError(f"{path}: expected integer ids, got floating-point pixels")
-    if stored.may_be_lossy:
-        raise ValueError(f"{path}: {_LOSSY}")
+    if fault := stored.fault_as_ids:
+        raise ValueError(f"{path}: {fault}")
     if stored.is_colour:
         return _ids_from_rgb(stored.samples, stored.bits, path)
-    if stored.bits == 1 and stored.zero_is_white:
-        raise ValueError(
-            f"{path}: expected a mask whose 0 is black (MinIsBlack), got one bit per pixel of which 0 is white: "
-            "either could be the foreground"
-        )
     return stored.ids().astype(np.int64)
 
 

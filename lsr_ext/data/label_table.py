@@ -9,6 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from lsr_ext.data.csv_files import clean
+from lsr_ext.data.splits import SPLITS
+
 _UNKNOWN = "-1"
 _PREFIXES = ("fraction", "std")
 
@@ -107,7 +110,7 @@ def read_label_table(
         std,
         of_classes,
         _read_splits(fields["split"], where) if "split" in fields else None,
-        [name or None for name in fields["patient"]] if "patient" in fields else None,
+        [clean(name) or None for name in fields["patient"]] if "patient" in fields else None,
     )
 
 
@@ -194,7 +197,9 @@ def _read_fractions(
 ) -> tuple[np.ndarray | None, np.ndarray | None, tuple[str, ...]]:
     """Fractions and their std, (N, F), and the names of their classes."""
     names = [name for name in numbers if name.startswith("fraction")]
-    if alone := [name for name in numbers if name.replace("std", "fraction", 1) not in names]:
+    if alone := [
+        name for name in numbers if name not in names and name.replace("std", "fraction", 1) not in names
+    ]:
         raise ValueError(
             f"{path}: the column {alone[0]} has no {alone[0].replace('std', 'fraction', 1)} beside it"
         )
@@ -228,6 +233,6 @@ def _parse_shares(column: Sequence[str], name: str, where: Sequence[str], most: 
 
 def _read_splits(column: Sequence[str], where: Sequence[str]) -> list[str]:
     for place, field in zip(where, column, strict=True):
-        if field not in ("train", "validation", "test"):
-            raise ValueError(f"{place}: expected a split of train, validation, test, got {field!r}")
+        if field not in SPLITS:
+            raise ValueError(f"{place}: expected a split of {', '.join(SPLITS)}, got {field!r}")
     return list(column)

@@ -6,6 +6,8 @@ import numpy as np
 
 from lsr_ext.data.blocks import Block
 
+SPLITS = ("train", "validation", "test")
+
 
 def split_by_image(
     blocks: Sequence[Block], test_fraction: float, seed: int, groups: Sequence[Hashable] | None = None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+
+_ROUNDING = 0.02  # of fractions that people write down
 
 
 class Targets(NamedTuple):
@@ -63,7 +66,10 @@ class Targets(NamedTuple):
             exclusive: the classes exclude each other, so that fractions sum to 1.
 
         Raises:
-            ValueError: a name that is no class, or fractions of more than 1 in all.
+            ValueError: a name that is no class or occurs twice, or fractions of more than 1 in all.
+
+        Warns:
+            UserWarning: exclusive classes whose fractions are all known sum to less than 1.
 
         Example:
             >>> Targets.of_classes(np.array([[0.25]]), None, ["b"], ["a", "b"]).fractions.tolist()
@@ -71,6 +77,8 @@ class Targets(NamedTuple):
         """
         if unknown := [name for name in named if name not in classes]:
             raise ValueError(f"fractions of {unknown[0]!r}, which is none of the classes {', '.join(classes)}")
+        if len(set(named)) < len(named):
+            raise ValueError(f"expected fractions of each class once, got {', '.join(named)}")
         places = [list(classes).index(name) for name in named]
         found = np.full((2, len(fractions), len(classes)), np.nan)
         found[0][:, places] = fractions
@@ -79,10 +87,22 @@ class Targets(NamedTuple):
         missing = [index for index in range(len(classes)) if index not in places]
         if exclusive:
             sums = np.nansum(found[0], axis=1)
-            if sums.max(initial=0) > 1.02:
+            if sums.max(initial=0) > 1 + _ROUNDING:
                 raise ValueError(f"fractions of exclusive classes sum to {sums.max():g}, expected at most 1")
             if len(missing) == 1:
                 found[0][:, missing[0]] = np.clip(1 - found[0][:, places].sum(1), 0, 1)
                 if len(places) == 1:
                     found[1][:, missing[0]] = found[1][:, places[0]]
+            _warn_of_missing_class(found[0], classes)
         return cls(*found.astype(np.float32))
+
+
+def _warn_of_missing_class(fractions: np.ndarray, classes: Sequence[str]) -> None:
+    sums = fractions.sum(axis=1)  # NaN where one is unknown
+    short = sums[sums < 1 - _ROUNDING]
+    if len(short):
+        warnings.warn(
+            f"fractions of all classes, {', '.join(classes)}, exclude each other and sum to less than 1 in "
+            f"{len(short)} of {len(sums)} blocks, to {short.min():g} at least: is a class missing?",
+            stacklevel=3,
+        )

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from lsr_ext.codestreams import correct_photometric
 
+if TYPE_CHECKING:
+    import tifffile
+
 _REDUCED_OR_MASK = 1 | 4  # bits of NewSubfileType: a preview or a level of a pyramid, a transparency mask
 _MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 _JPEG = 7
+LOSSY = (
+    "expected a coding that keeps ids, got JPEG or another that may change them; save masks as PNG, or as TIFF "
+    "with deflate, from their source"
+)
+_ONE_BIT_OF_WHITE = (
+    "expected a mask whose 0 is black (MinIsBlack), got one bit per pixel of which 0 is white: either could be "
+    "the foreground"
+)
 # Codings that may change values: both JPEG, JPEG 2000, JPEG XR, WebP, JPEG XL, LERC.
 _LOSSY = {6, 7, 33003, 33004, 33005, 33007, 34712, 34892, 34925, 22610, 34934, 50001, 50002, 34887}
 
@@ -24,14 +35,14 @@ class TiffImage(NamedTuple):
         bits: bits per sample.
         photometric: what the samples mean, TIFF's number.
         palette: uint8 (colours, 3), or None.
-        may_be_lossy: whether the coding may have changed values.
+        fault_as_ids: why the samples may not be the ids that somebody saved; "": they are.
     """
 
     samples: np.ndarray
     bits: int
     photometric: int
     palette: np.ndarray | None
-    may_be_lossy: bool
+    fault_as_ids: str
 
     @property
     def is_colour(self) -> bool:
@@ -55,6 +66,15 @@ class TiffImage(NamedTuple):
     def ids(self) -> np.ndarray:
         """Return grey or palette samples without alpha: (H, W)."""
         return self.samples if self.samples.ndim == 2 else self.samples[..., 0]
+
+
+def fault_as_ids(page: tifffile.TiffPage) -> str:
+    """Why the samples of a page may not be the ids that somebody saved; "": they are."""
+    if int(page.compression) in _LOSSY:
+        return LOSSY
+    if int(np.max(page.bitspersample)) == 1 and int(page.photometric) == _MIN_IS_WHITE:
+        return _ONE_BIT_OF_WHITE
+    return ""
 
 
 def is_tiff(path: Path) -> bool:
@@ -96,7 +116,7 @@ def read_tiff(path: Path, max_pixels: int, page: int | None) -> TiffImage:
             int(np.max(chosen.bitspersample)),
             kind,
             palette if kind == _PALETTE else None,
-            int(chosen.compression) in _LOSSY,
+            fault_as_ids(chosen),
         )
 
 

@@ -88,7 +88,8 @@ def _table_rows(path: Path, columns: Sequence[str], separator: str) -> Iterator[
                     f"{path}: expected columns {columns[0]} and {columns[1]}, got {', '.join(header)!r}"
                 )
             _check_named(path, columns, header, (x, y, class_, score))
-            others = set(range(len(header))) - {x, y, class_, score} if class_ is None else set()
+            is_sought = class_ is None and columns[2].lower() != "none"
+            others = set(range(len(header))) - {x, y, score} if is_sought else set()
             for fields in reader:
                 if not any(field.strip() for field in fields):
                     continue

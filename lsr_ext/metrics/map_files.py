@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from lsr_ext.data import read_mask
+from lsr_ext.data.tiff_images import fault_as_ids
 from lsr_ext.metrics.regions import check_label_map
 
 MAP_SUFFIXES = (".png", ".tif", ".tiff", ".npy", ".zarr")
@@ -27,8 +28,8 @@ def open_label_map(path: str | Path) -> Any:
 
     Raises:
         FileNotFoundError: there is no such file or folder.
-        ValueError: an unknown suffix, an unreadable file, several images, or an array that is not integer (H, W);
-            the message names the file.
+        ValueError: an unknown suffix, an unreadable file, several images, a coding that may change ids, or an
+            array that is not integer (H, W); the message names the file.
         ModuleNotFoundError: zarr is not installed; it is in the extra `lsr_ext[metrics]`.
 
     Example:
@@ -96,7 +97,9 @@ def _open_tiff(path: Path) -> Any:
     with tifffile.TiffFile(path) as file:
         if len(file.series) != 1:
             raise ValueError(f"expected one image, got {len(file.series)}")
-        shape = file.series[0].shape
+        shape, fault = file.series[0].shape, fault_as_ids(file.series[0].keyframe)
+    if fault:
+        raise ValueError(fault)
     if len(shape) != 2:
         raise ValueError(f"expected one grey image (H, W), got shape {shape}")
     return zarr.open(tifffile.imread(path, aszarr=True, level=0), mode="r")

@@ -59,7 +59,7 @@ def find_regions(
 
     Raises:
         TypeError: the map is not integer.
-        ValueError: a map that is not (H, W), no classes or two with one id, or an area below 1.
+        ValueError: a map that is not (H, W), no classes or two with one id, or an area below 0.
         ModuleNotFoundError: numba is not installed; it is in the extra `lsr_ext[metrics]`.
 
     Example:

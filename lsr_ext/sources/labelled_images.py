@@ -22,7 +22,7 @@ from lsr_ext.data import (
 )
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.sources.context import RunContext
-from lsr_ext.sources.splits import NamedSplit, split_blocks
+from lsr_ext.sources.splits import split_blocks
 from lsr_ext.sources.training_data import SECOND_RATER, TRUTH, TrainingData, foreground_index
 
 if TYPE_CHECKING:
@@ -53,8 +53,7 @@ def prepare_labelled_images(data: LabelledImages, context: RunContext) -> Traini
         image_of = np.array([block.image for block in collection.blocks])
         collection = replace(collection, targets=targets.subset(image_of))
     sizes = [image.shape[:2] for image in collection.images]
-    given = None if table.splits is None else list(map(NamedSplit, table.splits, table.patients or _nobody(table)))
-    splits = split_blocks(data, context, collection.blocks, sizes, collection.names, given)
+    splits = split_blocks(data, context, collection.blocks, sizes, collection.names, table.splits, table.patients)
     held_out = collection.subset(splits.held_out(context.split))
     train = collection.subset(splits.train)
     if distribution is None:
@@ -100,10 +99,6 @@ def _targets(table: LabelTable, classes: Sequence[str], foreground: str, path: P
         return Targets.of_classes(table.fractions, table.std, named, classes)
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from error
-
-
-def _nobody(table: LabelTable) -> list[None]:
-    return [None] * len(table.images)
 
 
 def _read_ordered(data: LabelledImages) -> tuple[CountDistribution, bool]:

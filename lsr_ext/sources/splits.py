@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
@@ -12,9 +11,10 @@ import numpy as np
 
 from lsr_ext.config.data import Data
 from lsr_ext.data import Block, split_by_image, split_by_position
+from lsr_ext.data.csv_files import clean, read_rows
+from lsr_ext.data.splits import SPLITS
 from lsr_ext.sources.context import RunContext
 
-SPLITS = ("train", "validation", "test")
 _NONE = np.zeros(0, np.int64)
 
 
@@ -50,7 +50,8 @@ def split_blocks(
     blocks: Sequence[Block],
     sizes: Sequence[tuple[int, int]],
     names: Sequence[str],
-    given: Sequence[NamedSplit] | None = None,
+    given: Sequence[str] | None = None,
+    owners: Sequence[str | None] | None = None,
 ) -> Splits:
     """Indices of the blocks of each split.
 
@@ -60,13 +61,13 @@ def split_blocks(
         blocks: N blocks of M images.
         sizes: (height, width) of the M images, in pixels.
         names: the M images' names.
-        given: the split and the patient of each image, where the labels' table names them.
+        given, owners: the split and the patient of each image, where the labels' table names them.
 
     Raises:
         ValueError: a split without a block, a name without a patient, a patient in two splits, or a validation
             split of one image.
     """
-    fixed = fixed_splits(data, names, given)
+    fixed = fixed_splits(data, names, given, owners)
     if fixed is not None:
         return _by_name(blocks, fixed)
     if len(sizes) == 1:
@@ -75,7 +76,7 @@ def split_blocks(
         train, test = split_by_position(blocks, sizes[0], data.test_fraction)
         return Splits(train, _NONE, test)
     seed = context.seed if data.split_seed is None else data.split_seed
-    groups = patients(names, data.patient)
+    groups = patients(names, data.patient, owners)
     rest, test = split_by_image(blocks, data.test_fraction, seed, groups)
     if not data.validation_fraction:
         return Splits(rest, _NONE, test)
@@ -84,7 +85,12 @@ def split_blocks(
     return Splits(rest[train], rest[validation], test)
 
 
-def fixed_splits(data: Data, names: Sequence[str], given: Sequence[NamedSplit] | None = None) -> list[str] | None:
+def fixed_splits(
+    data: Data,
+    names: Sequence[str],
+    given: Sequence[str] | None = None,
+    owners: Sequence[str | None] | None = None,
+) -> list[str] | None:
     """The split of each image by the labels' table, the file `data.splits` or the folders `data.split_folders`.
 
     Returns:
@@ -107,12 +113,12 @@ def fixed_splits(data: Data, names: Sequence[str], given: Sequence[NamedSplit] |
         table = read_split_table(data.root / data.splits)
         if missing := [name for name in names if name not in table]:
             raise ValueError(f"{data.root / data.splits}: no split for {len(missing)} images: {missing[0]!r}, ...")
-        given = [table[name] for name in names]
+        given = [table[name].split for name in names]
+        owners = [table[name].patient or owner for name, owner in zip(names, _known(owners, names), strict=True)]
     elif data.split_folders is not None:
-        given = [NamedSplit(_folder_split(name, data.split_folders)) for name in names]
-    by_pattern = patients(names, data.patient) if data.patient else [one.patient for one in given]
-    check_leakage(names, [one.split for one in given], by_pattern)
-    return [one.split for one in given]
+        given = [_folder_split(name, data.split_folders) for name in names]
+    check_leakage(names, given, patients(names, data.patient, owners))
+    return list(given)
 
 
 def read_split_table(path: Path) -> dict[str, NamedSplit]:
@@ -125,23 +131,17 @@ def read_split_table(path: Path) -> dict[str, NamedSplit]:
     if not path.is_file():
         raise FileNotFoundError(f"expected a CSV of splits, found none at {path}")
     found: dict[str, NamedSplit] = {}
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
-        columns = set(reader.fieldnames or ())
-        if not {"image", "split"} <= columns <= {"image", "split", "patient"}:
-            raise ValueError(f"{path}: expected columns image,split[,patient], got {','.join(sorted(columns))}")
-        for fields in reader:
-            where = f"{path}, row {reader.line_num}"
-            name, split = (fields["image"] or "").strip(), (fields["split"] or "").strip()
-            if name in found:
-                raise ValueError(f"{where}: image {name!r} occurs a second time")
-            if split not in SPLITS:
-                raise ValueError(f"{where}: expected a split of {', '.join(SPLITS)}, got {split!r}")
-            found[name] = NamedSplit(split, (fields.get("patient") or "").strip() or None)
+    for where, fields in read_rows(path, ("image", "split"), ("patient",)):
+        name, split = fields["image"], fields["split"]
+        if name in found:
+            raise ValueError(f"{where}: image {name!r} occurs a second time")
+        if split not in SPLITS:
+            raise ValueError(f"{where}: expected a split of {', '.join(SPLITS)}, got {split!r}")
+        found[name] = NamedSplit(split, clean(fields.get("patient", "")) or None)
     return found
 
 
-def check_leakage(names: Sequence[str], splits: Sequence[str], owners: Sequence[str | None]) -> None:
+def check_leakage(names: Sequence[str], splits: Sequence[str], owners: Sequence[str]) -> None:
     """Refuse a patient with images in two splits.
 
     Raises:
@@ -149,8 +149,6 @@ def check_leakage(names: Sequence[str], splits: Sequence[str], owners: Sequence[
     """
     first: dict[str, int] = {}
     for index, owner in enumerate(owners):
-        if owner is None:
-            continue
         other = first.setdefault(owner, index)
         if splits[other] != splits[index]:
             raise ValueError(
@@ -175,13 +173,24 @@ def _folder_split(name: str, folders: Mapping[str, Path]) -> str:
     raise ValueError(f"data.split_folders: the image {name!r} is in none of {listed}")
 
 
-def patients(names: Sequence[str], pattern: str | None) -> list[str]:
-    """What stays on one side of a split: each image's patient, or without a pattern the image itself.
+def patients(names: Sequence[str], pattern: str | None, owners: Sequence[str | None] | None = None) -> list[str]:
+    """What stays on one side of a split: each image's patient, or the image itself where that is unknown.
+
+    Args:
+        names: of the images.
+        pattern: of the patient's name in an image's name; None: take `owners`.
+        owners: the patient of each image, None for unknown; None: all are unknown.
 
     Raises:
         ValueError: a name in which the pattern is nowhere.
     """
-    return list(names) if pattern is None else [_patient(name, pattern) for name in names]
+    if pattern is not None:
+        return [_patient(name, pattern) for name in names]
+    return [owner or name for name, owner in zip(names, _known(owners, names), strict=True)]
+
+
+def _known(owners: Sequence[str | None] | None, names: Sequence[str]) -> Sequence[str | None]:
+    return [None] * len(names) if owners is None else owners
 
 
 def _patient(name: str, pattern: str) -> str:

@@ -28,6 +28,8 @@ def pages_agree(page: tifffile.TiffPage, larger: tifffile.TiffPage) -> bool:
     if page.tilewidth * page.tilelength * factor**2 > _MOST_PIXELS:
         return False
     boxes = [box for box in _boxes(page) if box[2] > 1 and box[3] > 1]
+    if not boxes:
+        return False
     try:
         differences = [_cells(page, 1.0, box) - _cells(larger, factor, box) for box in boxes]
     except Exception:  # decoders raise many kinds of errors on damaged bytes

@@ -128,7 +128,7 @@ class Facts(NamedTuple):
 
 
 class Backend(Protocol):
-    """An open slide file; thread-safe."""
+    """An open slide file; thread-safe. What is written out here is that of a backend which decodes whole tiles."""
 
     facts: Facts
 
@@ -141,9 +141,11 @@ class Backend(Protocol):
 
     def reductions(self, level: int) -> Sequence[int]:
         """The reductions that the decoder supports, ascending, 1 first."""
+        return (1,)
 
     def decodes_windows(self, level: int) -> bool:
         """Whether `place` can decode a part of a tile faster than the whole tile."""
+        return False
 
     def place(self, level: int, reduction: int, jobs: Sequence[Job], region: Region) -> list[Tile | None]:
         """Do all jobs, in one thread; pixels that no tile covers are left unchanged.
@@ -154,9 +156,16 @@ class Backend(Protocol):
         Raises:
             CorruptSlideError: a tile is damaged.
         """
+        tiles = []
+        for part, held, _ in jobs:
+            tile = self.decode_tile(level, part.column, part.row, reduction) if held is None else held
+            copy_window(tile, part, region)
+            tiles.append(tile)
+        return tiles
 
     def associated_image(self, name: str) -> np.ndarray:
         """Read an associated image: uint8 (H, W, 3)."""
+        raise KeyError(name)
 
 
 class Source(NamedTuple):
@@ -177,15 +186,3 @@ def copy_window(tile: Tile | None, part: Part, region: Region) -> None:
     region.pixels[there] = tile.pixels[here]
     if region.inside is not None:
         region.inside[there] = True if tile.inside is None else tile.inside[here]
-
-
-def place_each(
-    backend: Backend, level: int, reduction: int, jobs: Sequence[Job], region: Region
-) -> list[Tile | None]:
-    """Implement `Backend.place` with `decode_tile`, one job after the other."""
-    tiles = []
-    for part, held, _ in jobs:
-        tile = backend.decode_tile(level, part.column, part.row, reduction) if held is None else held
-        copy_window(tile, part, region)
-        tiles.append(tile)
-    return tiles

@@ -113,8 +113,6 @@ def _open_tiff(path: Path, view: View) -> Backend:
     from lsr_ext.wsi.planes import PlanesBackend
     from lsr_ext.wsi.tiff import TiffBackend
 
-    if view.channels or view.display_range:
-        return PlanesBackend(path, view)
     try:
         return TiffBackend(path, view)
     except IncompleteLevelError:

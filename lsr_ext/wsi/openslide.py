@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from weakref import WeakSet
 
 import numpy as np
 import openslide
 
-from lsr_ext.wsi.backend import Facts, Job, Level, Region, Tile, place_each
+from lsr_ext.wsi.backend import Backend, Facts, Level, Tile
 from lsr_ext.wsi.errors import CorruptSlideError, UnsupportedSlideError
 from lsr_ext.wsi.handles import tiles
 from lsr_ext.wsi.resolution import openslide_mpp
@@ -19,7 +19,7 @@ _WHITE = "FFFFFF"
 _TILE_PX, _LARGEST_TILE_PX = 512, 4096
 
 
-class OpenSlideBackend:
+class OpenSlideBackend(Backend):
     """A slide as OpenSlide shows it.
 
     Each tile consists of whole OpenSlide tiles, so that these are decoded once. If the downsample of a level is
@@ -58,15 +58,6 @@ class OpenSlideBackend:
         native = [int(properties.get(f"openslide.level[{index}].tile-{side}", 1)) for side in ("width", "height")]
         tile_width, tile_height = (_tile_px(px) for px in native)
         return Level(width, height, self._slide.level_downsamples[index], tile_width, tile_height)
-
-    def reductions(self, level: int) -> Sequence[int]:
-        return (1,)
-
-    def decodes_windows(self, level: int) -> bool:
-        return False
-
-    def place(self, level: int, reduction: int, jobs: Sequence[Job], region: Region) -> list[Tile | None]:
-        return place_each(self, level, reduction, jobs, region)
 
     def decode_tile(self, level: int, column: int, row: int, reduction: int) -> Tile:
         spec = self.facts.levels[level]

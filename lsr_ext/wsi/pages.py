@@ -31,7 +31,7 @@ class PageImage(NamedTuple):
     Attributes:
         name: its name in the file, or "page N".
         levels: for each level, finest first, the pages that hold its planes: one page for RGB or grey.
-        channels: description of each plane; empty for a single page.
+        channels: description of each plane, as far as the file has one.
         mpp: microns per pixel, (x, y), from OME; None: none there.
     """
 
@@ -60,11 +60,16 @@ def find_images(tiff: tifffile.TiffFile, agree: Callable[[Page, Page], bool]) ->
     """
     if tiff.is_ome or tiff.is_qpi or tiff.is_imagej:
         return _images_of_series(tiff)
-    pages = [page if isinstance(page, Page) else page.aspage() for page in list(tiff.pages)]
+    pages = [whole_page(page) for page in list(tiff.pages)]
     if tiff.is_svs:
         levels = [page for page in pages if page is pages[0] or (page.is_tiled and _is_smaller(page, pages[0]))]
         return [_image(pages[0], [*levels, *_sub_pages(pages[0])])]
     return _images_of_pages(pages, agree)
+
+
+def whole_page(page: Page | tifffile.TiffFrame) -> Page:
+    """Read all tags of a page of which tifffile has read those that differ from the first."""
+    return page if isinstance(page, Page) else page.aspage()
 
 
 def choose_image(
@@ -117,8 +122,7 @@ def _images_of_pages(pages: Sequence[Page], agree: Callable[[Page, Page], bool])
 def _following(base: Page, pages: Sequence[Page]) -> list[Page]:
     """The reduced pages of an image: those of its aspect, up to the next page that is not reduced."""
     found = []
-    for page in pages[base.index + 1 :]:
-        page = page if isinstance(page, Page) else page.aspage()
+    for page in map(whole_page, pages[base.index + 1 :]):
         if page.subfiletype & _REDUCED:
             found += [page] if _is_smaller(page, base) else []
         elif not page.subfiletype & _MASK and not _is_smaller(page, base):
@@ -141,7 +145,7 @@ def _stacks(reduced: Sequence[Page], stack: Sequence[Page]) -> list[list[Page]]:
 
 
 def _sub_pages(page: Page) -> list[Page]:
-    pages = [sub if isinstance(sub, Page) else sub.aspage() for sub in page.pages or ()]
+    pages = [whole_page(sub) for sub in page.pages or ()]
     return [sub for sub in pages if _is_smaller(sub, page)]
 
 
@@ -180,7 +184,7 @@ def _images_of_series(tiff: tifffile.TiffFile) -> list[PageImage]:
         kept = [pages for pages in levels if pages is not None and len(pages) == len(levels[0])]
         if len(kept) == 1 and len(kept[0]) == 1:
             kept = _image(kept[0][0], _following(kept[0][0], list(tiff.pages))).levels
-        images.append(PageImage(name, tuple(kept), channels if len(levels[0]) > 1 else (), mpp))
+        images.append(PageImage(name, tuple(kept), channels, mpp))
     if not images:
         found = ", ".join(f"{series.axes} {series.shape}" for series in tiff.series)
         raise ValueError(f"expected an image of one focal plane and one point in time, got {found}")
@@ -192,7 +196,7 @@ def _planes(series: tifffile.TiffPageSeries) -> tuple[Page, ...] | None:
     several = {axis: size for axis, size in zip(series.axes, series.shape, strict=True) if size > 1}
     if set(several) - set("CYXS") or any(page is None for page in series.pages):
         return None
-    pages = tuple(page if isinstance(page, Page) else page.aspage() for page in series.pages)
+    pages = tuple(whole_page(page) for page in series.pages)
     if len(pages) == 1 or len(pages) == several.get("C", 1):
         return pages
     return None
@@ -220,8 +224,7 @@ def _is_fluorescent(channel: ElementTree.Element) -> bool:
 def _named_channels(series: tifffile.TiffPageSeries, count: int) -> tuple[Channel, ...]:
     """Channels of QPTIFF, from the XML of each page, or numbers."""
     channels = []
-    for page in list(series.pages)[:count]:
-        page = page if isinstance(page, Page) else page.aspage()
+    for page in map(whole_page, list(series.pages)[:count]):
         try:
             name = ElementTree.fromstring(page.description or "").findtext("{*}Name") or ""
         except ElementTree.ParseError:

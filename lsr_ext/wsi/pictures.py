@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +10,7 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from lsr_ext.wsi import handles
-from lsr_ext.wsi.backend import Facts, Job, Level, Region, Tile, place_each
+from lsr_ext.wsi.backend import Backend, Facts, Level, Tile
 from lsr_ext.wsi.cache import Cache
 from lsr_ext.wsi.errors import CorruptSlideError, ReadTooLargeError, SlideError, UnsupportedSlideError
 from lsr_ext.wsi.resolution import dpi_mpp, from_microscope
@@ -23,7 +22,7 @@ _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA")
 _PNG_BITS = 24  # position of the bit depth in the file
 _ORIENTATION = 0x0112  # from 5 on, rows and columns are exchanged
 
-# Such a file can only be decoded as a whole, so the pixels of the last ones are kept.
+# Such a file can only be decoded as a whole, so pixels are kept: of the last ones, as many as one read may take.
 _decoded = Cache(handles.DEFAULT_MAX_READ_BYTES, size=lambda pixels: pixels.nbytes)
 
 
@@ -33,7 +32,7 @@ def is_picture(path: Path) -> bool:
         return file.read(len(_PNG)).startswith((_PNG, _JPEG))
 
 
-class PictureBackend:
+class PictureBackend(Backend):
     """A PNG or JPEG file: 8 bits per channel; transparent pixels are shown on white and are not inside.
 
     Raises:
@@ -63,6 +62,7 @@ class PictureBackend:
                 f"{handles.max_read_bytes}; convert it to a tiled TIFF (vips tiffsave --tile --pyramid), or raise "
                 "lsr_ext.wsi.configure(read_limit_bytes=...)"
             )
+        _decoded.set_budget(handles.max_read_bytes)
         found = path.stat()
         self._key = str(path), found.st_ino, found.st_size, found.st_mtime_ns
         mpp = None if dpi is None else dpi_mpp(dpi)
@@ -77,15 +77,6 @@ class PictureBackend:
             associated=(),
             print_mpp=mpp,
         )
-
-    def reductions(self, level: int) -> Sequence[int]:
-        return (1,)
-
-    def decodes_windows(self, level: int) -> bool:
-        return False
-
-    def place(self, level: int, reduction: int, jobs: Sequence[Job], region: Region) -> list[Tile | None]:
-        return place_each(self, level, reduction, jobs, region)
 
     def decode_tile(self, level: int, column: int, row: int, reduction: int) -> Tile:
         pixels = _decoded.get(self._key, self._decode)
@@ -111,11 +102,10 @@ class PictureBackend:
         except Exception as error:  # Pillow raises many kinds of errors on damaged files
             raise CorruptSlideError(f"{self._path}: not a readable picture ({error!r})") from error
         if pixels.shape[:2] != self.facts.levels[0][1::-1]:
-            raise SlideError(f"{self._path}: expected {self.facts.levels[0][:2]} px, got {pixels.shape}")
+            raise SlideError(
+                f"{self._path}: expected {self.facts.levels[0][:2]} px (width, height), got {pixels.shape[1::-1]}"
+            )
         return pixels
-
-    def associated_image(self, name: str) -> np.ndarray:
-        raise KeyError(name)
 
 
 def _opened(path: Path) -> ImageFile.ImageFile:
@@ -126,8 +116,9 @@ def _opened(path: Path) -> ImageFile.ImageFile:
 
 
 def _lies(image: ImageFile.ImageFile) -> bool:
-    """Whether a photograph is to be turned by a quarter."""
-    return image.format == "JPEG" and image.getexif().get(_ORIENTATION, 1) > 4
+    """Whether it is to be turned by a quarter."""
+    # Pillow would decode a PNG without EXIF at its start to look for it at the end.
+    return (image.format == "JPEG" or "exif" in image.info) and image.getexif().get(_ORIENTATION, 1) > 4
 
 
 def _png_bits(path: Path) -> int:

@@ -14,21 +14,28 @@ import tifffile
 
 from lsr_ext.codestreams import check_declared_size, correct_photometric
 from lsr_ext.wsi.agreement import pages_agree
-from lsr_ext.wsi.backend import WHOLE_FILE, Facts, Job, Level, Region, Tile, View, place_each
-from lsr_ext.wsi.directories import check_directories
+from lsr_ext.wsi.backend import WHOLE_FILE, Backend, Facts, Level, Tile, View
+from lsr_ext.wsi.codecs import RGB, YCBCR
 from lsr_ext.wsi.errors import CorruptSlideError, SlideError, UnsupportedSlideError
 from lsr_ext.wsi.pages import PageImage, choose_image
 from lsr_ext.wsi.resolution import tagged_mpp
 from lsr_ext.wsi.samples import Samples, choose_samples
-from lsr_ext.wsi.tiff import WHITE, OpenFile, mpp_of, parsed, properties_of, vendor_of
+from lsr_ext.wsi.tiff import (
+    MOST_OVERHEAD_BYTES,
+    TOP_LEFT,
+    WHITE,
+    OpenFile,
+    level_of,
+    mpp_of,
+    properties_of,
+    vendor_of,
+)
 
 BLACK = (0, 0, 0)  # of fluorescence where nothing shines
 _STRIP_ROWS = 256  # strips are read together up to this height
-_MOST_OVERHEAD_BYTES = 2**16
-_TOP_LEFT = 1
 
 
-class PlanesBackend:
+class PlanesBackend(Backend):
     """A TIFF as tifffile reads it; slower than `TiffBackend`, and for everything else that is a TIFF.
 
     Raises:
@@ -40,14 +47,8 @@ class PlanesBackend:
     def __init__(self, path: Path, view: View = WHOLE_FILE) -> None:
         self._path = path
         self._file = OpenFile(path)
-        try:
-            check_directories(self._file.descriptor)
-            with parsed(path) as tiff:
-                self.facts = self._parse(tiff, view)
-        except (SlideError, OSError):
-            raise
-        except Exception as error:  # tifffile raises many kinds of errors on damaged files
-            raise CorruptSlideError(f"{path}: not a readable TIFF ({error!r})") from error
+        with self._file.parsed() as tiff:
+            self.facts = self._parse(tiff, view)
 
     def _parse(self, tiff: tifffile.TiffFile, view: View) -> Facts:
         image, names = choose_image(tiff, self._path, view.image, pages_agree)
@@ -74,15 +75,6 @@ class PlanesBackend:
             images=names,
             print_mpp=tagged_mpp(first),
         )
-
-    def reductions(self, level: int) -> Sequence[int]:
-        return (1,)
-
-    def decodes_windows(self, level: int) -> bool:
-        return False
-
-    def place(self, level: int, reduction: int, jobs: Sequence[Job], region: Region) -> list[Tile | None]:
-        return place_each(self, level, reduction, jobs, region)
 
     def decode_tile(self, level: int, column: int, row: int, reduction: int) -> Tile | None:
         spec = self.facts.levels[level]
@@ -134,7 +126,7 @@ class PlanesBackend:
         if page.is_tiled:
             width, height = page.tilewidth, page.tilelength
         # A damaged size must not decide how much memory is allocated: no coding doubles its data.
-        most = _MOST_OVERHEAD_BYTES + 2 * width * height * page.samplesperpixel * page.dtype.itemsize
+        most = MOST_OVERHEAD_BYTES + 2 * width * height * page.samplesperpixel * page.dtype.itemsize
         data = os.pread(self._file.descriptor, size, offset) if 0 < size <= most else b""
         if len(data) != size:
             raise CorruptSlideError(f"{self._path}, page {page.index}: expected {size} bytes at {offset}")
@@ -142,15 +134,12 @@ class PlanesBackend:
         decode, tables = self._decoders[level][plane], self._tables[level][plane]
         return decode(data, index, jpegtables=tables)[0][0]
 
-    def associated_image(self, name: str) -> np.ndarray:
-        raise KeyError(name)
-
 
 def _alike(pages: Sequence[tifffile.TiffPage], image: PageImage) -> bool:
     """Whether a level's pages are stored alike, and its samples like those of level 0."""
     first = image.first
     for page in pages:
-        if int(page.tags.valueof("Orientation", _TOP_LEFT)) != _TOP_LEFT:
+        if int(page.tags.valueof("Orientation", TOP_LEFT)) != TOP_LEFT:
             raise ValueError(f"expected rows from the top, got another orientation in page {page.index}")
         if page.imagedepth != 1 or (page.shape, page.tile, page.rowsperstrip) != (
             pages[0].shape,
@@ -158,16 +147,20 @@ def _alike(pages: Sequence[tifffile.TiffPage], image: PageImage) -> bool:
             pages[0].rowsperstrip,
         ):
             raise ValueError(f"expected planes of one size, tiled alike, got {page}")
-    mine = [(page.samplesperpixel, page.dtype, page.photometric) for page in pages]
-    if int(pages[0].photometric) == 6 or int(first.photometric) == 6:  # JPEG: colours after decoding are RGB
-        mine = [one[:2] for one in mine]
-        return all(one == (first.samplesperpixel, first.dtype) for one in mine)
-    return all(one == (first.samplesperpixel, first.dtype, first.photometric) for one in mine)
+    alike = all(_kind(page) == _kind(first) for page in pages)
+    if not alike and first in pages:
+        raise ValueError(f"expected planes of one kind of pixels, got {', '.join(map(str, pages))}")
+    return alike
+
+
+def _kind(page: tifffile.TiffPage) -> tuple[int, np.dtype, int]:
+    photometric = int(page.photometric)
+    return page.samplesperpixel, page.dtype, RGB if photometric == YCBCR else photometric  # RGB once decoded
 
 
 def _level(page: tifffile.TiffPage, first: tifffile.TiffPage) -> Level:
-    downsample = (first.imagewidth / page.imagewidth + first.imagelength / page.imagelength) / 2
+    level = level_of(page, first)
     if page.is_tiled:
-        return Level(page.imagewidth, page.imagelength, downsample, page.tilewidth, page.tilelength)
+        return level
     together = max(_STRIP_ROWS // page.rowsperstrip, 1)
-    return Level(page.imagewidth, page.imagelength, downsample, page.imagewidth, together * page.rowsperstrip)
+    return level._replace(tile_width=page.imagewidth, tile_height=together * page.rowsperstrip)

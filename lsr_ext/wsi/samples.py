@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import tifffile
@@ -21,6 +22,14 @@ _OME_RED_GREEN_BLUE = ({"-16776961", "4278190335"}, {"16711935"}, {"65535"})
 _OME_WHITE = {"", "-1", "4294967295"}
 
 
+class Alpha(NamedTuple):
+    """The opacity: its sample, the value that is opaque, and whether colours are multiplied by it."""
+
+    sample: int
+    opaque: float
+    is_multiplied: bool
+
+
 @dataclass(frozen=True)
 class Samples:
     """The samples that become red, green and blue.
@@ -30,7 +39,7 @@ class Samples:
         low, high: the values that become 0 and 255.
         is_inverted: 0 is white.
         palette: uint8 (colours, 3), for samples that are its indices.
-        alpha: the sample of the opacity, if there is one, and whether colours are multiplied by it.
+        alpha: the opacity, if there is one.
         is_fluorescent: nothing there is black.
     """
 
@@ -39,7 +48,7 @@ class Samples:
     high: float
     is_inverted: bool = False
     palette: np.ndarray | None = None
-    alpha: tuple[int, bool] | None = None
+    alpha: Alpha | None = None
     is_fluorescent: bool = False
 
     @property
@@ -62,9 +71,9 @@ class Samples:
         pixels = 255 - pixels if self.is_inverted else pixels
         if self.alpha is None:
             return np.ascontiguousarray(pixels), None
-        sample, is_multiplied = self.alpha
-        opacity = planes[self.sources[0][0]][..., sample].astype(np.float32)[..., None] / self.high
-        over = pixels * (1.0 if is_multiplied else opacity) + 255 * (1 - opacity)
+        stored = planes[self.sources[0][0]][..., self.alpha.sample]
+        opacity = stored.astype(np.float32)[..., None] / self.alpha.opaque
+        over = pixels * (1.0 if self.alpha.is_multiplied else opacity) + 255 * (1 - opacity)
         return (over.clip(0, 255) + 0.5).astype(np.uint8), opacity[..., 0] >= 0.5
 
 
@@ -79,15 +88,16 @@ def choose_samples(image: PageImage, view: View) -> Samples:
         raise ValueError(f"expected grey, palette, RGB or YCbCr pixels, got {first}")
     planes = len(image.levels[0])
     if planes == 1:
-        return _of_one_page(first, view)
+        return _of_one_page(first, view, channel_names(image.channels))
     if any(page.samplesperpixel != 1 or int(page.photometric) > _MIN_IS_BLACK for page in image.levels[0]):
         raise ValueError(f"expected planes of one sample each, got {first}")
+    is_inverted = int(first.photometric) == _MIN_IS_WHITE
     if not view.channels and is_rgb_in_planes(image.channels):
-        return Samples(((0, 0), (1, 0), (2, 0)), *_range(first, view))
+        return Samples(((0, 0), (1, 0), (2, 0)), *_range(first, view), is_inverted=is_inverted)
     names = channel_names(image.channels)
     chosen = _chosen(names, view.channels)
-    low, high = _range(first, view, names)
-    return Samples(_spread([(plane, 0) for plane in chosen]), low, high, is_fluorescent=True)
+    low, high = _range(first, view)
+    return Samples(_spread([(plane, 0) for plane in chosen]), low, high, is_inverted, is_fluorescent=True)
 
 
 def is_rgb_in_planes(channels: Sequence[Channel]) -> bool:
@@ -108,25 +118,27 @@ def channel_names(channels: Sequence[Channel]) -> list[str]:
     return [name if name and names.count(name) == 1 else str(i) for i, name in enumerate(names)]
 
 
-def _of_one_page(page: tifffile.TiffPage, view: View) -> Samples:
+def _of_one_page(page: tifffile.TiffPage, view: View, names: Sequence[str]) -> Samples:
     kind, count = int(page.photometric), page.samplesperpixel
     if kind == _PALETTE:
-        if page.colormap is None or count != 1:
-            raise ValueError(f"expected a palette, got {page}")
+        if page.colormap is None or count != 1 or view.channels or view.display_range:
+            raise ValueError(f"expected a palette and no choice of channels or of a range, got {page} and {view}")
         return Samples(((0, 0),) * 3, 0.0, 255.0, palette=(page.colormap.T >> 8).astype(np.uint8))
     extra = tuple(int(kind) for kind in np.atleast_1d(page.extrasamples)) if page.extrasamples else ()
     colours = count - len(extra)
-    alpha = (colours, extra[0] == _ALPHA[0]) if extra and extra[0] in _ALPHA else None
+    alpha = Alpha(colours, _most(page), extra[0] == _ALPHA[0]) if extra and extra[0] in _ALPHA else None
     if kind in (_RGB, _YCBCR):
         if colours < 3 or view.channels:
             raise ValueError(f"expected RGB and no choice of channels, got {page} and {view.channels}")
         return Samples(((0, 0), (0, 1), (0, 2)), *_range(page, view), alpha=alpha)
+    is_inverted = kind == _MIN_IS_WHITE
     if count > 1 and alpha is None:
-        names = [str(i) for i in range(count)]
-        chosen = _chosen(names, view.channels)
-        low, high = _range(page, view, names)
-        return Samples(_spread([(0, sample) for sample in chosen]), low, high, is_fluorescent=True)
-    return Samples(((0, 0),) * 3, *_range(page, view), is_inverted=kind == _MIN_IS_WHITE, alpha=alpha)
+        chosen = _chosen([str(i) for i in range(count)], view.channels)
+        low, high = _range(page, view)
+        return Samples(_spread([(0, sample) for sample in chosen]), low, high, is_inverted, is_fluorescent=True)
+    if view.channels:
+        _chosen(names if len(names) == 1 else ["0"], view.channels)
+    return Samples(((0, 0),) * 3, *_range(page, view), is_inverted, alpha=alpha)
 
 
 def _chosen(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
@@ -144,13 +156,20 @@ def _spread(sources: list[tuple[int, int]]) -> tuple[tuple[int, int], ...]:
     return tuple(sources[min(i, len(sources) - 1)] for i in range(3))
 
 
-def _range(page: tifffile.TiffPage, view: View, names: Sequence[str] = ()) -> tuple[float, float]:
+def _range(page: tifffile.TiffPage, view: View) -> tuple[float, float]:
     """The values that become 0 and 255: the full range of up to 8 bits, otherwise what the view says."""
     if view.display_range is not None:
         return view.display_range
     if page.dtype.kind == "u" and page.bitspersample <= 8:
-        return 0.0, float(2**page.bitspersample - 1)
+        return 0.0, _most(page)
     raise ValueError(
         f"expected a display range for values of {page.bitspersample} bits, "
         "open_slide(path, display_range=(low, high)): the values that become black and white; got none"
     )
+
+
+def _most(page: tifffile.TiffPage) -> float:
+    """The greatest value of a sample; of floating-point numbers, 1."""
+    if page.dtype.kind == "f":
+        return 1.0
+    return float(2 ** (page.bitspersample - (page.dtype.kind == "i")) - 1)

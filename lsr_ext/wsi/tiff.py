@@ -15,19 +15,19 @@ import tifffile
 from lsr_ext.codestreams import correct_photometric
 from lsr_ext.wsi import native
 from lsr_ext.wsi.agreement import pages_agree
-from lsr_ext.wsi.backend import WHOLE_FILE, Facts, Job, Level, Region, Tile, View, place_each
+from lsr_ext.wsi.backend import WHOLE_FILE, Backend, Facts, Job, Level, Region, Tile, View
 from lsr_ext.wsi.codecs import DECODERS, JPEG, MAY_BE_YCBCR, RGB, YCBCR, Coding, decode, jpeg_prefix
 from lsr_ext.wsi.directories import check_directories
 from lsr_ext.wsi.errors import CorruptSlideError, IncompleteLevelError, SlideError, UnsupportedSlideError
-from lsr_ext.wsi.pages import PageImage, choose_image
+from lsr_ext.wsi.pages import PageImage, choose_image, whole_page
 from lsr_ext.wsi.resolution import aperio_mpp, tagged_mpp, tiff_mpp
 
 WHITE = (255, 255, 255)
 MAX_TILE_PIXELS = 2**24
 MAX_ASSOCIATED_PIXELS = 2**26
-_MOST_OVERHEAD_BYTES = 2**16  # a tile's headers and tables
+MOST_OVERHEAD_BYTES = 2**16  # a tile's headers and tables
 _REDUCTIONS = (1, 2, 4, 8)  # reductions that cost libjpeg almost nothing
-_TOP_LEFT = 1  # the usual orientation
+TOP_LEFT = 1  # the usual orientation
 
 
 class _TileTable(NamedTuple):
@@ -43,6 +43,7 @@ class OpenFile:
     """A file descriptor that is closed with its last user."""
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self.descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         # Bound here: when the interpreter exits, module names disappear before the last handles.
         self._close = os.close
@@ -51,8 +52,20 @@ class OpenFile:
         if hasattr(self, "_close"):
             self._close(self.descriptor)
 
+    @contextmanager
+    def parsed(self) -> Iterator[tifffile.TiffFile]:
+        """Open it with tifffile, if it is complete; what fails meanwhile is a `CorruptSlideError`."""
+        try:
+            check_directories(self.descriptor)
+            with parsed(self._path) as tiff:
+                yield tiff
+        except (SlideError, OSError):
+            raise
+        except Exception as error:  # tifffile raises many kinds of errors on damaged files
+            raise CorruptSlideError(f"{self._path}: not a readable TIFF ({error!r})") from error
 
-class TiffBackend:
+
+class TiffBackend(Backend):
     """A tiled TIFF file of 8-bit RGB.
 
     Tiles are coded with JPEG, JPEG 2000, deflate, LZW, or not compressed. `find_images` says which pages are its
@@ -66,22 +79,20 @@ class TiffBackend:
     def __init__(self, path: Path, view: View = WHOLE_FILE) -> None:
         self._path = path
         self._file = OpenFile(path)
-        try:
-            check_directories(self._file.descriptor)
-            with parsed(path) as tiff:
-                self.facts, self._tables, self._associated = self._parse(tiff, view)
-        except (SlideError, OSError):
-            raise
-        except Exception as error:  # tifffile raises many kinds of errors on damaged files
-            raise CorruptSlideError(f"{path}: not a readable TIFF ({error!r})") from error
+        if view.channels or view.display_range:
+            raise UnsupportedSlideError(
+                f"{path}: expected no choice of channels or of a range for 8-bit RGB, got {view}"
+            )
+        with self._file.parsed() as tiff:
+            self.facts, self._tables, self._associated = self._parse(tiff, view)
 
     def _parse(self, tiff: tifffile.TiffFile, view: View) -> tuple[Facts, list[_TileTable], dict[str, int]]:
         file_bytes = os.fstat(self._file.descriptor).st_size
         if not tiff.pages.first.is_tiled and len(tiff.pages) == 1:
             raise UnsupportedSlideError(f"{self._path}: expected a tiled TIFF, got one of strips")
         image, names = choose_image(tiff, self._path, view.image, pages_agree)
-        if image.channels:
-            planes = len(image.channels)
+        planes = len(image.levels[0])
+        if planes > 1:
             raise UnsupportedSlideError(f"{self._path}: expected RGB in one page, got {planes} planes")
         first, levels = image.first, [pages[0] for pages in image.levels]
         tables = [self._tile_table(page, file_bytes) for page in levels]
@@ -113,7 +124,7 @@ class TiffBackend:
                 f"and {len(sizes)} sizes"
             )
         # A damaged size must not decide how much memory is allocated: no coding doubles its data.
-        most = _MOST_OVERHEAD_BYTES + 2 * 3 * page.tilewidth * page.tilelength
+        most = MOST_OVERHEAD_BYTES + 2 * 3 * page.tilewidth * page.tilelength
         outside = (offsets < 0) | (sizes < 0) | (sizes > most) | (offsets + sizes > file_bytes)
         sizes[outside] = -1  # an error only when such a tile is read: the others may be intact
         sizes[offsets == 0] = 0
@@ -127,7 +138,7 @@ class TiffBackend:
             "3 samples per pixel": page.samplesperpixel == 3,
             "interleaved samples": int(page.planarconfig) == 1,
             "tiles": page.is_tiled,
-            "rows from the top": int(page.tags.valueof("Orientation", _TOP_LEFT)) == _TOP_LEFT,
+            "rows from the top": int(page.tags.valueof("Orientation", TOP_LEFT)) == TOP_LEFT,
             "RGB or YCbCr": photometric == RGB or (photometric == YCBCR and compression in MAY_BE_YCBCR),
             "JPEG, JPEG 2000, deflate, LZW or no compression": compression in DECODERS,
             "no predictor or the horizontal one": int(page.predictor) in (1, 2),
@@ -152,7 +163,7 @@ class TiffBackend:
     def place(self, level: int, reduction: int, jobs: Sequence[Job], region: Region) -> list[Tile | None]:
         coding = self._tables[level].coding
         if not self.decodes_windows(level):
-            return place_each(self, level, reduction, jobs, region)
+            return super().place(level, reduction, jobs, region)
         shape = coding.height // reduction, coding.width // reduction, 3
         out, stride = native.address(region.pixels), region.pixels.strides[0]
         tiles, placed, parts = [], [], native.Parts()
@@ -270,7 +281,7 @@ def _associated(tiff: tifffile.TiffFile, levels: Sequence[tifffile.TiffPage]) ->
     """Return the pages of an SVS's label, macro and thumbnail."""
     if not tiff.is_svs:
         return {}
-    pages = [page if isinstance(page, tifffile.TiffPage) else page.aspage() for page in list(tiff.pages)]
+    pages = map(whole_page, list(tiff.pages))
     others = [page for page in pages if page not in levels and not page.is_tiled]
     return {name: page.index for page in others if (name := _associated_name(page))}
 

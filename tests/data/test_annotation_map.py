@@ -36,6 +36,15 @@ def test_points_are_passed_over_and_crossing_outlines_mended(tmp_path):
     assert area.shape.is_valid and area.shape.area == 8
 
 
+def test_areas_of_nested_collections_are_found(tmp_path):
+    inner = {"type": "GeometryCollection", "geometries": [SQUARE, {"type": "Point", "coordinates": [9, 9]}]}
+    path = write(tmp_path / "a.json", ({"type": "GeometryCollection", "geometries": [inner]}, {}))
+    assert [area.shape.area for area in read_areas(path)] == [16]
+    empty = {"type": "Polygon", "coordinates": []}
+    with pytest.raises(ValueError, match="feature 1: expected finite coordinates"):
+        read_areas(write(tmp_path / "b.json", (empty, {})))
+
+
 @pytest.mark.skipif(not CASES.is_dir(), reason="needs ../shared/cases")
 def test_files_that_were_refused_are_read():
     kinds = {name: [area.kind for area in read_areas(CASES / name)] for name in sorted(FOUND)}

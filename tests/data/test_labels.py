@@ -174,6 +174,7 @@ def test_numbers_that_are_names_are_names(tmp_path):
             "row 2: expected a split of train, validation, test",
         ),
         ("image,split\na.png,train\n", None, True, "expected columns image,label"),
+        ("image,fraction_a,std_b\na.png,0,0\n", None, True, "the column std_b has no fraction_b beside it"),
     ],
 )
 def test_faults_of_names_numbers_and_splits(tmp_path, text, names, ordered, message):
@@ -189,6 +190,13 @@ def test_numbers_splits_and_patients(tmp_path):
     np.testing.assert_array_equal(table.fractions, [[0.2, np.nan], [np.nan, 1.0]])
     np.testing.assert_array_equal(table.std, [[0.05, np.nan], [np.nan, np.nan]])
     assert (table.splits, table.patients) == (["train", "test"], ["p1", None])
+
+
+def test_names_that_are_written_in_two_ways(tmp_path):
+    text = "image,fraction_std,std_std,patient\na.png,0.2,0.1,Ann  Lee\nb.png,0.3,,Ann Lee\n"
+    table = read_label_table(write(tmp_path, text))
+    assert (table.fraction_classes, table.std[0, 0]) == (("std",), 0.1)
+    assert table.patients == ["Ann Lee", "Ann Lee"]
 
 
 def test_missing_table(tmp_path):

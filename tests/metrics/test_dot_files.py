@@ -148,6 +148,13 @@ def test_a_column_that_was_named_has_to_be_there(tmp_path):
     assert read_dots(path, ["x", "y", "Type", "score"]).classes.tolist() == ["tumor", "stroma"]
 
 
+@pytest.mark.filterwarnings("error")
+def test_a_file_without_a_class_may_be_said_to_have_none(tmp_path):
+    path = tmp_path / "dots.csv"
+    path.write_text("x,y,remark\n1,2,blurred\n")
+    assert read_dots(path, ["x", "y", "none", "none"]).classes.tolist() == ["cell"]
+
+
 def test_words_that_may_be_the_class_are_named(tmp_path):
     path = tmp_path / "dots.csv"
     path.write_text("x,y,type\n1,2,tumor\n3,4,stroma\n")

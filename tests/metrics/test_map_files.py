@@ -61,6 +61,18 @@ def test_maps_of_floats_and_of_other_shapes_are_refused(tmp_path):
     assert open_label_map(tmp_path / "group.zarr" / "0").shape == (4, 4)
 
 
+def test_tiffs_whose_ids_may_have_changed_are_refused(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, IDS.astype(np.uint8), tile=(16, 16), compression="jpeg")
+    with pytest.raises(ValueError, match=r"a\.tif: .*expected a coding that keeps ids, got JPEG"):
+        open_label_map(path)
+    tifffile.imwrite(path, IDS > 3, photometric="miniswhite", metadata=None)
+    with pytest.raises(ValueError, match=r"a\.tif: .*expected a mask whose 0 is black"):
+        open_label_map(path)
+    tifffile.imwrite(path, IDS > 3, photometric="minisblack", metadata=None)
+    np.testing.assert_array_equal(open_label_map(path)[:], IDS > 3)
+
+
 @pytest.mark.parametrize("name", ["bad.png", "bad.tif", "bad.npy"])
 def test_unreadable_maps_are_named(tmp_path, name):
     (tmp_path / name).write_bytes(b"nothing of the kind")

@@ -211,6 +211,24 @@ def test_images_of_a_patient_stay_together(tmp_path):
         prepare_data(load_config(path, {"data.patient": "q"}))
 
 
+def test_patients_of_the_labels_table_stay_together(tmp_path):
+    path = write_labels_run(tmp_path, data={"test_fraction": 0.5})
+    rows = [f"disc{index}.png,{index % 2},p{index // 2}" for index in range(8)]
+    (tmp_path / "labels.csv").write_text("\n".join(["image,label,patient", *rows]))
+    for seed in range(4):
+        data = prepare_data(load_config(path, {"seed": seed}))
+        train, test = (
+            {int(side.names[i][4]) // 2 for i in images_of(side.blocks)} for side in (data.train, data.test)
+        )
+        assert len(train) == len(test) == 2 and not train & test
+    splits = [f"disc{index}.png,{'train' if index % 2 else 'test'}" for index in range(8)]
+    (tmp_path / "splits.csv").write_text("\n".join(["image,split", *splits]))
+    with pytest.raises(
+        ValueError, match="patient 'p0' is in two splits: 'disc0.png' in test, 'disc1.png' in train"
+    ):
+        prepare_data(load_config(path, {"data.splits": "splits.csv"}))
+
+
 def test_simulated_fields_have_labels_per_class_and_dots(tmp_path):
     data = {"source": "simulated", "count": 40, "field_px": 64, "block_size_px": 64, "high_share": 0.2}
     content = {"output": "run", "data": data | {"noise_std": 0.001, "cells": True, "stains": "multiplex"}}

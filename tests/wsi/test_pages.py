@@ -72,6 +72,11 @@ def test_a_smaller_page_that_shows_something_else_is_none(tmp_path, kind):
     assert slide.images == ("page 0", "page 1")
 
 
+def test_a_page_too_small_to_compare_is_none(tmp_path):
+    slide = open_slide(write(tmp_path / "a.tif", np.ascontiguousarray(BLUE[:2, :2]), PIXELS[:1, :1]))
+    assert (len(slide.levels), slide.images) == (1, ("page 0", "page 1"))
+
+
 def test_the_largest_of_several_pages_is_the_slide(tmp_path):
     path = write(tmp_path / "a.tif", np.ascontiguousarray(BLUE), PIXELS, (halved(PIXELS), 1))
     slide = open_slide(path)

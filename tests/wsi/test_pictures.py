@@ -32,8 +32,9 @@ def test_png_is_a_slide_once_its_resolution_is_given(tmp_path, mode):
 
 
 @pytest.mark.parametrize("orientation", [1, 3, 6, 8])
-def test_a_photograph_is_turned_as_it_says(tmp_path, orientation):
-    path, exif = tmp_path / "slide.jpg", Image.Exif()
+@pytest.mark.parametrize("name", ["slide.jpg", "slide.png"])
+def test_a_photograph_is_turned_as_it_says(tmp_path, orientation, name):
+    path, exif = tmp_path / name, Image.Exif()
     exif[0x0112] = orientation
     Image.fromarray(PIXELS).save(path, quality=90, exif=exif)
     expected = np.asarray(ImageOps.exif_transpose(Image.open(path)))

@@ -101,6 +101,45 @@ def test_channels_of_imagej_and_qptiff_are_to_choose(tmp_path):
     np.testing.assert_array_equal(whole(slide, 1), PIXELS[::2, ::2, [2, 0, 1]])
 
 
+def test_one_grey_plane_has_its_name_and_no_other(tmp_path):
+    grey = PIXELS[..., 1]
+    path = write_ome_planes(tmp_path / "a.ome.tif", grey[None], {"Name": ["DAPI"]})
+    np.testing.assert_array_equal(whole(open_slide(path, channels=["DAPI"]))[..., 2], grey)
+    with pytest.raises(UnsupportedSlideError, match=r"'DAPI'; got \['CD8'\]"):
+        open_slide(path, channels=["CD8"])
+
+
+@pytest.mark.parametrize("channels", [("0", "1", "2"), ("2",)])
+def test_planes_where_0_is_white(tmp_path, channels):
+    path, planes = tmp_path / "a.tif", np.moveaxis(PIXELS, -1, 0)
+    tifffile.imwrite(path, planes, photometric="miniswhite", tile=(128, 128), metadata=None)
+    shown = whole(open_slide(path, channels=channels))
+    np.testing.assert_array_equal(shown, 255 - np.broadcast_to(PIXELS[..., list(map(int, channels))], shown.shape))
+
+
+def test_planes_of_several_kinds_of_pixels_are_refused(tmp_path):
+    path = tmp_path / "a.tif"
+    with tifffile.TiffWriter(path) as tiff:
+        for kind in ("minisblack", "miniswhite"):
+            tiff.write(PIXELS[..., 0], photometric=kind, tile=(128, 128), metadata=None)
+    with pytest.raises(UnsupportedSlideError, match="expected planes of one kind of pixels"):
+        open_slide(path, channels=["0", "1"])
+
+
+def test_a_choice_that_changes_nothing_is_refused(tmp_path):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, PIXELS, photometric="rgb", tile=(128, 128), metadata=None)
+    for backend in ("auto", "tiff", "planes"):
+        with pytest.raises(UnsupportedSlideError, match="no choice of channels"):
+            open_slide(path, channels=["0"], backend=backend)
+    with pytest.raises(UnsupportedSlideError, match="or of a range for 8-bit RGB"):
+        open_slide(path, display_range=(0, 100), backend="tiff")
+    palette = np.arange(768, dtype=np.uint16).reshape(3, 256)
+    tifffile.imwrite(path, PIXELS[..., 0], photometric="palette", colormap=palette, tile=(128, 128), metadata=None)
+    with pytest.raises(UnsupportedSlideError, match="a palette and no choice"):
+        open_slide(path, display_range=(0, 100))
+
+
 def test_grey_pages_of_one_size_are_channels_to_choose(tmp_path):
     path, planes = tmp_path / "a.tif", np.random.default_rng(0).integers(0, 255, (3, 256, 256)).astype(np.uint8)
     tifffile.imwrite(path, planes, photometric="minisblack", tile=(128, 128), metadata=None)
@@ -152,6 +191,17 @@ def test_16_bit_rgb_needs_a_range(tmp_path):
     with pytest.raises(UnsupportedSlideError, match="16 bits"):
         open_slide(path)
     assert np.abs(whole(open_slide(path, display_range=(0, 255 * 16))).astype(int) - PIXELS).max() == 0
+
+
+def test_a_range_of_colours_is_none_of_the_opacity(tmp_path):
+    path, opacity = tmp_path / "slide.tif", np.linspace(0, 65535, 420).astype(np.uint16)[None].repeat(300, axis=0)
+    array = np.dstack([PIXELS.astype(np.uint16) * 16, opacity])
+    options = {"photometric": "rgb", "tile": (64, 64), "extrasamples": ["unassalpha"], "metadata": None}
+    tifffile.imwrite(path, array, **options)
+    weight = opacity[..., None] / 65535
+    region = open_slide(path, display_range=(0, 255 * 16)).read(0, 0, 420, 300, level=0, with_mask=True)
+    assert np.abs(region.pixels - (PIXELS * weight + 255 * (1 - weight))).max() <= 0.51
+    np.testing.assert_array_equal(region.inside, weight[..., 0] >= 0.5)
 
 
 @needs_cases

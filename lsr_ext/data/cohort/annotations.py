@@ -12,9 +12,11 @@ from xml.etree import ElementTree
 
 import shapely
 
+from lsr_ext.data.annotation_map import areas_of
 from lsr_ext.data.geojson import GEOJSON_SUFFIXES, read_features, read_text
 
 ANNOTATION_SUFFIXES = (*GEOJSON_SUFFIXES, ".xml")
+WITHOUT_CLASS = "without a class"
 _ELLIPSE_CORNERS = 64
 _NO_AREA = ("Dot", "PointSet", "Arrow", "Ruler", "Text")
 _IMAGESCOPE_ELLIPSE = "2"
@@ -65,7 +67,7 @@ def _collect(regions: Iterator[_Region], *, is_geojson: bool) -> Annotations:
         if shape is None:
             passed_over[reason] += 1
         elif name is None:
-            passed_over["without a class"] += 1
+            passed_over[WITHOUT_CLASS] += 1
         else:
             # Outlines drawn by hand can cross themselves.
             (holes if is_hole else shapes).setdefault(name, []).append(shapely.make_valid(shape))
@@ -79,26 +81,11 @@ def _geojson_regions(path: Path) -> Iterator[_Region]:
     for feature in read_features(path):
         kind = feature.geometry.get("type", "without a geometry")
         try:
-            shape = _polygons(shapely.from_geojson(json.dumps(feature.geometry))) if feature.geometry else None
+            shape = areas_of(shapely.from_geojson(json.dumps(feature.geometry))) if feature.geometry else None
         except (shapely.errors.ShapelyError, ValueError, TypeError):
             yield _Region(None, None, f"not a valid {kind}")
             continue
         yield _Region(feature.name or feature.title, shape, kind)
-
-
-def _polygons(shape: shapely.Geometry) -> shapely.Geometry | None:
-    """The polygons of a geometry; None: it has none."""
-    parts = [shape]
-    while any(map(_is_nested, parts)):
-        parts = [inner for part in parts for inner in (shapely.get_parts(part) if _is_nested(part) else [part])]
-    found = [part for part in parts if part.geom_type in ("Polygon", "MultiPolygon") and not part.is_empty]
-    if not found:
-        return None
-    return found[0] if len(found) == 1 else shapely.union_all([shapely.make_valid(part) for part in found])
-
-
-def _is_nested(shape: shapely.Geometry) -> bool:
-    return shape.geom_type == "GeometryCollection"
 
 
 def _xml_regions(path: Path) -> Iterator[_Region]:

@@ -1,8 +1,8 @@
-"""Find the file of labels that belongs to a slide, by their names and, where these repeat, by their folders."""
+"""Find what belongs to a slide, a file or rows of a table, by its name and, where names repeat, by its folders."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 
@@ -31,6 +31,18 @@ def find_beside(folder: Path, slide: Path, suffixes: Sequence[str], ending: str 
     return None
 
 
+def find_named(names: Iterable[str], slide: Path) -> list[str]:
+    """Of paths in a table, those that name a slide: with its suffix or without, and most of its folders in common.
+
+    One, as a rule; several: it cannot be decided.
+    """
+    agreeing: dict[int, list[str]] = {}
+    for name in names:
+        if Path(name).name in (slide.name, slide.stem):
+            agreeing.setdefault(_common_folders(Path(name).parent, slide.absolute().parent), []).append(name)
+    return agreeing.get(max(agreeing, default=0), [])
+
+
 def check_aspect(path: Path, shape: tuple[int, int], slide: str, size: tuple[int, int]) -> None:
     """Refuse a map of a whole slide that has another aspect.
 
@@ -50,3 +62,10 @@ def check_aspect(path: Path, shape: tuple[int, int], slide: str, size: tuple[int
         f"{path}: expected the aspect of {slide}, {size[0]} x {size[1]} px, got {shape[1]} x {shape[0]} px, which "
         f"cover {size[0]} x {shape[0] * scale:.0f} px; a map must cover the whole slide, without padding"
     )
+
+
+def _common_folders(folder: Path, around: Path) -> int:
+    """How many folders at the end of two paths are the same."""
+    pairs = zip(reversed(folder.parts), reversed(around.parts), strict=False)
+    same = [one == other for one, other in pairs]
+    return same.index(False) if False in same else len(same)

@@ -7,10 +7,13 @@ import hashlib
 import json
 import logging
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
+from weakref import finalize
 
 import numpy as np
-import torch
 
 from lsr_ext.data.cohort.dataset import BlockSource
 from lsr_ext.files import remove_unfinished, written_whole
@@ -45,8 +48,7 @@ class CachedBlocks:
         self._rectangles = self.manifest.rectangles
         self._sizes = self.manifest.table["size_px"].to_numpy()
         self._versions: dict[int, tuple[int, int]] = {}
-        # In shared memory, so that all workers of a DataLoader see it.
-        self._used = torch.tensor(_files_bytes(self.folder), dtype=torch.int64).share_memory_()
+        finalize(self, _count_if_alone(self.folder).close)
         self._is_writable = True
 
     def read(self, row: int) -> np.ndarray:
@@ -61,7 +63,11 @@ class CachedBlocks:
 
     def order(self, row: int) -> tuple:
         """Return a key of the source's; blocks in the cache come first, and their slides are not opened."""
-        return (-1, row) if self._path(row).is_file() else self.source.order(row)
+        try:
+            is_kept = self._path(row).is_file()
+        except OSError:  # no slide: reported when the block is read
+            is_kept = False
+        return (-1, row) if is_kept else self.source.order(row)
 
     def refresh(self, row: int) -> None:
         """Forget what is held open for the row."""
@@ -83,9 +89,11 @@ class CachedBlocks:
 
     def _keep(self, path: Path, pixels: np.ndarray) -> None:
         content = np.ascontiguousarray(pixels).tobytes()
-        if not self._is_writable or not self._reserve(len(content) + _CHECKSUM_BYTES):
+        if not self._is_writable:
             return
         try:
+            if not self._reserve(len(content) + _CHECKSUM_BYTES):
+                return
             with written_whole(path) as temporary:
                 temporary.write_bytes(zlib.crc32(content).to_bytes(_CHECKSUM_BYTES, "little") + content)
         except OSError as error:  # a full disk must not end a training that can do without
@@ -93,14 +101,45 @@ class CachedBlocks:
             _logger.warning("%s: no more blocks are kept (%s)", self.folder, error)
 
     def _reserve(self, size: int) -> bool:
-        if int(self._used) + size > self.budget_bytes:
-            return False
-        with (self.folder / ".lock").open("w") as file:
-            fcntl.flock(file, fcntl.LOCK_EX)
-            if int(self._used) + size > self.budget_bytes:
+        with _locked(self.folder) as count:
+            used = int(count.read())
+            if used + size > self.budget_bytes:
                 return False
-            self._used += size
+            _write_count(count, used + size)
         return True
+
+
+def _count_if_alone(folder: Path) -> IO[str]:
+    """Count what the files take, unless others use the folder and count already.
+
+    Returns:
+        A file; while it is open, the folder is in use.
+    """
+    users = (folder / ".users").open("w")
+    try:
+        fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        fcntl.flock(users, fcntl.LOCK_SH)  # waits for the one who counts
+        return users
+    with _locked(folder) as count:
+        _write_count(count, _files_bytes(folder))
+    fcntl.flock(users, fcntl.LOCK_SH)
+    return users
+
+
+@contextmanager
+def _locked(folder: Path) -> Iterator[IO[str]]:
+    """The file that holds how many bytes are used, for one process at a time."""
+    path = folder / ".used"
+    path.touch()
+    with path.open("r+") as count:
+        fcntl.flock(count, fcntl.LOCK_EX)
+        yield count
+
+
+def _write_count(count: IO[str], used: int) -> None:
+    count.seek(0)
+    count.write(f"{used:020d}")  # always as long, which a full disk permits
 
 
 def _read_file(path: Path, shape: tuple[int, ...]) -> np.ndarray | None:

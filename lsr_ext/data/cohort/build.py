@@ -15,12 +15,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lsr_ext.data.cohort.grid import Patches, merge_patches
+from lsr_ext.data.cohort.grid import merge_patches
 from lsr_ext.data.cohort.label_sources import LabelSource, check_labels_differ
 from lsr_ext.data.cohort.manifest import make_table, write_table
 from lsr_ext.data.cohort.quarantine import DEFAULT_LIMIT, QuarantineLimitError
 from lsr_ext.data.cohort.recipe import Recipe
-from lsr_ext.data.cohort.rectangles import Rectangles
+from lsr_ext.data.cohort.rectangles import Rectangles, place_patches
 from lsr_ext.data.cohort.slides import CohortSlide, assign_splits, fixed_splits
 from lsr_ext.data.cohort.tissue import TissueFinder
 from lsr_ext.data.labels import quantise_fractions
@@ -73,7 +73,9 @@ def build_cohort(
         ValueError: no blocks, or too few slides for the splits.
     """
     output = Path(output)
-    check_labels_differ(source, [slide.path for slide in slides])
+    for described in (source, rectangles):
+        if described is not None:
+            check_labels_differ(described.labels_of, [slide.path for slide in slides])
     folder = output.with_name(f"{output.name}.parts")
     folder.mkdir(parents=True, exist_ok=True)
     remove_unfinished(folder)
@@ -143,12 +145,8 @@ def _blocks(
 ) -> pa.Table:
     opened = open_slide(slide.path, mpp=slide.mpp)
     mpp = opened.known_mpp()
-    if given is None:
-        rectangles = recipe.blocks(opened.size, mpp)
-        patches = Patches(rectangles, recipe.merge, recipe.origin(mpp) if recipe.is_regular(mpp) else None)
-    else:
-        rectangles = given.inside(slide.path, opened.size)
-        patches = Patches(rectangles, recipe.merge)
+    patches = place_patches(opened, recipe, given)
+    rectangles = patches.blocks
     of_patches = source.values(slide.path, opened.size, patches)
     merge_by = recipe.merge_by or ("area" if source.knows_fractions else "maximum")
     values, areas = (merge_patches(of_patches, recipe.merge, rule) for rule in (merge_by, "area"))
@@ -164,7 +162,7 @@ def _blocks(
     x, y, width, height = rectangles.T
     columns = {
         "slide": [os.path.normpath(slide.path.absolute())] * count,
-        "patient": [slide.patient] * count,
+        "patient": [None] * count,  # as the split, filled in where parts are joined
         "x": x,
         "y": y,
         "width": width,
@@ -208,17 +206,14 @@ def _join(
         groups = [slide.patient or slide.label for slide in slides]
         drawn = assign_splits(groups, shares, seed)
         splits = [drawn[group] for group in groups]
+    folder = Path(os.path.normpath(output.parent.absolute()))
     tables = []
-    for (_, part), split in zip(parts, splits, strict=True):
+    for (slide, part), split in zip(parts, splits, strict=True):
         table = pq.read_table(part)
-        place = table.column_names.index("split")
-        table = table.set_column(place, "split", pa.array([split] * len(table), pa.string()))
-        place = table.column_names.index("slide")
-        tables.append(
-            table.set_column(
-                place, "slide", _relative(table["slide"], Path(os.path.normpath(output.parent.absolute())))
-            )
-        )
+        # Not from the part, which is older than the list of slides.
+        table = _with_column(table, "patient", [slide.patient] * len(table))
+        table = _with_column(table, "split", [split] * len(table))
+        tables.append(_with_column(table, "slide", _relative(table["slide"], folder)))
     joined = pa.concat_tables(tables)
     if not len(joined):
         raise ValueError(f"{output}: expected at least one block, got none from {len(parts)} slides")
@@ -229,11 +224,14 @@ def _join(
     write_table(joined, output, recipe.label_names, source.classes if many else (), about)
 
 
-def _relative(slides: pa.ChunkedArray, folder: Path) -> pa.Array:
+def _with_column(table: pa.Table, name: str, texts: Sequence[str | None]) -> pa.Table:
+    return table.set_column(table.column_names.index(name), name, pa.array(texts, pa.string()))
+
+
+def _relative(slides: pa.ChunkedArray, folder: Path) -> list[str]:
     """Make paths relative to the manifest's folder, so that both can move together; otherwise absolute."""
     paths = [Path(slide) for slide in slides.to_pylist()]
-    inside = [str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path) for path in paths]
-    return pa.array(inside, pa.string())
+    return [str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path) for path in paths]
 
 
 def _report(output: Path) -> Path:

@@ -41,8 +41,8 @@ def _volume(path: Path) -> tuple[str, int] | str:
         read = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=tags)
     except (InvalidDicomError, OSError, ValueError, KeyError, EOFError) as error:
         return f"not a readable DICOM file ({error})"
-    kinds = [str(kind) for kind in read.get("ImageType", [])]
-    pixels = int(read.get("TotalPixelMatrixColumns", 0)) * int(read.get("TotalPixelMatrixRows", 0))
+    kinds = [str(kind) for kind in read.get("ImageType") or []]  # an empty element is None
+    pixels = int(read.get("TotalPixelMatrixColumns") or 0) * int(read.get("TotalPixelMatrixRows") or 0)
     if "VOLUME" not in kinds or not pixels:
         return f"no level of a slide but {'/'.join(kinds) or 'another image'}"
     return str(read.get("SeriesInstanceUID", path.name)), pixels

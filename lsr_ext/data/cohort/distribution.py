@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -10,7 +11,7 @@ import numpy as np
 import shapely
 import shapely.affinity
 
-from lsr_ext.data.cohort.annotations import read_annotations
+from lsr_ext.data.cohort.annotations import WITHOUT_CLASS, read_annotations
 from lsr_ext.data.cohort.label_sources import bounds_corner
 from lsr_ext.data.cohort.manifest import Manifest
 from lsr_ext.distributions import CountDistribution
@@ -76,15 +77,17 @@ def choose_blocks(manifest: Manifest, per_label: int, seed: int, split: str | No
 def export_blocks(manifest: Manifest, rows: np.ndarray, folder: Path) -> list[Path]:
     """Write the outlines of blocks as `<slide>.geojson` to draw in, and return the files.
 
+    Where names of slides repeat, all have the slides' folders too, from the first that they do not share.
+
     Each outline is a locked annotation of the class "lsr block", named by its label, as QuPath imports it: its
     coordinates count from the bounds of the slide.
     """
     slides, slide_of = manifest.slide_paths()
-    files = []
+    drawings, files = _drawings(folder, slides), []
     for slide in np.unique(slide_of[rows]):
         corner = _corner(slides[slide])
         features = [_outline(manifest, int(row), corner) for row in rows[slide_of[rows] == slide]]
-        path = folder / f"{slides[slide].stem}.geojson"
+        path = drawings[slide]
         content = {"type": "FeatureCollection", "features": features}
         write_atomically(path, json.dumps(content, indent=1).encode())
         files.append(path)
@@ -107,19 +110,22 @@ def distribution_of_drawings(
 
     Raises:
         FileNotFoundError: no file of a slide of the manifest.
-        ValueError: a region of another class, an outline that is no block of the manifest, or none at all.
+        ValueError: a region of another class or of none, an outline that is no block of the manifest, or none at
+            all.
     """
     slides, slide_of = manifest.slide_paths()
     rows: list[int] = []
     covered: list[list[float]] = []
-    for slide, slide_path in enumerate(slides):
-        path = folder / f"{slide_path.stem}.geojson"
+    for slide, (slide_path, path) in enumerate(zip(slides, _drawings(folder, slides), strict=True)):
         if not path.is_file():
             continue
         corner = _corner(slide_path)
+        annotations = read_annotations(path)
+        if unnamed := annotations.passed_over[WITHOUT_CLASS]:
+            raise ValueError(f"{path}: expected regions with a class, got {unnamed} {WITHOUT_CLASS}")
         shapes = {
             name: [shapely.affinity.translate(shape, *corner) for shape in found]
-            for name, found in read_annotations(path).shapes.items()
+            for name, found in annotations.shapes.items()
         }
         own = _outlined(shapes.get(BLOCK_NAME, []), manifest, np.flatnonzero(slide_of == slide), path)
         drawn = _drawn(shapes, classes, path)
@@ -134,6 +140,15 @@ def distribution_of_drawings(
     if not fractions[:, 1:].any():
         raise ValueError(f"{folder}: no region of {', '.join(classes[1:])} lies in any of {len(rows)} blocks")
     return _estimate(fractions, manifest.labels[rows], list(classes), manifest.label_names)
+
+
+def _drawings(folder: Path, slides: Sequence[Path]) -> list[Path]:
+    """The file of each slide."""
+    names = [Path(slide.name) for slide in slides]
+    if len({name.stem for name in names}) < len(names):
+        common = os.path.commonpath([slide.parent for slide in slides])
+        names = [slide.relative_to(common) for slide in slides]
+    return [folder / name.with_suffix(".geojson") for name in names]
 
 
 def _outlined(outlines: Sequence[shapely.Geometry], manifest: Manifest, rows: np.ndarray, path: Path) -> list[int]:

@@ -30,31 +30,10 @@ class Grid(NamedTuple):
         corners = np.stack([column, row], axis=1) * self.side
         return np.concatenate([corners, np.full_like(corners, self.side)], axis=1)
 
-    def merged(self, times: int) -> Grid:
-        """Return the grid of blocks of `times` x `times` patches."""
-        return Grid(self.side * times, self.rows // times, self.columns // times)
-
     @property
     def origin(self) -> tuple[int, int] | None:
         """Where the regular grid starts."""
         return (0, 0)
-
-
-def merge_values(values: np.ndarray, grid: Grid, times: int) -> np.ndarray:
-    """Take the maximum over the patches of each block.
-
-    Args:
-        values: float (rows * columns, L); NaN: unknown.
-        grid: grid of the patches.
-        times: patches per block, across and down.
-
-    Returns:
-        float (blocks, L), in the order of `grid.merged(times)`; NaN where a patch is unknown.
-    """
-    blocks, width = grid.merged(times), values.shape[1]
-    cells = values.reshape(grid.rows, grid.columns, width)[: blocks.rows * times, : blocks.columns * times]
-    parted = cells.reshape(blocks.rows, times, blocks.columns, times, width)
-    return parted.max(axis=(1, 3)).reshape(-1, width)  # the maximum with a NaN is NaN
 
 
 class Patches:
@@ -66,12 +45,13 @@ class Patches:
         origin: of the regular grid that the patches are of; None: they are of none.
 
     Attributes:
+        blocks: the same.
         side: of the first block's patches, in level-0 pixels; the only one where the grid is regular.
         rows, columns: so that rows * columns is the number of patches.
     """
 
     def __init__(self, blocks: np.ndarray, times: int, origin: tuple[int, int] | None = None) -> None:
-        self.origin = origin
+        self.blocks, self.origin = blocks, origin
         self._rectangles = _divide(blocks, times)
         self.side = int(self._rectangles[0, 2]) if len(blocks) else 1
         self.rows, self.columns = len(self._rectangles), 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -12,7 +12,7 @@ import shapely
 from PIL import Image
 
 from lsr_ext.data.cohort.annotations import ANNOTATION_SUFFIXES, Annotations, read_annotations
-from lsr_ext.data.cohort.beside import check_aspect, find_beside
+from lsr_ext.data.cohort.beside import check_aspect, find_beside, find_named
 from lsr_ext.data.cohort.grid import Grid, Patches
 from lsr_ext.data.csv_files import read_rows
 from lsr_ext.data.images import MAX_PIXELS, read_mask
@@ -96,11 +96,7 @@ class PatchProbabilities:
 
     def labels_of(self, slide: Path) -> str:
         """The slide's name in the CSV: that which has most of its folders in common with the slide's path."""
-        agreeing: dict[int, list[str]] = {}
-        for key in self._patches:
-            if Path(key).name in (slide.name, slide.stem):
-                agreeing.setdefault(_common_folders(Path(key).parent, slide.absolute().parent), []).append(key)
-        best = agreeing.get(max(agreeing, default=0), [])
+        best = find_named(self._patches, slide)
         if len(best) != 1:
             found = ", ".join(best) or "none"
             raise ValueError(f"{self.path}: expected patches of {slide.name}, found {found}")
@@ -270,8 +266,12 @@ def bounds_corner(properties: Mapping[str, str]) -> tuple[int, int]:
     return int(properties.get("openslide.bounds-x", 0)), int(properties.get("openslide.bounds-y", 0))
 
 
-def check_labels_differ(source: LabelSource, slides: Sequence[Path]) -> None:
+def check_labels_differ(labels_of: Callable[[Path], str], slides: Sequence[Path]) -> None:
     """Refuse slides that would get the same labels, because their names are equal.
+
+    Args:
+        labels_of: a source's, or that of `Rectangles`.
+        slides: the files.
 
     Raises:
         ValueError: two slides share them; the message names both.
@@ -279,13 +279,13 @@ def check_labels_differ(source: LabelSource, slides: Sequence[Path]) -> None:
     seen: dict[str, Path] = {}
     for slide in slides:
         try:
-            labels = source.labels_of(slide)
+            labels = labels_of(slide)
         except (ValueError, OSError):  # reported for this slide
             continue
         other = seen.setdefault(labels, slide)
         if other != slide:
             raise ValueError(
-                f"{labels} would label two slides, {other} and {slide}; name the folder too, as in "
+                f"{labels} would be used for two slides, {other} and {slide}; name the folder too, as in "
                 f"{slide.parent.name}/{slide.stem}"
             )
 
@@ -337,13 +337,6 @@ def _beside(folder: Path, slide: Path, suffixes: Sequence[str]) -> str:
     if found is None:
         raise ValueError(f"{folder}: expected {slide.stem}({'|'.join(suffixes)}), found none")
     return str(found)
-
-
-def _common_folders(folder: Path, around: Path) -> int:
-    """How many folders at the end of two paths are the same."""
-    pairs = zip(reversed(folder.parts), reversed(around.parts), strict=False)
-    same = [one == other for one, other in pairs]
-    return same.index(False) if False in same else len(same)
 
 
 def _folder(folder: str | Path) -> Path:

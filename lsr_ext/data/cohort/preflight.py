@@ -14,9 +14,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lsr_ext.data.cohort.grid import Grid
+from lsr_ext.data.cohort.grid import Grid, Patches
 from lsr_ext.data.cohort.label_sources import LabelSource, Regions, bounds_corner
 from lsr_ext.data.cohort.recipe import Recipe
+from lsr_ext.data.cohort.rectangles import Rectangles, place_patches
 from lsr_ext.data.cohort.slides import CohortSlide
 from lsr_ext.data.cohort.tissue import TissueFinder
 from lsr_ext.progress import track_progress
@@ -34,7 +35,7 @@ class SlideCheck(NamedTuple):
     Attributes:
         slide: the slide.
         size, mpp: (width, height) in level-0 pixels, and microns per pixel; None if it does not open.
-        patch_px: side of a patch in level-0 pixels.
+        patch_px: side of a patch in level-0 pixels; of given blocks, of the first one's.
         blocks: number of whole blocks on the slide.
         classes: number of regions for each class that the file names.
         passed_over: why features of the file were passed over, and how many.
@@ -65,6 +66,7 @@ def check_cohort(
     recipe: Recipe,
     tissue: TissueFinder = TissueFinder(),  # noqa: B008 - immutable
     workers: int = 1,
+    rectangles: Rectangles | None = None,
 ) -> list[SlideCheck]:
     """Check each slide: does it open, at which resolution, how many blocks, are its labels there and on tissue?
 
@@ -74,6 +76,7 @@ def check_cohort(
         recipe: how slides are divided into blocks.
         tissue: finds the tissue.
         workers: number of processes; 1: only this process.
+        rectangles: the blocks, in place of the recipe's.
 
     Returns:
         A check for each slide, in their order. Faults of a slide are in it.
@@ -81,7 +84,7 @@ def check_cohort(
     Raises:
         ValueError: a class is wanted that no file names; the message has the names that there are.
     """
-    check = partial(check_slide, source=source, recipe=recipe, tissue=tissue)
+    check = partial(check_slide, source=source, recipe=recipe, tissue=tissue, rectangles=rectangles)
     if workers < 2:
         checks = list(map(check, track_progress(slides, "checking slides", least=2)))
     else:
@@ -92,18 +95,20 @@ def check_cohort(
     return checks
 
 
-def check_slide(slide: CohortSlide, source: LabelSource, recipe: Recipe, tissue: TissueFinder) -> SlideCheck:
+def check_slide(
+    slide: CohortSlide, source: LabelSource, recipe: Recipe, tissue: TissueFinder, rectangles: Rectangles | None
+) -> SlideCheck:
     """Check one slide; see `check_cohort`."""
     check = SlideCheck(slide)
     try:
         opened = open_slide(slide.path, mpp=slide.mpp)
         check = check._replace(size=opened.size, mpp=opened.mpp)
-        side = recipe.patch_side(opened.known_mpp())
-        patches = Grid.over(opened.size, side)
-        block_px = side * recipe.merge
-        check = check._replace(patch_px=side, blocks=len(recipe.blocks(opened.size, opened.known_mpp())))
+        patches = place_patches(opened, recipe, rectangles)
+        check = check._replace(blocks=len(patches.blocks))
         if not check.blocks:
+            block_px = recipe.patch_side(opened.known_mpp()) * recipe.merge
             raise ValueError(f"expected at least one whole block of {block_px} px, got none")
+        check = check._replace(patch_px=patches.side)
         if isinstance(source, Regions):
             found = source.read(slide.path)
             counts = {name: len(shapes) for name, shapes in found.shapes.items()}
@@ -111,7 +116,7 @@ def check_slide(slide: CohortSlide, source: LabelSource, recipe: Recipe, tissue:
         share = _on_tissue(opened, source, patches, tissue)
     except (SlideError, ValueError, OSError) as error:
         return check._replace(error=str(error))
-    warnings = _warnings(check, recipe, block_px)
+    warnings = _warnings(check, recipe, int(patches.blocks[:, 2].min()))
     if share is not None and share < _LEAST_ON_TISSUE:
         warnings.append(
             f"{share:.0%} of the labelled area lies on tissue{_better(opened, source, patches, tissue)}"
@@ -172,7 +177,7 @@ def _warnings(check: SlideCheck, recipe: Recipe, block_px: int) -> list[str]:
     return warnings
 
 
-def _on_tissue(slide: Slide, source: LabelSource, patches: Grid, tissue: TissueFinder) -> float | None:
+def _on_tissue(slide: Slide, source: LabelSource, patches: Patches, tissue: TissueFinder) -> float | None:
     """The share of the labelled area that lies on tissue; None: nothing is labelled."""
     fine = Grid.over(slide.size, max(_LEAST_CELL_PX, max(slide.size) // _CELLS))
     grid = fine if source.any_grid else patches
@@ -182,7 +187,7 @@ def _on_tissue(slide: Slide, source: LabelSource, patches: Grid, tissue: TissueF
     return float(weights @ tissue.find(slide).fractions(grid.rectangles()) / weights.sum())
 
 
-def _better(slide: Slide, source: LabelSource, patches: Grid, tissue: TissueFinder) -> str:
+def _better(slide: Slide, source: LabelSource, patches: Patches, tissue: TissueFinder) -> str:
     """Tell the share with the other origin, where the slide has bounds."""
     if not isinstance(source, Regions) or bounds_corner(slide.properties) == (0, 0):
         return ""

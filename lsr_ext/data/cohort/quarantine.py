@@ -108,4 +108,4 @@ def _whole_lines(path: Path) -> list[bytes]:
 
 def read_report(path: str | Path) -> list[dict]:
     """Read the events of a report, in the order in which they were written."""
-    return [json.loads(line) for line in Path(path).read_text().splitlines()]
+    return [json.loads(line) for line in _whole_lines(Path(path))]

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from lsr_ext.data.cohort.dicom import group_dicom
 from lsr_ext.data.csv_files import clean, read_rows
+from lsr_ext.data.splits import SPLITS
 from lsr_ext.wsi import SlideError, open_slide
 
 SUFFIXES = (
@@ -75,7 +76,7 @@ def list_slides(source: str | Path) -> list[CohortSlide]:
 
 
 def scan_slides(source: str | Path) -> SlideListing:
-    """Find the slides of a folder and its subfolders, or of a CSV with the columns slide[,patient][,mpp].
+    """Find the slides of a folder and its subfolders, or of a CSV: slide[,patient][,mpp][,split].
 
     In a CSV, paths are relative to its folder, empty fields are unknown, and spaces around fields do not count.
     In a folder, the files of a DICOM series are one slide. PNG and JPEG files are slides if there are no others;
@@ -241,6 +242,8 @@ def _of_csv(path: Path) -> list[CohortSlide]:
             raise ValueError(f"{where}: the slide is empty")
         patient = clean(fields.get("patient", "")) or None
         split = clean(fields.get("split", "")) or None
+        if split not in (None, *SPLITS):
+            raise ValueError(f"{where}: expected a split of {', '.join(SPLITS)}, got {split!r}")
         slides.append(CohortSlide(path.parent / fields["slide"], patient, _mpp(fields, where), split=split))
     common = os.path.commonpath([slide.path.parent.absolute() for slide in slides]) if slides else ""
     names = [Path(os.path.relpath(slide.path.absolute(), common)).with_suffix("") for slide in slides]

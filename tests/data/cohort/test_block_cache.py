@@ -26,7 +26,7 @@ def blocks(tmp_path):
 
 
 def files(folder):
-    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name != ".lock")
+    return sorted(path for path in folder.rglob("*") if path.is_file() and path.name[0] != ".")
 
 
 def test_blocks_are_read_from_their_slide_once(blocks, tmp_path):
@@ -48,6 +48,18 @@ def test_it_grows_to_its_budget_and_no_further(blocks, tmp_path):
         assert len(files(tmp_path / "cache")) == 5
 
 
+def test_several_users_of_a_folder_share_its_budget(blocks, tmp_path):
+    users = [CachedBlocks(blocks, tmp_path / "cache", 5 * BLOCK_BYTES) for _ in range(2)]
+    users[0].read(0)
+    left = files(tmp_path / "cache")[0].parent / ".other.part"
+    left.mkdir()
+    users.append(CachedBlocks(blocks, tmp_path / "cache", 5 * BLOCK_BYTES))
+    assert left.exists()  # somebody may be writing there
+    for row in range(len(blocks.manifest)):
+        users[row % 3].read(row)
+    assert len(files(tmp_path / "cache")) == 5
+
+
 @pytest.mark.parametrize("damage", [b"", b"shorter", bytes(BLOCK_BYTES)])
 def test_a_damaged_file_is_read_again(blocks, tmp_path, damage):
     cached = CachedBlocks(blocks, tmp_path / "cache", 10**6)
@@ -65,9 +77,17 @@ def test_a_slide_that_changed_is_read_again(blocks, tmp_path):
     assert blocks.reads == 2
 
 
+def test_a_slide_that_is_missing_is_left_out_as_without_a_cache(blocks, tmp_path):
+    blocks.manifest.slide_paths()[0][0].unlink()
+    dataset = CohortDataset(CachedBlocks(blocks, tmp_path / "cache", 10**6), limit=0.25)
+    assert [item["index"] for item in dataset.__getitems__(range(16))] == list(range(4, 16))
+    assert dataset.quarantine.count == 4
+
+
 def test_what_was_left_half_written_is_removed(blocks, tmp_path):
     cached = CachedBlocks(blocks, tmp_path / "cache", 10**6)
     cached.read(0)
+    del cached  # its user was killed
     left = files(tmp_path / "cache")[0].parent / ".left.part"
     left.mkdir()
     (left / "half").write_bytes(b"half")

@@ -134,6 +134,44 @@ def test_blocks_of_given_rectangles(tmp_path):
         Rectangles(tmp_path / "long.csv")
 
 
+def test_rectangles_of_slides_of_one_name_are_told_apart_by_folders(tmp_path):
+    slides = [tmp_path / "slides" / folder / "1.tif" for folder in "AB"]
+    (tmp_path / "masks").mkdir()
+    for slide in slides:
+        slide.parent.mkdir(parents=True)
+        write_pyramid(slide, tissue_like(128, 128), mpp=0.25)
+        (tmp_path / "masks" / slide.parent.name).mkdir()
+        np.save(tmp_path / "masks" / slide.parent.name / "1.npy", np.ones((128, 128), np.uint8))
+    listed, source = list_slides(tmp_path / "slides"), Masks(tmp_path / "masks", ["t"])
+    header = "slide,x,y,width,height"
+    (tmp_path / "both.csv").write_text(f"{header}\nA/1,0,0,64,64\nB/1.tif,64,64.0,32,32")
+    for folder, row in (("A", "0,0,64,64"), ("B", "64,64,32,32")):
+        (tmp_path / "places" / folder).mkdir(parents=True)
+        (tmp_path / "places" / folder / "1.csv").write_text(f"x,y,width,height\n{row}")
+    for places in ("both.csv", "places"):
+        arguments = {"shares": SHARES, "rectangles": Rectangles(tmp_path / places)}
+        manifest = read_manifest(build_cohort(listed, source, RECIPE, tmp_path / f"{places}.parquet", **arguments))
+        assert manifest.rectangles.tolist() == [[0, 0, 64, 64], [64, 64, 32, 32]]
+    (tmp_path / "one.csv").write_text(f"{header}\n1,0,0,64,64")
+    with pytest.raises(ValueError, match=r"1 would be used for two slides, .*A/1\.tif and .*B/1\.tif"):
+        build_cohort(listed, source, RECIPE, tmp_path / "m.parquet", rectangles=Rectangles(tmp_path / "one.csv"))
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ("a,0.5,0,50,50", "row 2: expected whole x, y, width and height"),
+        ("a,1e30,0,50,50", "row 2: expected whole x, y, width and height"),
+        ("a,0,0,50,", "row 2: expected whole x, y, width and height"),
+        ("a,0,0,50,50\na,0,0,50,50", r"row 3: the block \[0, 0, 50, 50\] occurs a second time"),
+    ],
+)
+def test_faults_in_rectangles(tmp_path, rows, message):
+    (tmp_path / "a.csv").write_text(f"slide,x,y,width,height\n{rows}")
+    with pytest.raises(ValueError, match=message):
+        Rectangles(tmp_path / "a.csv")
+
+
 def test_a_class_may_be_unknown_alone(tmp_path):
     class Half:
         """Class a is known everywhere, class b in the left half."""
@@ -193,6 +231,17 @@ def test_splits_are_by_patient_and_keep_their_shares(tmp_path):
     assert len(read_manifest(path).rows_of("test")) == len(rows) // 2
     with pytest.raises(ValueError, match=r"one of the splits \['test', 'train'\], got 'validation'"):
         read_manifest(path).rows_of("validation")
+
+
+def test_a_patient_that_was_mended_in_the_list_is_mended_in_the_manifest(tmp_path):
+    slides = write_slides(tmp_path / "slides", 3)
+    write_probabilities(tmp_path / "p.csv", slides)
+    source, found = PatchProbabilities(tmp_path / "p.csv"), []
+    for patients in ("aab", "abb"):
+        listed = [CohortSlide(slide, patient) for slide, patient in zip(slides, patients, strict=True)]
+        path = build_cohort(listed, source, RECIPE, tmp_path / "m.parquet", shares=SHARES)
+        found.append("".join(read_manifest(path).table["patient"].to_pylist()[::4]))
+    assert found == ["aab", "abb"]
 
 
 def test_a_groups_split_depends_on_the_seed_and_not_on_the_order():
@@ -266,6 +315,7 @@ def test_a_slide_without_resolution_is_left_out_or_given_one(tmp_path):
     [
         ("path\na.tif", r"expected columns slide\[,patient\]\[,mpp\]\[,split\], got path"),
         ("slide,mpp\na.tif,forty", "row 2: expected an mpp above 0, got 'forty'"),
+        ("slide,split\na.tif,trian", "row 2: expected a split of train, validation, test, got 'trian'"),
         ("slide\na.tif\na.svs", "two slides of one name"),
         ("slide\n", "expected slides"),
     ],

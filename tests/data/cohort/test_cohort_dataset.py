@@ -138,6 +138,9 @@ def test_what_cannot_be_read_is_left_out_counted_and_reported(damaged, tmp_path,
     assert set(dataset.quarantine.blocks()) == bad
     events = read_report(report)
     assert Counter(block for event in events for block in event["blocks"]) == Counter(dict.fromkeys(bad, 1))
+    with report.open("a") as file:
+        file.write('{"blocks": [1')  # a run that was killed
+    assert read_report(report) == events
     lost = next(event for event in events if event["slide"].endswith("slide-003.tif"))
     assert (lost["blocks"], lost["rows"]) == ([12, 13, 14, 15], [12, 13, 14, 15])  # all of it at once
     assert all("slide-001.tif" in event["reason"] for event in events if event is not lost)

@@ -1,6 +1,7 @@
 """Count distributions of cohorts: from fractions, and from blocks that are drawn in."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -105,6 +106,37 @@ def test_coordinates_count_from_the_bounds_of_a_slide(manifest, tmp_path, monkey
         path.write_text(json.dumps(content))
     found, _, _ = distribution_of_drawings(manifest, tmp_path / "b", ["other", "tumour"])
     np.testing.assert_allclose(found.mean[:, 1], 1)
+
+
+def test_slides_of_one_name_have_a_file_each(tmp_path):
+    for number, folder in enumerate("AB"):
+        (slide,) = write_slides(tmp_path / "slides" / folder, 1)
+        (tmp_path / folder).mkdir()
+        np.save(tmp_path / folder / f"{slide.stem}.npy", np.full((128, 128), number, np.uint8))
+    source, listed = Masks(tmp_path, ["tumour"]), list_slides(tmp_path / "slides")
+    path = build_cohort(listed, source, replace(RECIPE, edges=(0.5,)), tmp_path / "m.parquet", shares={"train": 1})
+    manifest = read_manifest(path)
+    files = export_blocks(manifest, choose_blocks(manifest, 2, seed=0), tmp_path / "drawn")
+    assert [file.relative_to(tmp_path / "drawn").as_posix() for file in files] == [
+        "A/slide-000.geojson",
+        "B/slide-000.geojson",
+    ]
+    content = json.loads(files[1].read_text())
+    outlines = [feature["geometry"] for feature in content["features"]]
+    tumour = {"type": "Feature", "properties": {"classification": {"name": "tumour"}}}
+    content["features"] += [tumour | {"geometry": outline} for outline in outlines]
+    files[1].write_text(json.dumps(content))
+    found, _, _ = distribution_of_drawings(manifest, tmp_path / "drawn", ["other", "tumour"])
+    assert found.mean[:, 1].tolist() == [0.0, 1.0]
+
+
+def test_a_region_whose_class_was_forgotten_is_refused(manifest, tmp_path):
+    path = export_blocks(manifest, choose_blocks(manifest, 1, seed=0), tmp_path)[0]
+    content = json.loads(path.read_text())
+    content["features"].append(content["features"][0] | {"properties": {}})
+    path.write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="expected regions with a class, got 1 without a class"):
+        distribution_of_drawings(manifest, tmp_path, ["other", "tumour"])
 
 
 def test_blocks_without_a_drawing_are_refused(manifest, tmp_path):

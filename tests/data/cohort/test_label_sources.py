@@ -9,7 +9,7 @@ from skimage.draw import polygon2mask
 from slides import tissue_like, write_pyramid
 
 from lsr_ext.data.cohort import HeatMaps, Masks, PatchProbabilities, Regions
-from lsr_ext.data.cohort.grid import Grid, merge_values
+from lsr_ext.data.cohort.grid import Grid, Patches, merge_patches, place_blocks
 
 SIZE = 640, 480  # width, height
 GRID = Grid.over(SIZE, 100)  # 4 rows of 6
@@ -26,15 +26,18 @@ def slide(tmp_path):
 def test_grids_are_in_rows_and_whole():
     assert (GRID.rows, GRID.columns) == (4, 6)
     assert GRID.rectangles()[7].tolist() == [100, 100, 100, 100]
-    assert GRID.merged(2).rectangles().tolist() == [[x, y, 200, 200] for y in (0, 200) for x in (0, 200, 400)]
     assert Grid.over((50, 50), 100).rectangles().shape == (0, 4)
 
 
-def test_a_block_has_its_highest_patch_or_nothing():
-    values = np.arange(24.0).reshape(-1, 1) / 24
+def test_a_block_has_its_highest_patch_or_their_mean_or_nothing():
+    blocks = place_blocks(SIZE, 200, 200, (0, 0))
+    assert blocks.tolist() == [[x, y, 200, 200] for y in (0, 200) for x in (0, 200, 400)]
+    values = np.arange(24.0)
     values[3] = np.nan  # row 0, column 3
-    merged = merge_values(values, GRID, 2)[:, 0] * 24
-    np.testing.assert_array_equal(merged, [7, np.nan, 11, 19, 21, 23])
+    x, y, *_ = Patches(blocks, 2).rectangles().T // 100
+    found = values[6 * y + x, None]
+    np.testing.assert_array_equal(merge_patches(found, 2, "maximum")[:, 0], [7, np.nan, 11, 19, 21, 23])
+    np.testing.assert_array_equal(merge_patches(found, 2, "area")[:, 0], [3.5, np.nan, 7.5, 15.5, 17.5, 19.5])
 
 
 @pytest.mark.parametrize("name", ["TCGA-A1.01.svs", "TCGA-A1.01", "folder/TCGA-A1.01.svs"])

@@ -3,6 +3,7 @@
 import shutil
 
 import numpy as np
+import pydicom
 import pytest
 from cohorts import RECIPE, SHARES, write_slides
 from PIL import Image
@@ -30,6 +31,11 @@ def test_the_files_of_a_dicom_slide_are_one_slide(tmp_path):
     assert reasons["slide0_level1.dcm"] == "a level of slide0_level0.dcm"
     shutil.copytree(folder, tmp_path / "scans" / "two")  # the same slide in another folder
     assert len(list_slides(tmp_path)) == 2
+    level = pydicom.dcmread(folder / "slide0_level1.dcm")
+    level.TotalPixelMatrixColumns = level.ImageType = None
+    level.save_as(folder / "slide0_level1.dcm")
+    skipped = scan_slides(folder).skipped[folder / "slide0_level1.dcm"]
+    assert skipped == "no level of a slide but another image"
 
 
 def test_hidden_files_previews_and_others_are_skipped_and_counted(tmp_path):
@@ -87,7 +93,7 @@ def test_one_file_of_labels_for_two_slides_is_refused(tmp_path):
     listed = list_slides(nested(tmp_path / "slides"))
     (tmp_path / "masks").mkdir()
     Image.fromarray(np.zeros((64, 64), np.uint8)).save(tmp_path / "masks" / "s.png")
-    with pytest.raises(ValueError, match=r"s\.png would label two slides, .*A/s\.tif and .*B/s\.tif"):
+    with pytest.raises(ValueError, match=r"s\.png would be used for two slides, .*A/s\.tif and .*B/s\.tif"):
         build_cohort(listed, Masks(tmp_path / "masks", ["a"]), RECIPE, tmp_path / "m.parquet")
 
 

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,10 +14,13 @@ from lsr_ext.data.cohort import (
     CohortSlide,
     HeatMaps,
     Masks,
+    PatchProbabilities,
     Recipe,
+    Rectangles,
     Regions,
     SlideMasks,
     TissueFinder,
+    build_cohort,
     check_cohort,
     checks_as_csv,
     format_checks,
@@ -84,6 +88,21 @@ def test_a_derived_class_counts_for_its_base_unless_it_is_wanted_itself(tmp_path
     for classes, expected in ((["Tumor"], [[1], [1]]), (["Tumor", "Tumor: Invasive"], [[0, 1], [1, 0]])):
         values = Regions(tmp_path / "labels", classes).values(slide.path, (1024, 1024), grid)
         assert values.tolist() == expected
+
+
+def test_the_blocks_that_are_checked_are_those_that_are_built(tmp_path, slide):
+    rows = [f"s,{x},{y},0.5" for y in (530, 594) for x in (530, 594)]
+    (tmp_path / "p.csv").write_text("\n".join(["slide,x,y,probability", *rows]))
+    source, recipe = PatchProbabilities(tmp_path / "p.csv"), replace(RECIPE, merge=2, offset_px=(18, 18))
+    (check,) = check_cohort([slide], source, recipe)
+    manifest = read_manifest(build_cohort([slide], source, recipe, tmp_path / "m.parquet", shares={"train": 1}))
+    assert (check.error, check.on_tissue, check.patch_px, check.blocks) == ("", 1.0, 64, 49)
+    assert manifest.rectangles.tolist() == [[530, 530, 128, 128]]
+    (tmp_path / "places.csv").write_text("slide,x,y,width,height\ns,530,530,128,128\ns,0,0,10,10")
+    places, tiny = Rectangles(tmp_path / "places.csv"), replace(recipe, patch_px=4)
+    (check,) = check_cohort([slide], source, tiny, rectangles=places)
+    assert (check.error, check.patch_px, check.blocks) == ("", 64, 2)
+    assert check.warnings == ("blocks of 10 px are magnified to 16 px",)
 
 
 @needs_cases
