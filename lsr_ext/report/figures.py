@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -181,8 +182,7 @@ def _draw_contours(ax: Axes, ids: np.ndarray, classes: Sequence[int], colour: st
 def _draw_blocks(ax: Axes, ids: np.ndarray, classes: Sequence[int], grid_px: int) -> None:
     for order, c in enumerate(classes):
         shade = np.zeros((*ids.shape, 4))
-        colour = _CLASS_COLOURS[order % len(_CLASS_COLOURS)]
-        shade[ids == c] = [*(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)), 0.45]
+        shade[ids == c] = to_rgba(_CLASS_COLOURS[order % len(_CLASS_COLOURS)], 0.45)
         ax.imshow(shade, interpolation="nearest")
     for position in range(grid_px, ids.shape[0], grid_px):
         ax.axhline(position - 0.5, color="white", linewidth=0.6)
