@@ -18,7 +18,7 @@ from lsr_ext.files import write_atomically
 from lsr_ext.inference.colours import class_colours
 from lsr_ext.inference.map_fractions import class_areas_px
 from lsr_ext.inference.model_file import DESCRIPTION_NAME, read_description
-from lsr_ext.inference.slide_prediction import SlidePrediction, find_prediction
+from lsr_ext.inference.prediction import Prediction, find_prediction
 from lsr_ext.metrics import fraction_calibration
 from lsr_ext.progress import track_progress
 from lsr_ext.report.block_fit import BlockFit, check_names, fit_blocks
@@ -164,14 +164,15 @@ def _describe(listed: CohortSlide, sources: _Sources, shown: bool) -> _SlideFact
     if prediction is not None and sources.distribution is not None and sources.manifest is not None:
         check_names(sources.manifest, sources.distribution, prediction.classes)
         fit = fit_blocks(prediction, sources.manifest, rows, sources.distribution)
+    areas_px = np.zeros(0) if prediction is None else class_areas_px(prediction)
     drawn = _drawn_classes(prediction)
     blocks, colours = _outlined(sources, rows, prediction is None)
     return _SlideFacts(
         name=slide.path.name,
         size=slide.size,
         mpp=slide.mpp,
-        area_mm2=None if prediction is None else _area_mm2(prediction),
-        shares=[] if prediction is None else _shares(prediction),
+        area_mm2=None if prediction is None else float(areas_px.sum()) * (prediction.mpp / 1000) ** 2,
+        shares=[] if prediction is None else _shares(prediction, areas_px),
         labels=_count_labels(sources.manifest, rows),
         fit=fit,
         worst=_worst_blocks(slide, prediction, fit, drawn, sources.distribution) if shown and fit else [],
@@ -179,7 +180,7 @@ def _describe(listed: CohortSlide, sources: _Sources, shown: bool) -> _SlideFact
     )
 
 
-def _drawn_classes(prediction: SlidePrediction | None) -> list[int]:
+def _drawn_classes(prediction: Prediction | None) -> list[int]:
     """All classes but the background."""
     names = [] if prediction is None else prediction.classes
     return [index for index, name in enumerate(names) if name != "background"]
@@ -194,16 +195,11 @@ def _outlined(sources: _Sources, rows: np.ndarray, wanted: bool) -> tuple[np.nda
     return sources.manifest.rectangles[rows], [palette[label] for label in labels]
 
 
-def _shares(prediction: SlidePrediction) -> list[_ClassShare]:
+def _shares(prediction: Prediction, areas_px: np.ndarray) -> list[_ClassShare]:
     """The share of the predicted area that is of each class."""
-    areas = class_areas_px(prediction)
-    total = int(areas.sum())
-    shares = [area / total if total else None for area in areas.tolist()]
+    total = int(areas_px.sum())
+    shares = [area / total if total else None for area in areas_px.tolist()]
     return [_ClassShare(*one) for one in zip(prediction.classes, prediction.colours, shares, strict=True)]
-
-
-def _area_mm2(prediction: SlidePrediction) -> float:
-    return float(class_areas_px(prediction).sum() * (prediction.about["mpp"] / 1000) ** 2)
 
 
 def _count_labels(manifest: Manifest | None, rows: np.ndarray) -> dict[str, int]:
@@ -215,7 +211,7 @@ def _count_labels(manifest: Manifest | None, rows: np.ndarray) -> dict[str, int]
 
 
 def _worst_blocks(
-    slide: Slide, prediction: SlidePrediction, fit: BlockFit, drawn: list[int], distribution: CountDistribution
+    slide: Slide, prediction: Prediction, fit: BlockFit, drawn: list[int], distribution: CountDistribution
 ) -> list[_Block]:
     """The blocks where prediction and label disagree most."""
     found = []

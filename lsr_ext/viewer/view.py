@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lsr_ext.inference.slide_prediction import SlidePrediction, find_prediction
+from lsr_ext.inference.prediction import Prediction, find_prediction
 from lsr_ext.viewer.annotations import read_annotations, read_blocks
 from lsr_ext.viewer.shapes import MAX_SHOWN, Shapes
 from lsr_ext.viewer.tile_grid import TILE_PX, TileGrid
@@ -28,7 +28,7 @@ class View:
     """
 
     slide: Slide
-    prediction: SlidePrediction | None
+    prediction: Prediction | None
     shapes: dict[str, Shapes]
 
     @property
@@ -88,6 +88,6 @@ class View:
             pairs = zip(self.prediction.classes, self.prediction.colours, strict=True)
             about["prediction"] = {
                 "classes": [{"name": name, "colour": colour} for name, colour in pairs],
-                "mpp": self.prediction.about["mpp"],
+                "mpp": self.prediction.mpp,
             }
         return about

@@ -66,11 +66,11 @@ def test_contours_and_the_worst_blocks_are_shown(paths):
 
 def test_worst_blocks_are_farthest_from_their_label(paths):
     from lsr_ext.data.cohort.manifest import read_manifest
-    from lsr_ext.inference.slide_prediction import SlidePrediction
+    from lsr_ext.inference.prediction import open_prediction
 
     manifest = read_manifest(paths["blocks"])
     known = CountDistribution.load(paths["distribution"])
-    fit = fit_blocks(SlidePrediction(paths["prediction"]), manifest, np.arange(len(manifest)), known)
+    fit = fit_blocks(open_prediction(paths["prediction"]), manifest, np.arange(len(manifest)), known)
     excess = np.abs(fit.fractions - known.mean.numpy()[fit.labels[:, 0]]).max(axis=1) - 0.05
     np.testing.assert_allclose(fit.excess, np.maximum(excess, 0), atol=1e-6)
     assert fit.worst(3).tolist() == np.argsort(-excess, kind="stable")[:3].tolist()
