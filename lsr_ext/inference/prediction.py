@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import zarr
 
+from lsr_ext.data.geojson import qupath_corner
 from lsr_ext.inference.map_sampler import MapSampler
 from lsr_ext.inference.slide_store import NOT_PREDICTED
 
 if TYPE_CHECKING:
     from lsr_ext.wsi import Slide
 
-QUPATH_BOUNDS = ("auto", "on", "off")
 _NEEDED = ("slide", "slide_size", "slide_mpp", "mpp", "classes", "colours")
 
 
@@ -130,24 +130,14 @@ class Prediction:
             )
 
     def qupath_corner(self, use: str) -> tuple[int, int]:
-        """The level-0 pixel that QuPath calls (0, 0).
-
-        QuPath shows only the bounds of a slide that has some (MIRAX, Leica), and counts pixels from their corner.
-
-        Args:
-            use: "auto": the corner of the bounds if the slide has some; "on": it must have some; "off": (0, 0).
+        """The level-0 pixel that QuPath calls (0, 0); see `lsr_ext.data.geojson.qupath_corner`.
 
         Raises:
-            ValueError: "on", but the slide has no bounds; a prediction that does not say; or another `use`.
+            ValueError: as there, or a prediction that does not say whether the slide has bounds.
         """
-        if use not in QUPATH_BOUNDS:
-            raise ValueError(f"expected QuPath's bounds as one of {', '.join(QUPATH_BOUNDS)}, got {use!r}")
         if use != "off" and "slide_bounds" not in self.about:
             raise ValueError(f"{self.path} does not say whether the slide has bounds: predict again, or use off")
-        bounds = self.about.get("slide_bounds")
-        if use == "on" and bounds is None:
-            raise ValueError(f"{self.path}: the slide {self.about['slide']} is not known to have bounds")
-        return (0, 0) if use == "off" or bounds is None else tuple(bounds[:2])
+        return qupath_corner(self.about["slide"], self.about.get("slide_bounds"), use)
 
     def _places(self, area: Area, margin_px: int) -> tuple[np.ndarray, np.ndarray, float]:
         """Rows and columns of the maps at the middle of each pixel of an area, and the distance of neighbours."""
