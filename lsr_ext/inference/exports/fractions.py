@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,11 +26,11 @@ Row = dict[str, Any]
 class Area(NamedTuple):
     """A part of a slide, in level-0 pixels, with its name and its low-resolution label, if it has one.
 
-    `labels` is one name, or one for each class.
+    `labels` is one name for all classes, or a name by class; None: unknown.
     """
 
     name: str
-    labels: str | Sequence[str | None] | None
+    labels: str | Mapping[str, str | None] | None
     shape: shapely.Geometry
 
 
@@ -111,7 +111,7 @@ def _blocks(prediction: Prediction, path: str | Path) -> list[Area]:
         areas.append(
             Area(
                 f"{x},{y}",
-                labels.tolist() if isinstance(labels, np.ndarray) else labels,
+                dict(zip(manifest.classes, labels, strict=True)) if manifest.classes else labels,
                 shapely.box(x, y, x + width, y + height),
             )
         )
@@ -121,8 +121,13 @@ def _blocks(prediction: Prediction, path: str | Path) -> list[Area]:
 def _expected(area: Area, distribution: CountDistribution, classes: Sequence[str]) -> Row:
     """The label's mean and standard deviation of each class; None where the label is unknown."""
     row: Row = {}
+    by_class = (
+        area.labels if isinstance(area.labels, Mapping) else dict.fromkeys(distribution.classes, area.labels)
+    )
+    if unknown := sorted(set(by_class) - set(distribution.classes)):
+        raise ValueError(f"{area.name}: expected labels of {distribution.classes}, got those of {unknown}")
     for index, name in enumerate(distribution.classes):
-        label = area.labels if isinstance(area.labels, str | None) else area.labels[index]
+        label = by_class.get(name)
         if label is not None and label not in distribution.labels:
             raise ValueError(f"{area.name}: expected one of the labels {distribution.labels}, got {label!r}")
         for column, table in (("expected", distribution.mean), ("std", distribution.std)):
@@ -148,7 +153,9 @@ def _row(prediction: Prediction, area: Area) -> Row:
         counts += np.bincount(labels, minlength=256)
         totals += np.asarray(prediction.probabilities[(slice(None), *place)])[:, inside].sum(1, dtype=np.float64)
     x, y, x_end, y_end = area.shape.bounds
-    label = area.labels if isinstance(area.labels, str | None) else "|".join(name or "" for name in area.labels)
+    label = (
+        "|".join(one or "" for one in area.labels.values()) if isinstance(area.labels, Mapping) else area.labels
+    )
     about = {"name": area.name, "label": label, "x": x, "y": y, "width": x_end - x, "height": y_end - y}
     return about | _shares(prediction.classes, int(counts.sum()), counts[: len(totals)], totals)
 
