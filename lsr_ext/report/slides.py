@@ -39,7 +39,7 @@ class _Sources:
 
     slides: list[CohortSlide]
     manifest: Manifest | None
-    rows_of: dict[str, np.ndarray]
+    rows_of: dict[Path, np.ndarray]
     predictions: Path | None
     distribution: CountDistribution | None
 
@@ -105,7 +105,9 @@ def write_slides_report(
     facts, failures = [], []
     for number, slide in enumerate(track_progress(found.slides, "report", least=2)):
         try:
-            facts.append(_describe(slide, found, number in shown))
+            described = _describe(slide, found, number in shown)
+            _check_classes([*facts[:1], described])
+            facts.append(described)
         except (OSError, ValueError) as error:
             failures.append((slide.path.name, f"{type(error).__name__}: {error}"))
             _logger.warning("%s is left out: %s", slide.path.name, error)
@@ -130,17 +132,22 @@ def _read_sources(
     source: Path, predictions: str | Path | None, slides: str | Path | None, distribution: str | Path | None
 ) -> _Sources:
     if source.is_dir():
-        if slides is None or predictions is not None:
+        if slides is None or predictions is not None or distribution is not None:
             raise ValueError(f"{source} is a folder of predictions: give their slides (--slides), nothing else")
         listed = [one for one in list_slides(slides) if (source / f"{one.path.stem}.zarr").is_dir()]
         if not listed:
             raise ValueError(f"{source}: expected predictions of the slides of {slides}, found none")
+        without = {path.stem for path in source.glob("*.zarr")} - {one.path.stem for one in listed}
+        if without:
+            _logger.warning(
+                "%d predictions are left out, of no slide of %s: %s", len(without), slides, min(without)
+            )
         return _Sources(listed, None, {}, source, None)
     if slides is not None:
         raise ValueError(f"{source} is a manifest, which names its slides: expected no others, got {slides}")
     manifest = read_manifest(source)
     paths, slide_of = manifest.slide_paths()
-    rows_of = {path.stem: np.flatnonzero(slide_of == index) for index, path in enumerate(paths)}
+    rows_of = {path: np.flatnonzero(slide_of == index) for index, path in enumerate(paths)}
     if predictions is not None and not Path(predictions).is_dir():
         raise FileNotFoundError(f"expected a folder of predictions, found none at {predictions}")
     known = None if distribution is None else _read_distribution(Path(distribution))
@@ -159,7 +166,7 @@ def _describe(listed: CohortSlide, sources: _Sources, shown: bool) -> _SlideFact
     prediction = None
     if sources.predictions is not None:
         prediction = find_prediction(sources.predictions / f"{slide.path.stem}.zarr", slide)
-    rows = sources.rows_of.get(slide.path.stem, np.zeros(0, np.int64))
+    rows = sources.rows_of.get(listed.path, np.zeros(0, np.int64))
     fit = None
     if prediction is not None and sources.distribution is not None and sources.manifest is not None:
         check_names(sources.manifest, sources.distribution, prediction.classes)
@@ -178,6 +185,16 @@ def _describe(listed: CohortSlide, sources: _Sources, shown: bool) -> _SlideFact
         worst=_worst_blocks(slide, prediction, fit, drawn, sources.distribution) if shown and fit else [],
         picture=slide_picture(slide, prediction, drawn, blocks, colours) if shown else None,
     )
+
+
+def _check_classes(facts: list[_SlideFacts]) -> None:
+    """Refuse predictions of other classes than the first slide's: they share the columns of a table."""
+    first, last = ([one.name for one in slide.shares] for slide in (facts[0], facts[-1]))
+    if first != last:
+        raise ValueError(
+            f"expected the classes {', '.join(first)}, as in the prediction of {facts[0].name}, got "
+            f"{', '.join(last)}"
+        )
 
 
 def _drawn_classes(prediction: Prediction | None) -> list[int]:

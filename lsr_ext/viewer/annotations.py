@@ -71,14 +71,10 @@ def read_blocks(path: str | Path, slide: Path) -> Shapes:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: not a manifest, or no block of the slide.
+        ValueError: not a manifest, no block of the slide, or several slides of its name in other folders.
     """
     manifest = read_manifest(path)
-    paths, slide_of = manifest.slide_paths()
-    chosen = [index for index, known in enumerate(paths) if known.name == slide.name]
-    rows = np.flatnonzero(np.isin(slide_of, chosen))
-    if not len(rows):
-        raise ValueError(f"{path}: expected blocks of {slide.name}, found those of {len(paths)} other slides")
+    rows = manifest.rows_of_slide(slide)
     x, y, width, height = manifest.rectangles[rows].T
     texts = [_label_text(manifest, label) for label in manifest.labels[rows]]
     known = [text for text in dict.fromkeys(manifest.label_names) if text in texts]

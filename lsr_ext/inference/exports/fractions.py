@@ -65,8 +65,8 @@ def export_fractions(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: not exactly one of `regions`, `blocks` and `grid_um`, no area, a distribution of other classes
-            or with another label, or an unknown suffix.
+        ValueError: not exactly one of `regions`, `blocks` and `grid_um`, no area, blocks of several slides of this
+            name, a distribution of other classes or without a label, or an unknown suffix.
     """
     opened, output = open_prediction(prediction), Path(output)
     if sum(source is not None for source in (regions, blocks, grid_um)) != 1:
@@ -80,7 +80,7 @@ def export_fractions(
     else:
         areas = _annotated(opened, regions, qupath_bounds) if regions else _blocks(opened, blocks)
         if not areas:
-            raise ValueError(f"{regions or blocks}: expected areas of {opened.about['slide']}, found none")
+            raise ValueError(f"{regions}: expected areas, found none")
         rows = [_row(opened, area) for area in track_progress(areas, "measuring areas")]
         if distribution is not None:
             rows = [
@@ -103,9 +103,8 @@ def _blocks(prediction: Prediction, path: str | Path) -> list[Area]:
     """The blocks of the prediction's slide."""
     manifest = read_manifest(path)
     names = np.array([*manifest.label_names, None], object)  # -1, the last one, is unknown
-    slides = [Path(slide).name for slide in manifest.table["slide"].to_pylist()]
     areas = []
-    for index in (i for i, slide in enumerate(slides) if slide == prediction.about["slide"]):
+    for index in manifest.rows_of_slide(prediction.about["slide"]):
         x, y, width, height = manifest.rectangles[index].tolist()
         labels = names[manifest.labels[index]]
         areas.append(
