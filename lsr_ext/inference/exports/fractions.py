@@ -66,7 +66,7 @@ def export_fractions(
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: not exactly one of `regions`, `blocks` and `grid_um`, no area, blocks of several slides of this
-            name, a distribution of other classes or without a label, or an unknown suffix.
+            name, a distribution of other classes, without a label or for a grid, or an unknown suffix.
     """
     opened, output = open_prediction(prediction), Path(output)
     if sum(source is not None for source in (regions, blocks, grid_um)) != 1:
@@ -75,6 +75,8 @@ def export_fractions(
         raise ValueError(f"{output}: expected a file ending in .csv or .parquet")
     if distribution is not None and not set(distribution.classes) <= set(opened.classes):
         raise ValueError(f"expected a distribution of {opened.classes}, got one of {list(distribution.classes)}")
+    if grid_um is not None and distribution is not None:
+        raise ValueError("expected no distribution: the cells of a grid have no labels to compare with it")
     if grid_um is not None:
         rows = list(_grid_rows(opened, grid_um))
     else:

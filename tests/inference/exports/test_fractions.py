@@ -138,3 +138,6 @@ def test_bad_options_are_named(prediction, tmp_path):
     other = CountDistribution([[0.9, 0.1]], [[0.05, 0.05]], ["low"], ["fat", "glass"])
     with pytest.raises(ValueError, match="expected a distribution of"):
         export_fractions(prediction, tmp_path / "a.csv", grid_um=4, distribution=other)
+    known = CountDistribution([[0.9, 0.1]], [[0.05, 0.05]], ["low"], NAMES)
+    with pytest.raises(ValueError, match="the cells of a grid have no labels"):
+        export_fractions(prediction, tmp_path / "a.csv", grid_um=4, distribution=known)
