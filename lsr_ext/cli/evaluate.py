@@ -52,6 +52,7 @@ def run_command(
 
 @app.command("cells")
 def cells_command(
+    context: typer.Context,
     maps: Annotated[
         Path, typer.Argument(help="Label maps: PNG, TIFF, npy or zarr; or predictions of lsr predict. " + _FILES)
     ],
@@ -84,10 +85,12 @@ def cells_command(
     if holds_predictions(maps):
         from lsr_ext.report.score_slides import score_slide_cells
 
+        _refuse(context, ("classes", "pixel_size", "images"), "label maps, not of predictions")
         options = {"min_area_px": min_area_px, "dilation_px": dilation_px, "columns": columns.split(",")}
         options |= {"qupath_bounds": qupath_bounds, "resamples": resamples, "seed": seed}
         _print(score_slide_cells(maps, dots, output, **options), output)
         return
+    _refuse(context, ("qupath_bounds",), "predictions of slides, not of label maps")
     sheet = score_cell_files(
         maps,
         dots,
@@ -141,6 +144,7 @@ def dots_command(
 
 @app.command("regions")
 def regions_command(
+    context: typer.Context,
     pred: Annotated[
         Path,
         typer.Argument(
@@ -172,14 +176,23 @@ def regions_command(
     if holds_predictions(pred):
         from lsr_ext.report.score_slides import score_slide_regions
 
+        _refuse(context, ("classes", "images"), "label maps, not of predictions")
         options = {"outside": outside, "distance_px": distance_px, "qupath_bounds": qupath_bounds}
         _print(score_slide_regions(pred, truth, output, **options, resamples=resamples, seed=seed), output)
         return
+    _refuse(context, ("outside", "qupath_bounds"), "predictions of slides, not of label maps")
     names = [name.strip() for name in classes.split(",")]
     sheet = score_region_files(
         pred, truth, names, output, distance_px=distance_px, images=images, resamples=resamples, seed=seed
     )
     _print(sheet, output)
+
+
+def _refuse(context: typer.Context, names: Sequence[str], of: str) -> None:
+    """Refuse options that were given and would change nothing."""
+    for parameter in context.command.params:
+        if parameter.name in names and context.get_parameter_source(parameter.name).name == "COMMANDLINE":
+            raise typer.BadParameter(f"{parameter.opts[0]} is an option of {of}")
 
 
 def _parse_classes(options: Sequence[str]) -> dict[str, int]:

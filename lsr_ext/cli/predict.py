@@ -21,7 +21,7 @@ def predict_command(
         str,
         typer.Option(
             help="Predict: auto, where tissue is found; none, the whole slide; or where a GeoJSON or PNG says so. "
-            "A folder has one for each slide, named like it."
+            "For several slides: a folder with one for each, named like it."
         ),
     ] = "auto",
     window_px: Annotated[int | None, typer.Option(min=1, help="Side of a window. Default: the model's.")] = None,

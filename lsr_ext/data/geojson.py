@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+QUPATH_BOUNDS = ("auto", "on", "off")
 MAX_TEXT_BYTES = 2**30
 GEOJSON_SUFFIXES = (".geojson", ".json", ".geojson.gz", ".json.gz")
 _GZIP = b"\x1f\x8b"
@@ -69,6 +70,30 @@ def read_features(path: str | Path) -> list[Feature]:
     if not items and not _is_collection(content):
         raise ValueError(f"{path}: expected a GeoJSON FeatureCollection, feature or list of features")
     return [_feature(number, item) for number, item in enumerate(items, start=1)]
+
+
+def qupath_corner(slide: str, bounds: Sequence[int] | None, use: str = "auto") -> tuple[int, int]:
+    """The level-0 pixel that QuPath calls (0, 0).
+
+    QuPath shows only the bounds of a slide that has some (MIRAX, Leica), and counts pixels from their corner.
+
+    Args:
+        slide: its name, for errors.
+        bounds: x, y, width and height in level-0 pixels, as of `Slide.bounds`; None: it has none.
+        use: "auto": the corner of the bounds if the slide has some; "on": it must have some; "off": (0, 0).
+
+    Raises:
+        ValueError: "on", but the slide has no bounds; or another `use`.
+
+    Example:
+        >>> qupath_corner("a.scn", (1500, 1000, 1024, 1024)), qupath_corner("a.svs", None)
+        ((1500, 1000), (0, 0))
+    """
+    if use not in QUPATH_BOUNDS:
+        raise ValueError(f"expected QuPath's bounds as one of {', '.join(QUPATH_BOUNDS)}, got {use!r}")
+    if use == "on" and bounds is None:
+        raise ValueError(f"the slide {slide} is not known to have bounds")
+    return (0, 0) if use == "off" or bounds is None else (bounds[0], bounds[1])
 
 
 def read_text(path: Path) -> str:

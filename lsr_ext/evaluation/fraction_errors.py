@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import numpy as np
+import torch
 
 from lsr_ext.distributions import CountDistribution
+from lsr_ext.training import module
 
 
 def fraction_errors(
     fractions: np.ndarray, labels: np.ndarray, distribution: CountDistribution
 ) -> dict[str, float]:
     """Per label that occurs, how far the mean predicted fraction of its blocks is from the expected one.
+
+    It is what training logs of its batches.
 
     Args:
         fractions: (N, L) predicted.
@@ -27,16 +31,9 @@ def fraction_errors(
         >>> {name: round(error, 3) for name, error in errors.items()}
         {'low': 0.05, 'high': 0.1}
     """
-    expected = distribution.mean.numpy()
-    labels = np.broadcast_to(labels.reshape(len(labels), -1), fractions.shape)
-    errors = {}
-    for z, name in enumerate(distribution.labels):
-        members = labels == z
-        blocks = members.sum(0)
-        if blocks.any():
-            means = np.where(members, fractions, 0).sum(0, dtype=np.float64) / np.maximum(blocks, 1)
-            errors[name] = float(np.abs(means - expected[z])[blocks > 0].mean())
-    return errors
+    predicted = torch.from_numpy(np.asarray(fractions, np.float64))
+    errors = module.fraction_errors(predicted, torch.from_numpy(labels), distribution.mean.double())
+    return {distribution.labels[z]: error.item() for z, error in errors.items()}
 
 
 def map_fractions(maps: np.ndarray, num_classes: int) -> np.ndarray:

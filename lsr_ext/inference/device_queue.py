@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import multiprocessing
@@ -66,7 +67,8 @@ class _Worker:
 
     def begin(self, slide: CohortSlide) -> None:
         self._slide = slide
-        self.connection.send(slide)
+        with contextlib.suppress(ConnectionError):  # it died while it was idle; `end` says so
+            self.connection.send(slide)
 
     def end(self) -> tuple[CohortSlide, str | None, bool]:
         """The slide, why it failed, and whether the process lives."""

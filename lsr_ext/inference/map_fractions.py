@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from lsr_ext.inference.slide_prediction import SlidePrediction
+from lsr_ext.inference.prediction import Prediction
 from lsr_ext.inference.slide_store import NOT_PREDICTED
 
 _READ_PX = 4096
 _TOGETHER_PX = 2048
 
 
-def class_areas_px(prediction: SlidePrediction) -> np.ndarray:
+def class_areas_px(prediction: Prediction) -> np.ndarray:
     """The pixels of the label map in each class, int64 (L,); read in blocks of 4096 px."""
-    ids = prediction.group["classes"]
+    ids = prediction.labels
     counts = np.zeros(256, np.int64)
     for top in range(0, ids.shape[0], _READ_PX):
         for left in range(0, ids.shape[1], _READ_PX):
@@ -22,7 +22,7 @@ def class_areas_px(prediction: SlidePrediction) -> np.ndarray:
     return counts[: len(prediction.classes)]
 
 
-def block_fractions(prediction: SlidePrediction, rectangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def block_fractions(prediction: Prediction, rectangles: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The mean probability of each class over blocks, mu_k, where they are predicted.
 
     Args:
@@ -44,7 +44,8 @@ def block_fractions(prediction: SlidePrediction, rectangles: np.ndarray) -> tupl
         members = np.flatnonzero((places == place).all(axis=1))
         corner = int(top[members].min()), int(left[members].min())
         size = int(bottom[members].max()) - corner[0], int(right[members].max()) - corner[1]
-        ids, probabilities = prediction.read(*corner, max(size[0], 0), max(size[1], 0))
+        place = tuple(slice(start, start + max(side, 0)) for start, side in zip(corner, size, strict=True))
+        ids, probabilities = prediction.labels[place], prediction.probabilities[(slice(None), *place)]
         for k in members:
             rows = slice(top[k] - corner[0], bottom[k] - corner[0])
             columns = slice(left[k] - corner[1], right[k] - corner[1])

@@ -19,7 +19,6 @@ from lsr_ext.inference.model import TrainedModel
 from lsr_ext.inference.model_file import PredictionDescription
 from lsr_ext.inference.slide_store import CHUNK_PX, NOT_PREDICTED, PredictionStore, check_finished
 from lsr_ext.inference.symmetries import predict_symmetric
-from lsr_ext.inference.tissue_files import slide_bounds
 from lsr_ext.inference.window_grid import Rectangle, WindowGrid, blend_windows, bounds
 from lsr_ext.progress import track_progress
 from lsr_ext.wsi import Slide, tissue_mask
@@ -254,7 +253,7 @@ def _about(model: TrainedModel, view: _View, how: PredictionDescription) -> dict
         "slide_bytes": path.stat().st_size,
         "slide_size": list(view.slide.size),
         "slide_mpp": list(view.slide.known_mpp()),
-        "slide_bounds": slide_bounds(view.slide),
+        "slide_bounds": view.slide.bounds and list(view.slide.bounds),
         "mpp": view.mpp,
         "classes": model.classes,
         "colours": [model.colours[name] for name in model.classes],

@@ -30,7 +30,7 @@ def check_finished(path: Path, about: Mapping[str, Any]) -> None:
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"{path} is in the way and not a prediction ({error})") from error
     if found != dict(about):
-        differing = sorted(key for key in about if found.get(key) != about[key])
+        differing = sorted(key for key in found.keys() | about.keys() if found.get(key) != about.get(key))
         raise ValueError(f"{path} is a prediction of another {', '.join(differing)}: choose another output folder")
 
 

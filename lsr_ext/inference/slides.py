@@ -47,7 +47,8 @@ def predict_slides(
         model: predicts them.
         slides: see `collect_slides`.
         output: folder, created if needed.
-        tissue: file or folder that says where to predict, as for `read_tissue`; None: where tissue is found.
+        tissue: where to predict: a folder, or a file for one slide, as for `read_tissue`; None: where tissue is
+            found.
         mpp, everywhere, prediction, batch_size, autocast: as for `predict_slide`.
         exports: names of `EXPORTS`, written with their defaults beside each prediction.
         devices: predict on these, a process and a slide at a time each; none: on the model's, in this process.
@@ -57,13 +58,17 @@ def predict_slides(
 
     Raises:
         FileNotFoundError: there is no such tissue file.
-        ValueError: the model cannot predict slides, no resolution is known, or no export has such a name. Errors
-            of a single slide are reported.
+        ValueError: the model cannot predict slides, no resolution is known, no export has such a name, or a file
+            of tissue for several slides. Errors of a single slide are reported.
     """
     checked_mpp(model, mpp)
     check_exports(exports)
     if tissue is not None and not Path(tissue).exists():
         raise FileNotFoundError(f"expected a file or folder of tissue, found none at {tissue}")
+    if tissue is not None and len(slides) > 1 and not Path(tissue).is_dir():
+        raise ValueError(
+            f"expected a folder with the tissue of each of {len(slides)} slides, got the file {tissue}"
+        )
     output, failures = Path(output), []
     options = {"output": output, "mpp": mpp, "everywhere": everywhere, "tissue": tissue, "prediction": prediction}
     options |= {"batch_size": batch_size, "autocast": autocast, "exports": tuple(exports)}
@@ -92,13 +97,12 @@ def predict_one(
 ) -> str | None:
     """Predict and export one slide; return why that failed, or None."""
     path = output / f"{slide.path.stem}.zarr"
-    is_new = not path.exists()
     try:
         opened = open_slide(slide.path, mpp=slide.mpp)
         mask = None if tissue is None else read_tissue(tissue, opened)
         predict_slide(model, opened, output, tissue=mask, **options)
         for name in exports:
-            export_beside(path, name, is_new)
+            export_beside(path, name)
     except (SlideError, OSError, ValueError) as error:
         return f"{type(error).__name__}: {error}"
     return None

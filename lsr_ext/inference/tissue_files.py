@@ -8,7 +8,7 @@ import numpy as np
 
 from lsr_ext.data.annotation_map import read_areas
 from lsr_ext.data.cohort.beside import check_aspect, find_beside
-from lsr_ext.data.geojson import GEOJSON_SUFFIXES
+from lsr_ext.data.geojson import GEOJSON_SUFFIXES, qupath_corner
 from lsr_ext.data.images import read_mask
 from lsr_ext.wsi import Slide
 from lsr_ext.wsi.tissue import TissueMask
@@ -42,17 +42,11 @@ def read_tissue(path: str | Path, slide: Slide) -> TissueMask:
     return TissueMask(mask, slide.size)
 
 
-def slide_bounds(slide: Slide) -> list[int] | None:
-    """The part of the canvas that holds the slide, x, y, width and height in level-0 pixels; None: all of it."""
-    sides = [slide.properties.get(f"openslide.bounds-{side}") for side in ("x", "y", "width", "height")]
-    return None if None in sides else [int(side) for side in sides]
-
-
 def _drawn(path: Path, slide: Slide) -> np.ndarray:
     from rasterio.features import rasterize
     from rasterio.transform import Affine
 
-    areas = read_areas(path, tuple((slide_bounds(slide) or [0, 0])[:2]))
+    areas = read_areas(path, qupath_corner(slide.path.name, slide.bounds))
     if not areas:
         raise ValueError(f"{path}: expected areas of tissue, found none")
     scale = max(max(slide.size) / _DRAWN_PX, 1.0)

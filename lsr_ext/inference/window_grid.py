@@ -81,9 +81,8 @@ def blend_windows(
     Raises:
         ValueError: predictions that are not finite.
     """
-    from monai.data.utils import (
-        compute_importance_map,
-    )  # takes seconds, and what only reads predictions needs none
+    # Takes seconds, and what only reads predictions needs none.
+    from monai.data.utils import compute_importance_map
 
     weights = compute_importance_map(windows[0][2:], mode="gaussian")
     total = weight = None

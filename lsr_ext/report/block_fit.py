@@ -9,7 +9,7 @@ import numpy as np
 from lsr_ext.data.cohort.manifest import Manifest
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.inference.map_fractions import block_fractions
-from lsr_ext.inference.slide_prediction import SlidePrediction
+from lsr_ext.inference.prediction import Prediction
 
 _LEAST_SHARE = 0.5
 
@@ -57,7 +57,7 @@ class BlockFit:
 
 
 def fit_blocks(
-    prediction: SlidePrediction, manifest: Manifest, rows: np.ndarray, distribution: CountDistribution
+    prediction: Prediction, manifest: Manifest, rows: np.ndarray, distribution: CountDistribution
 ) -> BlockFit:
     """Compare the blocks of a slide with their labels.
 

@@ -7,14 +7,15 @@ from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from lsr_ext.inference.colours import CLASS_COLOURS
 from lsr_ext.report.styles import METHOD_COLOURS, METHOD_TITLES
 
 _PREDICTED, _TRUE = "#ffe119", "#00d5ff"
-_CLASS_COLOURS = ("#ffe119", "#f032e6", "#3cb44b", "#4363d8", "#f58231", "#e6194b", "#46f0f0", "#911eb4")
 
 
 class PageWidth(NamedTuple):
@@ -171,7 +172,7 @@ def make_panels(
 
 def _draw_contours(ax: Axes, ids: np.ndarray, classes: Sequence[int], colour: str, width: float) -> None:
     for order, c in enumerate(classes):
-        line = colour if len(classes) == 1 else _CLASS_COLOURS[order % len(_CLASS_COLOURS)]
+        line = colour if len(classes) == 1 else CLASS_COLOURS[order % len(CLASS_COLOURS)]
         if np.any(ids == c) and np.any(ids != c):
             # A dark edge under the line keeps it readable on light and dark tissue.
             ax.contour(ids == c, levels=[0.5], colors="black", linewidths=width + 0.8, alpha=0.5)
@@ -181,8 +182,7 @@ def _draw_contours(ax: Axes, ids: np.ndarray, classes: Sequence[int], colour: st
 def _draw_blocks(ax: Axes, ids: np.ndarray, classes: Sequence[int], grid_px: int) -> None:
     for order, c in enumerate(classes):
         shade = np.zeros((*ids.shape, 4))
-        colour = _CLASS_COLOURS[order % len(_CLASS_COLOURS)]
-        shade[ids == c] = [*(int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)), 0.45]
+        shade[ids == c] = to_rgba(CLASS_COLOURS[order % len(CLASS_COLOURS)], 0.45)
         ax.imshow(shade, interpolation="nearest")
     for position in range(grid_px, ids.shape[0], grid_px):
         ax.axhline(position - 0.5, color="white", linewidth=0.6)

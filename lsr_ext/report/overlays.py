@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import EllipseCollection
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -142,7 +143,7 @@ def draw_boundaries(
     figure, axes, step = _on_image(image, truth.shape, len(classes))
     predicted, true = (np.asarray(ids[::step, ::step]) for ids in (pred, truth))
     shade = np.zeros((*true.shape, 4))
-    shade[boundary_band(true, distance_px / step)] = [*(int(BAND[i : i + 2], 16) / 255 for i in (1, 3, 5)), 0.18]
+    shade[boundary_band(true, distance_px / step)] = to_rgba(BAND, 0.18)
     for ax, (name, class_id) in zip(axes, classes.items(), strict=True):
         ax.imshow(shade, extent=_extent(true.shape, step), interpolation="nearest")
         _draw_contour(ax, true == class_id, step, 0.5 * step, 1.6, TRUE)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import shapely
 
 from lsr_ext.data.annotation_map import AnnotationMap, read_areas
 from lsr_ext.inference.prediction import Prediction, open_prediction
@@ -92,11 +93,12 @@ def score_slide_cells(
     Every class of the dots must be one of the prediction's; other classes of the prediction are not scored.
 
     Args:
-        predictions, dots: `NAME.zarr`, and points in level-0 pixels as GeoJSON or a table, or folders of them.
+        predictions, dots: `NAME.zarr`, and points in level-0 pixels as of `read_dots`, or folders of them.
         output: folder of scores.csv and scores.json.
         min_area_px, dilation_px: as for `match_regions`, in pixels of the prediction.
         columns: of tables, as for `read_dots`.
-        qupath_bounds: whether GeoJSON counts from the corner of the slide's bounds: "auto", "on" or "off".
+        qupath_bounds: whether dots of QuPath, all but CSV, count from the corner of the slide's bounds: "auto",
+            "on" or "off".
         resamples, seed: of the bootstrap over slides.
 
     Raises:
@@ -123,16 +125,20 @@ def truth_map(prediction: Prediction, path: Path, outside: str | None, qupath_bo
     """The truth of a slide in the pixels of its prediction; the id of pixels without truth is L.
 
     Raises:
-        ValueError: no area, or one of a class that the prediction does not have.
+        ValueError: no area, or one outside the slide or of a class that the prediction does not have.
     """
     ids = {name: index for index, name in enumerate(prediction.classes)}
     if outside is not None and outside not in ids:
         raise ValueError(f"expected a class outside of {', '.join(ids)}, got {outside!r}")
     areas = read_areas(path, prediction.qupath_corner(qupath_bounds))
+    height, width = np.array(prediction.labels.shape) * prediction.step[::-1]
+    whole = shapely.box(0, 0, width, height)
     for number, area in enumerate(areas, start=1):
         if area.kind not in ids:
             found = "no class" if area.kind is None else repr(area.kind)
             raise ValueError(f"{path}, area {number}: expected one of the classes {', '.join(ids)}, got {found}")
+        if not area.shape.intersects(whole):
+            raise ValueError(f"{path}, area {number}: expected areas on the slide, it lies outside")
     if not areas:
         raise ValueError(f"{path}: expected outlined areas, found none")
     return AnnotationMap(
@@ -171,8 +177,8 @@ def _common_classes(opened: Mapping[str, Prediction]) -> list[str]:
 def _in_pixels(prediction: Prediction, path: Path, columns: Sequence[str], qupath_bounds: str) -> DotSet:
     """Dots in pixels of the prediction."""
     dots = read_dots(path, columns)
-    is_geojson = path.suffix.lower() in (".geojson", ".json")
-    corner = prediction.qupath_corner(qupath_bounds) if is_geojson else (0, 0)
+    is_of_qupath = path.suffix.lower() != ".csv"
+    corner = prediction.qupath_corner(qupath_bounds) if is_of_qupath else (0, 0)
     xy = (dots.xy + np.array(corner)) / np.array(prediction.step)
     return DotSet(xy, dots.classes, dots.scores, source=dots.source, rows=dots.rows)
 

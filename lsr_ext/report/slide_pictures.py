@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import simplejpeg
-from PIL import Image, ImageDraw
+from PIL import Image, ImageColor, ImageDraw
 
 from lsr_ext.inference.class_edges import inner_edges
-from lsr_ext.inference.slide_prediction import Area, SlidePrediction
+from lsr_ext.inference.prediction import Area, Prediction
 from lsr_ext.report.page import data_address
 from lsr_ext.wsi import Slide
 
@@ -20,7 +20,7 @@ _JPEG_QUALITY = 82
 
 def slide_picture(
     slide: Slide,
-    prediction: SlidePrediction | None,
+    prediction: Prediction | None,
     drawn: Sequence[int],
     blocks: np.ndarray,
     colours: Sequence[str],
@@ -43,9 +43,7 @@ def slide_picture(
     return _embed(np.asarray(image))
 
 
-def block_picture(
-    slide: Slide, prediction: SlidePrediction, drawn: Sequence[int], rectangle: Sequence[float]
-) -> str:
+def block_picture(slide: Slide, prediction: Prediction, drawn: Sequence[int], rectangle: Sequence[float]) -> str:
     """A block of a slide with contours, as an address for `src`; the rectangle is in level-0 pixels."""
     scale = max(max(rectangle[2:]) / BLOCK_PX, 1.0)
     return _embed(_with_contours(slide, prediction, drawn, rectangle, scale))
@@ -53,7 +51,7 @@ def block_picture(
 
 def _with_contours(
     slide: Slide,
-    prediction: SlidePrediction | None,
+    prediction: Prediction | None,
     drawn: Sequence[int],
     rectangle: Sequence[float],
     scale: float,
@@ -64,11 +62,10 @@ def _with_contours(
     pixels = np.array(slide.read_resized(x, y, width, height, size))
     if prediction is None:
         return pixels
-    ids = prediction.labels(Area(x, y, scale, size[1], size[0]), margin_px=_LINE_PX)
+    ids = prediction.labels_of(Area(x, y, scale, size[1], size[0]), margin_px=_LINE_PX)
     is_edge, inner = inner_edges(ids, _LINE_PX), ids[_LINE_PX:-_LINE_PX, _LINE_PX:-_LINE_PX]
     for index in drawn:
-        colour = prediction.colours[index]
-        pixels[is_edge & (inner == index)] = [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
+        pixels[is_edge & (inner == index)] = ImageColor.getrgb(prediction.colours[index])
     return pixels
 
 

@@ -18,7 +18,7 @@ from lsr_ext.files import write_atomically
 from lsr_ext.inference.colours import class_colours
 from lsr_ext.inference.map_fractions import class_areas_px
 from lsr_ext.inference.model_file import DESCRIPTION_NAME, read_description
-from lsr_ext.inference.slide_prediction import SlidePrediction, find_prediction
+from lsr_ext.inference.prediction import Prediction, find_prediction
 from lsr_ext.metrics import fraction_calibration
 from lsr_ext.progress import track_progress
 from lsr_ext.report.block_fit import BlockFit, check_names, fit_blocks
@@ -39,7 +39,7 @@ class _Sources:
 
     slides: list[CohortSlide]
     manifest: Manifest | None
-    rows_of: dict[str, np.ndarray]
+    rows_of: dict[Path, np.ndarray]
     predictions: Path | None
     distribution: CountDistribution | None
 
@@ -105,7 +105,9 @@ def write_slides_report(
     facts, failures = [], []
     for number, slide in enumerate(track_progress(found.slides, "report", least=2)):
         try:
-            facts.append(_describe(slide, found, number in shown))
+            described = _describe(slide, found, number in shown)
+            _check_classes([*facts[:1], described])
+            facts.append(described)
         except (OSError, ValueError) as error:
             failures.append((slide.path.name, f"{type(error).__name__}: {error}"))
             _logger.warning("%s is left out: %s", slide.path.name, error)
@@ -130,17 +132,22 @@ def _read_sources(
     source: Path, predictions: str | Path | None, slides: str | Path | None, distribution: str | Path | None
 ) -> _Sources:
     if source.is_dir():
-        if slides is None or predictions is not None:
+        if slides is None or predictions is not None or distribution is not None:
             raise ValueError(f"{source} is a folder of predictions: give their slides (--slides), nothing else")
         listed = [one for one in list_slides(slides) if (source / f"{one.path.stem}.zarr").is_dir()]
         if not listed:
             raise ValueError(f"{source}: expected predictions of the slides of {slides}, found none")
+        without = {path.stem for path in source.glob("*.zarr")} - {one.path.stem for one in listed}
+        if without:
+            _logger.warning(
+                "%d predictions are left out, of no slide of %s: %s", len(without), slides, min(without)
+            )
         return _Sources(listed, None, {}, source, None)
     if slides is not None:
         raise ValueError(f"{source} is a manifest, which names its slides: expected no others, got {slides}")
     manifest = read_manifest(source)
     paths, slide_of = manifest.slide_paths()
-    rows_of = {path.stem: np.flatnonzero(slide_of == index) for index, path in enumerate(paths)}
+    rows_of = {path: np.flatnonzero(slide_of == index) for index, path in enumerate(paths)}
     if predictions is not None and not Path(predictions).is_dir():
         raise FileNotFoundError(f"expected a folder of predictions, found none at {predictions}")
     known = None if distribution is None else _read_distribution(Path(distribution))
@@ -159,19 +166,20 @@ def _describe(listed: CohortSlide, sources: _Sources, shown: bool) -> _SlideFact
     prediction = None
     if sources.predictions is not None:
         prediction = find_prediction(sources.predictions / f"{slide.path.stem}.zarr", slide)
-    rows = sources.rows_of.get(slide.path.stem, np.zeros(0, np.int64))
+    rows = sources.rows_of.get(listed.path, np.zeros(0, np.int64))
     fit = None
     if prediction is not None and sources.distribution is not None and sources.manifest is not None:
         check_names(sources.manifest, sources.distribution, prediction.classes)
         fit = fit_blocks(prediction, sources.manifest, rows, sources.distribution)
+    areas_px = np.zeros(0) if prediction is None else class_areas_px(prediction)
     drawn = _drawn_classes(prediction)
     blocks, colours = _outlined(sources, rows, prediction is None)
     return _SlideFacts(
         name=slide.path.name,
         size=slide.size,
         mpp=slide.mpp,
-        area_mm2=None if prediction is None else _area_mm2(prediction),
-        shares=[] if prediction is None else _shares(prediction),
+        area_mm2=None if prediction is None else float(areas_px.sum()) * (prediction.mpp / 1000) ** 2,
+        shares=[] if prediction is None else _shares(prediction, areas_px),
         labels=_count_labels(sources.manifest, rows),
         fit=fit,
         worst=_worst_blocks(slide, prediction, fit, drawn, sources.distribution) if shown and fit else [],
@@ -179,7 +187,17 @@ def _describe(listed: CohortSlide, sources: _Sources, shown: bool) -> _SlideFact
     )
 
 
-def _drawn_classes(prediction: SlidePrediction | None) -> list[int]:
+def _check_classes(facts: list[_SlideFacts]) -> None:
+    """Refuse predictions of other classes than the first slide's: they share the columns of a table."""
+    first, last = ([one.name for one in slide.shares] for slide in (facts[0], facts[-1]))
+    if first != last:
+        raise ValueError(
+            f"expected the classes {', '.join(first)}, as in the prediction of {facts[0].name}, got "
+            f"{', '.join(last)}"
+        )
+
+
+def _drawn_classes(prediction: Prediction | None) -> list[int]:
     """All classes but the background."""
     names = [] if prediction is None else prediction.classes
     return [index for index, name in enumerate(names) if name != "background"]
@@ -194,16 +212,11 @@ def _outlined(sources: _Sources, rows: np.ndarray, wanted: bool) -> tuple[np.nda
     return sources.manifest.rectangles[rows], [palette[label] for label in labels]
 
 
-def _shares(prediction: SlidePrediction) -> list[_ClassShare]:
+def _shares(prediction: Prediction, areas_px: np.ndarray) -> list[_ClassShare]:
     """The share of the predicted area that is of each class."""
-    areas = class_areas_px(prediction)
-    total = int(areas.sum())
-    shares = [area / total if total else None for area in areas.tolist()]
+    total = int(areas_px.sum())
+    shares = [area / total if total else None for area in areas_px.tolist()]
     return [_ClassShare(*one) for one in zip(prediction.classes, prediction.colours, shares, strict=True)]
-
-
-def _area_mm2(prediction: SlidePrediction) -> float:
-    return float(class_areas_px(prediction).sum() * (prediction.about["mpp"] / 1000) ** 2)
 
 
 def _count_labels(manifest: Manifest | None, rows: np.ndarray) -> dict[str, int]:
@@ -215,7 +228,7 @@ def _count_labels(manifest: Manifest | None, rows: np.ndarray) -> dict[str, int]
 
 
 def _worst_blocks(
-    slide: Slide, prediction: SlidePrediction, fit: BlockFit, drawn: list[int], distribution: CountDistribution
+    slide: Slide, prediction: Prediction, fit: BlockFit, drawn: list[int], distribution: CountDistribution
 ) -> list[_Block]:
     """The blocks where prediction and label disagree most."""
     found = []

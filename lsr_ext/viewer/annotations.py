@@ -24,11 +24,15 @@ class Annotations(NamedTuple):
     dots: Shapes
 
 
-def read_annotations(path: str | Path) -> Annotations:
+def read_annotations(path: str | Path, corner: tuple[int, int] = (0, 0)) -> Annotations:
     """Read regions and dots from GeoJSON, as QuPath exports it.
 
-    A FeatureCollection, a list of features or a feature of polygons and points in level-0 pixels; the class is
+    A FeatureCollection, a list of features or a feature of polygons and points; the class is
     `properties.classification.name` or `properties.name`, the colour `properties.classification.color`.
+
+    Args:
+        path: the file.
+        corner: the level-0 pixel from which the file counts; see `lsr_ext.data.geojson.qupath_corner`.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -51,12 +55,13 @@ def read_annotations(path: str | Path) -> Annotations:
         for part in _geometries(feature, f"{path}, feature {feature.number}"):
             geometries.append(part)
             names.append(name)
+    moved = shapely.transform(np.array(geometries, object), lambda xy: xy + np.array(corner, float))
     all_names = list(dict.fromkeys(names))
 
     def of_type(types: tuple[str, ...]) -> Shapes:
-        chosen = [index for index, geometry in enumerate(geometries) if geometry.geom_type in types]
+        chosen = [index for index, geometry in enumerate(moved) if geometry.geom_type in types]
         kinds = [all_names.index(names[index]) for index in chosen]
-        return Shapes([geometries[index] for index in chosen], kinds, truth_kinds(all_names, colours))
+        return Shapes(moved[chosen], kinds, truth_kinds(all_names, colours))
 
     return Annotations(of_type(_REGIONS), of_type(_DOTS))
 
@@ -66,14 +71,10 @@ def read_blocks(path: str | Path, slide: Path) -> Shapes:
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: not a manifest, or no block of the slide.
+        ValueError: not a manifest, no block of the slide, or several slides of its name in other folders.
     """
     manifest = read_manifest(path)
-    paths, slide_of = manifest.slide_paths()
-    chosen = [index for index, known in enumerate(paths) if known.name == slide.name]
-    rows = np.flatnonzero(np.isin(slide_of, chosen))
-    if not len(rows):
-        raise ValueError(f"{path}: expected blocks of {slide.name}, found those of {len(paths)} other slides")
+    rows = manifest.rows_of_slide(slide)
     x, y, width, height = manifest.rectangles[rows].T
     texts = [_label_text(manifest, label) for label in manifest.labels[rows]]
     known = [text for text in dict.fromkeys(manifest.label_names) if text in texts]

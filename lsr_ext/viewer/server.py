@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
-from lsr_ext.inference.slide_prediction import Area
+from lsr_ext.inference.prediction import Area
 from lsr_ext.viewer.gate import Gate
 from lsr_ext.viewer.shapes import ViewBox
 from lsr_ext.viewer.tiles import OversizeTileError, contour_tile, label_tile, probability_tile, slide_tile

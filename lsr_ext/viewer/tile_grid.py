@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from lsr_ext.inference.slide_prediction import Area
+from lsr_ext.inference.prediction import Area
 
 TILE_PX = 512
 

@@ -7,10 +7,10 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 import simplejpeg
-from PIL import Image
+from PIL import Image, ImageColor
 
 from lsr_ext.inference.class_edges import inner_edges
-from lsr_ext.inference.slide_prediction import Area, SlidePrediction
+from lsr_ext.inference.prediction import Area, Prediction
 from lsr_ext.inference.slide_store import NOT_PREDICTED
 from lsr_ext.viewer.tile_grid import TileGrid
 from lsr_ext.wsi import Slide
@@ -60,36 +60,32 @@ def coarsest_level(slide: Slide, grid: TileGrid) -> int:
     return grid.last_level
 
 
-def label_tile(prediction: SlidePrediction, area: Area, shown: Collection[int]) -> bytes:
+def label_tile(prediction: Prediction, area: Area, shown: Collection[int]) -> bytes:
     """The areas of the classes that are shown, in their colours, as PNG; elsewhere transparent."""
-    return _palette_png(prediction.labels(area), *_palette(prediction.colours, shown))
+    return _palette_png(prediction.labels_of(area), *_palette(prediction.colours, shown))
 
 
-def contour_tile(prediction: SlidePrediction, area: Area, shown: Collection[int]) -> bytes:
+def contour_tile(prediction: Prediction, area: Area, shown: Collection[int]) -> bytes:
     """The inner edges of the areas of the classes that are shown, 2 px wide, as PNG; elsewhere transparent."""
-    wide = prediction.labels(area, margin_px=_LINE_PX)
+    wide = prediction.labels_of(area, margin_px=_LINE_PX)
     inner = wide[_LINE_PX:-_LINE_PX, _LINE_PX:-_LINE_PX]
     shown_ids = np.where(inner_edges(wide, _LINE_PX), inner, NOT_PREDICTED)
     return _palette_png(shown_ids, *_palette(prediction.colours, shown))
 
 
-def probability_tile(prediction: SlidePrediction, area: Area, index: int) -> bytes:
+def probability_tile(prediction: Prediction, area: Area, index: int) -> bytes:
     """The probability of a class as PNG in its colour, the more opaque the likelier."""
-    palette = bytes(_rgb(prediction.colours[index])) * 256
-    return _palette_png(prediction.probabilities(area, index), palette, bytes(range(256)))
+    palette = bytes(ImageColor.getrgb(prediction.colours[index])) * 256
+    return _palette_png(prediction.probabilities_of(area, index), palette, bytes(range(256)))
 
 
 def _palette(colours: Sequence[str], shown: Collection[int]) -> tuple[bytes, bytes]:
     """Colour and opacity of each class id, 3 and 1 bytes."""
     palette, opacity = bytearray(3 * 256), bytearray(256)
     for index, colour in enumerate(colours):
-        palette[3 * index : 3 * index + 3] = bytes(_rgb(colour))
+        palette[3 * index : 3 * index + 3] = bytes(ImageColor.getrgb(colour))
         opacity[index] = 255 * (index in shown)
     return bytes(palette), bytes(opacity)
-
-
-def _rgb(colour: str) -> list[int]:
-    return [int(colour[place : place + 2], 16) for place in (1, 3, 5)]
 
 
 def _palette_png(ids: np.ndarray, palette: bytes, opacity: bytes) -> bytes:

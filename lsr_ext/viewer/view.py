@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lsr_ext.inference.slide_prediction import SlidePrediction, find_prediction
+from lsr_ext.data.geojson import qupath_corner
+from lsr_ext.inference.prediction import Prediction, find_prediction
 from lsr_ext.viewer.annotations import read_annotations, read_blocks
 from lsr_ext.viewer.shapes import MAX_SHOWN, Shapes
 from lsr_ext.viewer.tile_grid import TILE_PX, TileGrid
@@ -28,7 +29,7 @@ class View:
     """
 
     slide: Slide
-    prediction: SlidePrediction | None
+    prediction: Prediction | None
     shapes: dict[str, Shapes]
 
     @property
@@ -44,6 +45,7 @@ class View:
         truth: str | Path | None = None,
         blocks: str | Path | None = None,
         mpp: float | None = None,
+        qupath_bounds: str = "auto",
     ) -> View:
         """Open the files of a view.
 
@@ -53,6 +55,7 @@ class View:
             truth: GeoJSON of regions and dots.
             blocks: manifest of `lsr cohort build`.
             mpp: microns per level-0 pixel in place of the file's.
+            qupath_bounds: whether the truth counts from the corner of the slide's bounds: "auto", "on" or "off".
 
         Raises:
             FileNotFoundError, ValueError: a file that is missing, cannot be read, or belongs to another slide.
@@ -60,7 +63,7 @@ class View:
         opened = open_slide(slide, mpp=mpp)
         shapes: dict[str, Shapes] = {}
         if truth is not None:
-            found = read_annotations(truth)
+            found = read_annotations(truth, qupath_corner(opened.path.name, opened.bounds, qupath_bounds))
             shapes |= {"regions": found.regions, "dots": found.dots}
         if blocks is not None:
             shapes["blocks"] = read_blocks(blocks, opened.path)
@@ -88,6 +91,6 @@ class View:
             pairs = zip(self.prediction.classes, self.prediction.colours, strict=True)
             about["prediction"] = {
                 "classes": [{"name": name, "colour": colour} for name, colour in pairs],
-                "mpp": self.prediction.about["mpp"],
+                "mpp": self.prediction.mpp,
             }
         return about

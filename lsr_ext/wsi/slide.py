@@ -96,6 +96,12 @@ class Slide:
         self.background, self.images = facts.background, facts.images
         self._print_mpp = facts.print_mpp
 
+    @property
+    def bounds(self) -> tuple[int, int, int, int] | None:
+        """The scanned part of level 0, x, y, width and height, for formats that have it (MRXS, SCN); None: all."""
+        sides = [self.properties.get(f"openslide.bounds-{side}") for side in ("x", "y", "width", "height")]
+        return None if None in sides else tuple(map(int, sides))
+
     def __repr__(self) -> str:
         return f"Slide({str(self.path)!r}, {self.size[0]} x {self.size[1]} px, mpp={self.mpp})"
 

@@ -121,7 +121,10 @@ def test_one_label_per_class(tmp_path):
         ("image,label\na.png,0.5\n", r"row 2: expected an integer label, got '0\.5'"),
         ("image,label\na.png,\n", "row 2: expected an integer label, got ''"),
         ("image,label\na.png,-2\n", "row 2: expected a label of 0 to 2.31 - 1, or -1 for unknown, got -2"),
-        ("image,label\na.png,99999999999999999999\n", "row 2: expected a label of 0 to .*, got 99999999999999999999"),
+        (
+            "image,label\na.png,99999999999999999999\n",
+            "row 2: expected a label of 0 to .*, got 9+",
+        ),
         ("image,label\n,1\n", "row 2: the image is empty"),
         ("image,label\na.png,1\n\na.png,1\n", r"row 4: image 'a\.png' occurs a second time"),
         (b"image,label\n\xff\xfe,1\n", r"labels\.csv, row \d: not a readable CSV"),

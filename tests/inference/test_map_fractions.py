@@ -4,12 +4,12 @@ from slide_views import label_map, write_view
 
 from lsr_ext.inference import map_fractions
 from lsr_ext.inference.map_fractions import block_fractions, class_areas_px
-from lsr_ext.inference.slide_prediction import SlidePrediction
+from lsr_ext.inference.prediction import open_prediction
 
 
 @pytest.fixture(scope="module")
 def prediction(tmp_path_factory):
-    return SlidePrediction(write_view(tmp_path_factory.mktemp("view"))["prediction"])
+    return open_prediction(write_view(tmp_path_factory.mktemp("view"))["prediction"])
 
 
 def test_areas_are_those_of_the_map(prediction, monkeypatch):

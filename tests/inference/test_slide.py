@@ -161,6 +161,9 @@ def test_a_finished_prediction_is_left_as_it_is(slide, tmp_path):
     assert (path / "zarr.json").stat().st_mtime_ns == written
     with pytest.raises(ValueError, match="is a prediction of another mpp: choose another output folder"):
         predict_slide(small_model(), slide, tmp_path / "out", mpp=1.0, everywhere=True)
+    zarr.open_group(path, mode="r+").attrs["scanner"] = "another"
+    with pytest.raises(ValueError, match="is a prediction of another scanner"):
+        predict_slide(small_model(), slide, tmp_path / "out", everywhere=True)
 
 
 def test_another_models_unfinished_prediction_is_not_continued(slide, tmp_path, monkeypatch):

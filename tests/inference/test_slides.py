@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 from lsr_ext.cli.main import app
 from lsr_ext.data.cohort.slides import CohortSlide
 from lsr_ext.inference import load_model
-from lsr_ext.inference.device_queue import predict_on_devices
+from lsr_ext.inference.device_queue import _Worker, predict_on_devices
 from lsr_ext.inference.slides import collect_slides
 
 
@@ -90,6 +91,14 @@ def test_tissue_is_where_a_file_says(model, tmp_path):
     assert isinstance(missing.exception, FileNotFoundError)
 
 
+def test_a_file_of_tissue_is_of_one_slide(model, tmp_path):
+    slides = write_slides(tmp_path / "slides", 2)
+    Image.fromarray(np.ones((32, 32), np.uint8)).save(tmp_path / "mask.png")
+    result = predict(*slides, "--model", model, "--out", tmp_path / "out", "--tissue", tmp_path / "mask.png")
+    assert "expected a folder with the tissue of each of 2 slides" in str(result.exception)
+    assert not (tmp_path / "out").exists()
+
+
 def test_autocast_is_close_and_known(model, tmp_path):
     [slide] = write_slides(tmp_path / "slides", 1)
     found = {}
@@ -112,6 +121,34 @@ def test_exports_are_written_beside_the_prediction(model, tmp_path):
     assert {"slide-000.zarr", "slide-000.geojson.gz", "slide-000.ome.tif", "slide-000.cells.csv"} <= names
     wrong = predict(slide, "--model", model, "--out", tmp_path / "out", "--export", "pdf")
     assert "expected an export of ome-tiff, geojson, cells" in str(wrong.exception)
+
+
+def test_exports_of_a_prediction_that_was_there_before_are_replaced(model, tmp_path):
+    # Also where the run is killed between the prediction and its exports.
+    [slide] = write_slides(tmp_path / "slides", 1)
+    command = [slide, "--model", model, "--out", tmp_path / "out", "--tissue", "none"]
+    (tmp_path / "out").mkdir()
+    export = tmp_path / "out/slide-000.cells.csv"
+    export.write_text("of another model")
+    assert predict(*command).exit_code == 0
+    assert predict(*command, "--export", "cells").exit_code == 0
+    written = export.read_text()
+    assert written.startswith('"x","y","class"')
+    export.write_text("of this prediction")
+    assert predict(*command, "--export", "cells").exit_code == 0
+    assert export.read_text() == "of this prediction"
+    shutil.rmtree(tmp_path / "out/slide-000.zarr")
+    assert predict(*command, "--export", "cells").exit_code == 0
+    assert export.read_text() == written
+
+
+def test_a_process_that_dies_while_it_is_idle_is_reported():
+    worker = _Worker(die_at_the_second, None, torch.device("cpu"), 1, {})
+    worker._process.kill()
+    worker._process.join()
+    worker.begin(SLIDES[0])
+    assert worker.end() == (SLIDES[0], "its process ended with code -9", False)
+    worker.stop()
 
 
 @pytest.mark.long

@@ -94,6 +94,48 @@ def test_cells_are_scored_as_in_a_map(tmp_path):
     assert [value(sheet, "regions", name) for name in NAMES[1:]] == expected.regions.tolist()
 
 
+@pytest.mark.parametrize(("suffix", "corner"), [(".csv", (0, 0)), (".txt", (4, 2)), (".tsv", (4, 2))])
+def test_points_of_qupath_count_from_the_bounds_those_of_a_csv_from_the_slide(tmp_path, suffix, corner):
+    labels = np.zeros((10, 10), np.uint8)
+    labels[6, 7] = 1
+    path = write_prediction(tmp_path / "a.zarr", labels, names=NAMES, bounds=[4, 2, 90, 90])
+    separator = "," if suffix == ".csv" else "\t"
+    rows = [("x", "y", "class"), (15 - corner[0], 13 - corner[1], "tumour")]
+    dots = tmp_path / f"a{suffix}"
+    dots.write_text("".join(separator.join(map(str, row)) + "\n" for row in rows))
+    assert value(score_slide_cells(path, dots, tmp_path / "out"), "dots_hit", "tumour") == 1
+
+
+def test_areas_outside_the_slide_are_refused(tmp_path):
+    path = write_prediction(tmp_path / "a.zarr", np.zeros((4, 4), np.uint8), names=NAMES, bounds=[6, 2, 2, 6])
+    areas = [("glass", shapely.box(0, 0, 2, 2)), ("tumour", shapely.box(3, 0, 5, 2))]
+    truth = write_truth(tmp_path / "a.geojson", areas)
+    with pytest.raises(ValueError, match="area 2: expected areas on the slide, it lies outside"):
+        score_slide_regions(path, truth, tmp_path / "out", outside="glass")
+    score_slide_regions(path, truth, tmp_path / "out", outside="glass", qupath_bounds="off")
+
+
+def test_options_that_would_change_nothing_are_refused(tmp_path):
+    path = write_prediction(tmp_path / "a.zarr", np.zeros((4, 4), np.uint8), names=NAMES)
+    truth = write_truth(tmp_path / "a.geojson", [("glass", shapely.box(0, 0, 2, 2))])
+    np.save(tmp_path / "map.npy", np.zeros((4, 4), np.uint8))
+    label_map = [tmp_path / "map.npy", tmp_path / "map.npy"]
+    given = [
+        ("cells", path, truth, "--class", "tumour=1"),
+        ("cells", path, truth, "--pixel-size", "0.5"),
+        ("cells", path, truth, "--images", truth),
+        ("regions", path, truth, "--classes", "glass,tumour"),
+        ("regions", path, truth, "--images", truth),
+        ("regions", *label_map, "--outside", "foreground"),
+        ("regions", *label_map, "--qupath-bounds", "off"),
+        ("cells", *label_map, "--qupath-bounds", "off"),
+    ]
+    for arguments in given:
+        result = CliRunner().invoke(app, ["evaluate", *map(str, arguments), "--output", str(tmp_path / "out")])
+        assert result.exit_code == 2, arguments
+        assert f"{arguments[3]} is an option of" in " ".join(result.output.split()), arguments
+
+
 def test_the_commands_take_folders_of_predictions(maps, tmp_path):
     for name, labels in zip("ab", maps, strict=True):
         path = write_prediction(tmp_path / f"pred/{name}.zarr", labels, names=NAMES)

@@ -1,13 +1,19 @@
 import base64
 import io
 import re
+import shutil
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+import zarr
 from PIL import Image
 from slide_views import CLASSES, LABELS, label_map, write_view
 
 from lsr_ext import CountDistribution
+from lsr_ext.data.cohort.manifest import read_manifest
+from lsr_ext.inference.prediction import open_prediction
 from lsr_ext.report import slides, write_slides_report
 from lsr_ext.report.block_fit import fit_blocks
 
@@ -65,12 +71,9 @@ def test_contours_and_the_worst_blocks_are_shown(paths):
 
 
 def test_worst_blocks_are_farthest_from_their_label(paths):
-    from lsr_ext.data.cohort.manifest import read_manifest
-    from lsr_ext.inference.slide_prediction import SlidePrediction
-
     manifest = read_manifest(paths["blocks"])
     known = CountDistribution.load(paths["distribution"])
-    fit = fit_blocks(SlidePrediction(paths["prediction"]), manifest, np.arange(len(manifest)), known)
+    fit = fit_blocks(open_prediction(paths["prediction"]), manifest, np.arange(len(manifest)), known)
     excess = np.abs(fit.fractions - known.mean.numpy()[fit.labels[:, 0]]).max(axis=1) - 0.05
     np.testing.assert_allclose(fit.excess, np.maximum(excess, 0), atol=1e-6)
     assert fit.worst(3).tolist() == np.argsort(-excess, kind="stable")[:3].tolist()
@@ -108,6 +111,41 @@ def test_not_all_of_many_slides_are_shown(paths, monkeypatch):
     assert "0 of the 1 slides are shown" in page and not pictures(page)
 
 
+def test_two_slides_of_one_name_have_their_own_blocks(tmp_path):
+    found = {name: write_view(tmp_path / name) for name in ("a", "b")}
+    tables = [pq.read_table(found[name]["blocks"]) for name in found]
+    tables = [
+        table.set_column(0, "slide", pa.array([f"{name}/slide.tif"] * len(table)))
+        for name, table in zip(found, tables, strict=True)
+    ]
+    both = pa.concat_tables([tables[0], tables[1].slice(0, 3)]).replace_schema_metadata(tables[0].schema.metadata)
+    pq.write_table(both, tmp_path / "both.parquet")
+    page = write_slides_report(tmp_path / "both.parquet").read_text()
+    rows = re.findall(r"<tr><th>slide\.tif</th>(.*?)</tr>", page, re.DOTALL)
+    assert [sum(map(int, re.findall(r"<td>(\d+)</td>", row))) for row in rows] == [20, 3]
+    manifest = read_manifest(tmp_path / "both.parquet")
+    assert [len(manifest.rows_of_slide(found[name]["slide"])) for name in found] == [20, 3]
+    with pytest.raises(ValueError, match="found several slides of its name: .*a/slide.tif, .*b/slide.tif"):
+        manifest.rows_of_slide("slide.tif")
+
+
+def test_predictions_of_other_classes_are_left_out(tmp_path):
+    write_view(tmp_path, name="a")
+    path = write_view(tmp_path, name="b")["prediction"]
+    group = zarr.open_group(path, mode="r+")
+    group.attrs["classes"] = CLASSES[::-1]
+    page = write_slides_report(path.parent, slides=tmp_path).read_text()
+    assert "<tr><th>a.tif</th>" in page and "<tr><th>b.tif</th>" not in page
+    assert "expected the classes background, tumour, stroma, as in the prediction of a.tif" in page
+
+
+def test_predictions_without_a_slide_are_counted(paths, caplog):
+    folder = paths["prediction"].parent
+    shutil.copytree(paths["prediction"], folder / "other.zarr")
+    write_slides_report(folder, slides=paths["slide"].parent)
+    assert "1 predictions are left out" in caplog.text and "other" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("known", "message"),
     [
@@ -122,7 +160,11 @@ def test_other_names_are_refused(paths, known, message):
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [({}, "give their slides"), ({"slides": "x", "predictions": "y"}, "give their slides")],
+    [
+        ({}, "give their slides"),
+        ({"slides": "x", "predictions": "y"}, "give their slides"),
+        ({"slides": "x", "distribution": "y"}, "give their slides"),
+    ],
 )
 def test_a_folder_of_predictions_needs_its_slides(paths, options, message):
     with pytest.raises(ValueError, match=message):

@@ -5,6 +5,7 @@ import pytest
 import shapely
 from slides import REAL
 
+from lsr_ext.viewer import View
 from lsr_ext.viewer.annotations import read_annotations, read_blocks
 from lsr_ext.viewer.shapes import MAX_SHOWN, Kind, Shapes, ViewBox
 
@@ -81,3 +82,20 @@ def test_other_files_are_refused(tmp_path, content, message):
 def test_files_of_users(name):
     regions, dots = read_annotations(CASES / f"{name}.geojson")
     assert len(regions) + len(dots) > 0
+
+
+def test_coordinates_move_by_the_corner_they_count_from(paths):
+    moved, plain = (read_annotations(paths["truth"], corner) for corner in ((7, 3), (0, 0)))
+    for kind in ("regions", "dots"):
+        pairs = zip(getattr(moved, kind).geometries, getattr(plain, kind).geometries, strict=True)
+        assert all(np.subtract(new.bounds, old.bounds).tolist() == [7, 3, 7, 3] for new, old in pairs)
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="the cases are not here")
+@pytest.mark.parametrize(("use", "corner"), [("auto", (1500, 1000)), ("on", (1500, 1000)), ("off", (0, 0))])
+def test_annotations_of_qupath_lie_on_the_scanned_part(use, corner):
+    folder = CASES / "07_scn"
+    view = View.open(folder / "a.scn", truth=folder / "a.geojson", qupath_bounds=use)
+    [square] = view.shapes["regions"].geometries
+    x, y = corner
+    assert square.bounds == (x + 256, y + 256, x + 768, y + 768)

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 from slide_views import CLASSES, COLOURS, label_map, write_view
 
-from lsr_ext.inference.slide_prediction import find_prediction
+from lsr_ext.inference.prediction import find_prediction
 from lsr_ext.viewer import tiles
 from lsr_ext.viewer.tile_grid import TileGrid
 from lsr_ext.viewer.tiles import contour_tile, label_tile, probability_tile, slide_tile
@@ -99,10 +99,10 @@ def test_a_prediction_of_another_slide_is_refused(view, tmp_path):
     other = write_view(tmp_path, 400, 600)
     with pytest.raises(ValueError, match="a prediction of slide.tif, 600 x 400 px, not of slide.tif, 1300 x 960"):
         find_prediction(other["prediction"], view.slide)
-    with pytest.raises(FileNotFoundError, match="expected the prediction"):
+    with pytest.raises(FileNotFoundError, match="expected a prediction of a slide, NAME.zarr"):
         find_prediction(tmp_path / "none", view.slide)
     (tmp_path / "empty.zarr").mkdir()
-    with pytest.raises(ValueError, match="not a readable prediction"):
+    with pytest.raises(ValueError, match="expected a prediction of a slide"):
         find_prediction(tmp_path / "empty.zarr", view.slide)
 
 

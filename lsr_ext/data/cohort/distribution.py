@@ -12,8 +12,8 @@ import shapely
 import shapely.affinity
 
 from lsr_ext.data.cohort.annotations import WITHOUT_CLASS, read_annotations
-from lsr_ext.data.cohort.label_sources import bounds_corner
 from lsr_ext.data.cohort.manifest import Manifest
+from lsr_ext.data.geojson import qupath_corner
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.files import write_atomically
 from lsr_ext.wsi import open_slide
@@ -183,7 +183,7 @@ def _covered(rectangle: np.ndarray, shapes: Mapping[str, shapely.Geometry], clas
 
 def _corner(slide: Path) -> tuple[int, int]:
     """The level-0 pixel that QuPath counts coordinates from."""
-    return bounds_corner(open_slide(slide).properties)
+    return qupath_corner(slide.name, open_slide(slide).bounds)
 
 
 def _outline(manifest: Manifest, row: int, corner: tuple[int, int]) -> dict[str, object]:

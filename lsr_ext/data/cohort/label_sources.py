@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol
 
@@ -15,6 +15,7 @@ from lsr_ext.data.cohort.annotations import ANNOTATION_SUFFIXES, Annotations, re
 from lsr_ext.data.cohort.beside import check_aspect, find_beside, find_named
 from lsr_ext.data.cohort.grid import Grid, Patches
 from lsr_ext.data.csv_files import read_rows
+from lsr_ext.data.geojson import qupath_corner
 from lsr_ext.data.images import MAX_PIXELS, read_mask
 from lsr_ext.wsi import open_slide
 
@@ -252,18 +253,13 @@ class Regions:
         """Return the level-0 pixel, (x, y), that coordinates count from."""
         if self.origin == "slide" or (self.origin == "auto" and not annotations.is_geojson):
             return 0, 0
-        return bounds_corner(open_slide(slide).properties)
+        return qupath_corner(slide.name, open_slide(slide).bounds)
 
     def labels_of(self, slide: Path) -> str:
         return _beside(self.folder, slide, ANNOTATION_SUFFIXES)
 
     def fingerprint(self, slide: Path) -> str:
         return _file_digest(Path(self.labels_of(slide))) + repr((self.classes, self.origin))
-
-
-def bounds_corner(properties: Mapping[str, str]) -> tuple[int, int]:
-    """Return the corner of the scanned area, (x, y) in level-0 pixels, as OpenSlide says; 0, 0 without one."""
-    return int(properties.get("openslide.bounds-x", 0)), int(properties.get("openslide.bounds-y", 0))
 
 
 def check_labels_differ(labels_of: Callable[[Path], str], slides: Sequence[Path]) -> None:

@@ -85,6 +85,26 @@ class Manifest:
         paths = [self.folder / slide for slide in coded.dictionary.to_pylist()]  # an absolute path stays as it is
         return paths, coded.indices.to_numpy().astype(np.int64)
 
+    def rows_of_slide(self, slide: str | Path) -> np.ndarray:
+        """Return the rows of a slide's blocks, int64: by its file name or, if several slides have it, by its path.
+
+        Raises:
+            ValueError: no block of the slide, or several slides of its name in other folders.
+        """
+        paths, slide_of = self.slide_paths()
+        slide = Path(slide)
+        named = [index for index, path in enumerate(paths) if path.name == slide.name]
+        if not named:
+            raise ValueError(
+                f"{self.folder}: expected blocks of {slide.name}, found those of {len(paths)} other slides"
+            )
+        if len(named) > 1:
+            alike = ", ".join(str(paths[index]) for index in named)
+            named = [index for index in named if paths[index].resolve() == slide.resolve()]
+            if not named:
+                raise ValueError(f"expected blocks of {slide}, found several slides of its name: {alike}")
+        return np.flatnonzero(np.isin(slide_of, named))
+
     def rows_of(self, split: str | None) -> np.ndarray:
         """Return the rows of a split, or all rows for None: int64.
 

@@ -15,11 +15,12 @@ from typing import NamedTuple
 import numpy as np
 
 from lsr_ext.data.cohort.grid import Grid, Patches
-from lsr_ext.data.cohort.label_sources import LabelSource, Regions, bounds_corner
+from lsr_ext.data.cohort.label_sources import LabelSource, Regions
 from lsr_ext.data.cohort.recipe import Recipe
 from lsr_ext.data.cohort.rectangles import Rectangles, place_patches
 from lsr_ext.data.cohort.slides import CohortSlide
 from lsr_ext.data.cohort.tissue import TissueFinder
+from lsr_ext.data.geojson import qupath_corner
 from lsr_ext.progress import track_progress
 from lsr_ext.wsi import Slide, SlideError, open_slide
 
@@ -189,7 +190,7 @@ def _on_tissue(slide: Slide, source: LabelSource, patches: Patches, tissue: Tiss
 
 def _better(slide: Slide, source: LabelSource, patches: Patches, tissue: TissueFinder) -> str:
     """Tell the share with the other origin, where the slide has bounds."""
-    if not isinstance(source, Regions) or bounds_corner(slide.properties) == (0, 0):
+    if not isinstance(source, Regions) or qupath_corner(slide.path.name, slide.bounds) == (0, 0):
         return ""
     is_bounds = source.offset(slide.path, source.read(slide.path)) != (0, 0)
     other = "slide" if is_bounds else "bounds"

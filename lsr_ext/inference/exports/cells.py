@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet
 
-from lsr_ext.files import written_whole
+from lsr_ext.files import remove_unfinished, written_whole
 from lsr_ext.inference.exports.geojson import class_kinds, feature, write_features
 from lsr_ext.inference.prediction import Prediction, open_prediction
 from lsr_ext.metrics.region_table import find_regions
@@ -55,6 +55,7 @@ def export_cells(
     cells = cell_table(opened, classes, min_area_um2)
     if ".geojson" in output.name.lower():
         return write_features(output, _points(cells, opened, np.array(opened.qupath_corner(qupath_bounds))))
+    remove_unfinished(output.parent, f"{output.name}.")
     with written_whole(output) as temporary:
         writer = pa.csv.write_csv if output.suffix.lower() == ".csv" else pa.parquet.write_table
         writer(cells, temporary)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -26,11 +26,11 @@ Row = dict[str, Any]
 class Area(NamedTuple):
     """A part of a slide, in level-0 pixels, with its name and its low-resolution label, if it has one.
 
-    `labels` is one name, or one for each class.
+    `labels` is one name for all classes, or a name by class; None: unknown.
     """
 
     name: str
-    labels: str | Sequence[str | None] | None
+    labels: str | Mapping[str, str | None] | None
     shape: shapely.Geometry
 
 
@@ -65,8 +65,8 @@ def export_fractions(
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: not exactly one of `regions`, `blocks` and `grid_um`, no area, a distribution of other classes
-            or with another label, or an unknown suffix.
+        ValueError: not exactly one of `regions`, `blocks` and `grid_um`, no area, blocks of several slides of this
+            name, a distribution of other classes, without a label or for a grid, or an unknown suffix.
     """
     opened, output = open_prediction(prediction), Path(output)
     if sum(source is not None for source in (regions, blocks, grid_um)) != 1:
@@ -75,12 +75,14 @@ def export_fractions(
         raise ValueError(f"{output}: expected a file ending in .csv or .parquet")
     if distribution is not None and not set(distribution.classes) <= set(opened.classes):
         raise ValueError(f"expected a distribution of {opened.classes}, got one of {list(distribution.classes)}")
+    if grid_um is not None and distribution is not None:
+        raise ValueError("expected no distribution: the cells of a grid have no labels to compare with it")
     if grid_um is not None:
         rows = list(_grid_rows(opened, grid_um))
     else:
         areas = _annotated(opened, regions, qupath_bounds) if regions else _blocks(opened, blocks)
         if not areas:
-            raise ValueError(f"{regions or blocks}: expected areas of {opened.about['slide']}, found none")
+            raise ValueError(f"{regions}: expected areas, found none")
         rows = [_row(opened, area) for area in track_progress(areas, "measuring areas")]
         if distribution is not None:
             rows = [
@@ -103,15 +105,14 @@ def _blocks(prediction: Prediction, path: str | Path) -> list[Area]:
     """The blocks of the prediction's slide."""
     manifest = read_manifest(path)
     names = np.array([*manifest.label_names, None], object)  # -1, the last one, is unknown
-    slides = [Path(slide).name for slide in manifest.table["slide"].to_pylist()]
     areas = []
-    for index in (i for i, slide in enumerate(slides) if slide == prediction.about["slide"]):
+    for index in manifest.rows_of_slide(prediction.about["slide"]):
         x, y, width, height = manifest.rectangles[index].tolist()
         labels = names[manifest.labels[index]]
         areas.append(
             Area(
                 f"{x},{y}",
-                labels.tolist() if isinstance(labels, np.ndarray) else labels,
+                dict(zip(manifest.classes, labels, strict=True)) if manifest.classes else labels,
                 shapely.box(x, y, x + width, y + height),
             )
         )
@@ -121,8 +122,13 @@ def _blocks(prediction: Prediction, path: str | Path) -> list[Area]:
 def _expected(area: Area, distribution: CountDistribution, classes: Sequence[str]) -> Row:
     """The label's mean and standard deviation of each class; None where the label is unknown."""
     row: Row = {}
+    by_class = (
+        area.labels if isinstance(area.labels, Mapping) else dict.fromkeys(distribution.classes, area.labels)
+    )
+    if unknown := sorted(set(by_class) - set(distribution.classes)):
+        raise ValueError(f"{area.name}: expected labels of {distribution.classes}, got those of {unknown}")
     for index, name in enumerate(distribution.classes):
-        label = area.labels if isinstance(area.labels, str | None) else area.labels[index]
+        label = by_class.get(name)
         if label is not None and label not in distribution.labels:
             raise ValueError(f"{area.name}: expected one of the labels {distribution.labels}, got {label!r}")
         for column, table in (("expected", distribution.mean), ("std", distribution.std)):
@@ -148,7 +154,9 @@ def _row(prediction: Prediction, area: Area) -> Row:
         counts += np.bincount(labels, minlength=256)
         totals += np.asarray(prediction.probabilities[(slice(None), *place)])[:, inside].sum(1, dtype=np.float64)
     x, y, x_end, y_end = area.shape.bounds
-    label = area.labels if isinstance(area.labels, str | None) else "|".join(name or "" for name in area.labels)
+    label = (
+        "|".join(one or "" for one in area.labels.values()) if isinstance(area.labels, Mapping) else area.labels
+    )
     about = {"name": area.name, "label": label, "x": x, "y": y, "width": x_end - x, "height": y_end - y}
     return about | _shares(prediction.classes, int(counts.sum()), counts[: len(totals)], totals)
 

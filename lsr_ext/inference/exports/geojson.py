@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import orjson
+from PIL import ImageColor
 
 from lsr_ext.files import remove_unfinished, written_whole
 from lsr_ext.inference.exports.outlines import outline_regions
@@ -80,8 +81,8 @@ def export_geojson(
 def class_kinds(prediction: Prediction) -> list[dict[str, Any]]:
     """The classes of a prediction as QuPath reads them."""
     return [
-        {"name": name, "color": [int(colour[place : place + 2], 16) for place in (1, 3, 5)]}
-        for name, colour in zip(prediction.classes, prediction.about["colours"], strict=True)
+        {"name": name, "color": ImageColor.getrgb(colour)}
+        for name, colour in zip(prediction.classes, prediction.colours, strict=True)
     ]
 
 

@@ -26,17 +26,18 @@ def check_exports(names: Sequence[str]) -> None:
             raise ValueError(f"expected an export of {', '.join(EXPORTS)}, got {name!r}")
 
 
-def export_beside(prediction: Path, name: str, again: bool) -> Path:
-    """Write an export as `NAME<suffix>` beside `NAME.zarr`.
+def export_beside(prediction: Path, name: str) -> Path:
+    """Write an export as `NAME<suffix>` beside `NAME.zarr`, unless this prediction has it already.
 
     Args:
         prediction: `NAME.zarr`.
         name: of `EXPORTS`.
-        again: also if there is one.
     """
     suffix, function = EXPORTS[name]
     output = prediction.with_name(prediction.stem + suffix)
-    if again or not output.exists():
+    # Older than the prediction, it is of one that was there before.
+    begun = (prediction / "zarr.json").stat().st_mtime_ns
+    if not output.exists() or output.stat().st_mtime_ns < begun:
         module, _, called = function.partition(".")
         getattr(importlib.import_module(f"lsr_ext.inference.exports.{module}"), called)(prediction, output)
     return output

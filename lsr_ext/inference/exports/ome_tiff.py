@@ -11,6 +11,7 @@ from uuid import NAMESPACE_OID, uuid5
 import numpy as np
 import tifffile
 import zarr
+from PIL import ImageColor
 
 from lsr_ext.files import remove_unfinished, written_whole
 from lsr_ext.inference.prediction import open_prediction
@@ -41,22 +42,11 @@ def export_ome_tiff(prediction: str | Path, output: str | Path, probability_of: 
     """
     opened, output = open_prediction(prediction), Path(output)
     about, is_map = opened.about, probability_of is None
-    level = opened.labels if is_map else _OfClass(opened.probabilities, opened.class_ids([probability_of])[0])
+    level = opened.labels if is_map else opened.class_map(opened.class_ids([probability_of])[0])
     remove_unfinished(output.parent, f"{output.name}.")
     with written_whole(output) as temporary:
         _write(temporary, _pyramid(level, temporary.parent, is_map), about, probability_of)
     return output
-
-
-class _OfClass:
-    """One class of the probabilities as an array (H, W)."""
-
-    def __init__(self, probabilities: zarr.Array, index: int) -> None:
-        self._probabilities, self._index = probabilities, index
-        self.shape = probabilities.shape[1:]
-
-    def __getitem__(self, place: tuple[slice, slice]) -> np.ndarray:
-        return self._probabilities[(self._index, *place)]
 
 
 def _pyramid(level: Any, folder: Path, is_map: bool) -> list[Any]:
@@ -130,6 +120,6 @@ def _palette(colours: list[str]) -> np.ndarray:
     """Colours by class id, uint16 (3, 256); white where nothing was predicted."""
     palette = np.zeros((3, 256), np.uint16)
     for index, colour in enumerate(colours):
-        palette[:, index] = [int(colour[place : place + 2], 16) * 257 for place in (1, 3, 5)]
+        palette[:, index] = np.array(ImageColor.getrgb(colour)) * 257
     palette[:, NOT_PREDICTED] = 65535
     return palette

@@ -73,7 +73,8 @@ def test_a_grid_covers_every_pixel_once(maps, prediction, tmp_path, monkeypatch,
         check(row, *maps, down & (x >= row["x"]) & (x < row["x"] + row["width"]))
 
 
-def test_blocks_bring_their_labels(maps, prediction, tmp_path):
+def write_manifest(path, labels, classes=()):
+    """Write a block of the slide, and one of another."""
     columns = {
         "slide": ["folder/a.tif", "folder/b.tif"],
         "patient": ["p", "p"],
@@ -87,7 +88,11 @@ def test_blocks_bring_their_labels(maps, prediction, tmp_path):
         "split": ["train", "train"],
         "tissue_fraction": [1.0, 1.0],
     }
-    write_table(make_table(columns, np.array([1, 0])), tmp_path / "m.parquet", ["low", "high"], [], {})
+    write_table(make_table(columns, np.array(labels)), path, ["low", "high"], list(classes), {})
+
+
+def test_blocks_bring_their_labels(maps, prediction, tmp_path):
+    write_manifest(tmp_path / "m.parquet", [1, 0])
     distribution = CountDistribution([[0.9, 0.1], [0.3, 0.7]], [[0.05, 0.05], [0.1, 0.2]], ["low", "high"], NAMES)
     count = export_fractions(
         prediction, tmp_path / "a.parquet", blocks=tmp_path / "m.parquet", distribution=distribution
@@ -99,6 +104,32 @@ def test_blocks_bring_their_labels(maps, prediction, tmp_path):
     assert count == 1 and row["label"] == "high" and row["expected glass"] == 0.3
 
 
+@pytest.mark.parametrize(
+    ("classes", "labels", "expected"),
+    [
+        (("tumour", "glass"), [[1, 0], [0, 0]], {"glass": 0.9, "tumour": 0.7}),
+        (("glass", "tumour"), [[1, 0], [0, 0]], {"glass": 0.3, "tumour": 0.1}),
+        (("tumour",), [[1], [0]], {"glass": None, "tumour": 0.7}),
+        (("tumour", "glass"), [[-1, 0], [0, 0]], {"glass": 0.9, "tumour": None}),
+    ],
+)
+def test_labels_of_a_class_go_by_its_name(prediction, tmp_path, classes, labels, expected):
+    write_manifest(tmp_path / "m.parquet", labels, classes)
+    distribution = CountDistribution([[0.9, 0.1], [0.3, 0.7]], [[0.05, 0.05], [0.1, 0.2]], ["low", "high"], NAMES)
+    options = {"blocks": tmp_path / "m.parquet", "distribution": distribution}
+    export_fractions(prediction, tmp_path / "a.parquet", **options)
+    [row] = pq.read_table(tmp_path / "a.parquet").to_pylist()
+    assert {name: row[f"expected {name}"] for name in NAMES} == expected
+
+
+def test_labels_of_a_class_that_the_distribution_has_not_are_refused(prediction, tmp_path):
+    write_manifest(tmp_path / "m.parquet", [[1, 0], [0, 0]], ("tumour", "fat"))
+    distribution = CountDistribution([[0.9, 0.1], [0.3, 0.7]], [[0.05, 0.05], [0.1, 0.2]], ["low", "high"], NAMES)
+    options = {"blocks": tmp_path / "m.parquet", "distribution": distribution}
+    with pytest.raises(ValueError, match=r"expected labels of .*, got those of \['fat'\]"):
+        export_fractions(prediction, tmp_path / "a.parquet", **options)
+
+
 def test_bad_options_are_named(prediction, tmp_path):
     with pytest.raises(ValueError, match="expected exactly one of regions, blocks and a grid"):
         export_fractions(prediction, tmp_path / "a.csv")
@@ -107,3 +138,6 @@ def test_bad_options_are_named(prediction, tmp_path):
     other = CountDistribution([[0.9, 0.1]], [[0.05, 0.05]], ["low"], ["fat", "glass"])
     with pytest.raises(ValueError, match="expected a distribution of"):
         export_fractions(prediction, tmp_path / "a.csv", grid_um=4, distribution=other)
+    known = CountDistribution([[0.9, 0.1]], [[0.05, 0.05]], ["low"], NAMES)
+    with pytest.raises(ValueError, match="the cells of a grid have no labels"):
+        export_fractions(prediction, tmp_path / "a.csv", grid_um=4, distribution=known)

@@ -1,0 +1,54 @@
+import numpy as np
+import pytest
+import zarr
+from predictions import write_prediction
+
+from lsr_ext.inference.prediction import open_prediction
+
+LABELS = np.array([[0, 1, 2], [3, 255, 1]], np.uint8)
+
+
+def rewrite(path, name, **options):
+    """Put another array of zeros in the place of one of a prediction's."""
+    zarr.open_group(path, mode="r+").create_array(name, overwrite=True, **options)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "message"),
+    [
+        ("classes", {"shape": (2, 3), "dtype": "int64"}, "expected classes as an array of 2 dimensions in uint8"),
+        ("classes", {"shape": (1, 2, 3), "dtype": "uint8"}, "expected classes as an array of 2 dimensions"),
+        ("probabilities", {"shape": (4, 2, 4), "dtype": "uint8"}, r"expected probabilities \(4, 2, 3\)"),
+        ("probabilities", {"shape": (3, 2, 3), "dtype": "uint8"}, r"expected probabilities \(4, 2, 3\)"),
+    ],
+)
+def test_arrays_that_do_not_belong_together_are_refused(tmp_path, name, options, message):
+    path = write_prediction(tmp_path / "a.zarr", LABELS)
+    rewrite(path, name, **options)
+    with pytest.raises(ValueError, match=message):
+        open_prediction(path)
+
+
+def test_each_missing_attribute_is_named(tmp_path):
+    path = write_prediction(tmp_path / "a.zarr", LABELS)
+    group = zarr.open_group(path, mode="r+")
+    del group.attrs["slide_mpp"], group.attrs["colours"]
+    with pytest.raises(ValueError, match="it has no slide_mpp, colours"):
+        open_prediction(path)
+
+
+def test_the_format_whose_codecs_may_unpickle_is_refused(tmp_path):
+    path = write_prediction(tmp_path / "a.zarr", LABELS)
+    group = zarr.open_group(tmp_path / "old.zarr", mode="w", zarr_format=2, attributes=open_prediction(path).about)
+    for name, shape in (("classes", (2, 3)), ("probabilities", (4, 2, 3))):
+        group.create_array(name, shape=shape, dtype="uint8")
+    with pytest.raises(ValueError, match="expected a prediction"):
+        open_prediction(tmp_path / "old.zarr")
+
+
+def test_the_likelihood_is_that_of_each_pixels_own_class(tmp_path):
+    probabilities = np.random.default_rng(0).integers(0, 256, (4, 2, 3)).astype(np.uint8)
+    prediction = open_prediction(write_prediction(tmp_path / "a.zarr", LABELS, probabilities))
+    found = prediction.likelihood((slice(0, 2), slice(0, 3)), LABELS)
+    expected = np.take_along_axis(probabilities, LABELS[None] % 4, 0)[0]
+    np.testing.assert_array_equal(found, np.where(LABELS == 255, 0, expected))
