@@ -67,3 +67,15 @@ def remove_unfinished(folder: Path, name: str = "") -> None:
 def _flush(path: Path) -> None:
     with path.open("rb+") as file:
         os.fsync(file.fileno())
+
+
+def read_at(descriptor: int, size: int, offset: int) -> bytes:
+    """Read bytes at an offset: all that were asked for, or up to the end of the file.
+
+    `os.pread` may return fewer, as network disks do.
+    """
+    parts = []
+    while size > 0 and (part := os.pread(descriptor, size, offset)):
+        parts.append(part)
+        size, offset = size - len(part), offset + len(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)

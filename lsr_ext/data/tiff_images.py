@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from lsr_ext.codestreams import correct_photometric
+from lsr_ext.tiff_directories import check_directories, check_pixels
 
 if TYPE_CHECKING:
     import tifffile
@@ -98,8 +99,10 @@ def read_tiff(path: Path, max_pixels: int, page: int | None) -> TiffImage:
 
     # With a neutral name and no other files: names such as .ndpi, and OME-XML, would change what is read.
     with path.open("rb") as file, tifffile.TiffFile(file, name="image.tif", _multifile=False) as tiff:
+        check_directories(file.fileno())
         pages = [one if isinstance(one, tifffile.TiffPage) else one.aspage() for one in list(tiff.pages)]
         chosen = _choose(pages, page)
+        check_pixels(chosen, tiff.filehandle.size)
         if chosen.imagewidth * chosen.imagelength > max_pixels:
             raise ValueError(
                 f"expected at most {max_pixels} pixels, got {chosen.imagelength} x {chosen.imagewidth}"

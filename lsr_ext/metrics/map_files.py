@@ -12,6 +12,7 @@ import numpy as np
 from lsr_ext.data import read_mask
 from lsr_ext.data.tiff_images import fault_as_ids
 from lsr_ext.metrics.regions import check_label_map
+from lsr_ext.tiff_directories import check_directories, check_pixels
 
 MAP_SUFFIXES = (".png", ".tif", ".tiff", ".npy", ".zarr")
 _MAX_CHUNK_PIXELS = 2**28
@@ -94,10 +95,14 @@ def _open_tiff(path: Path) -> Any:
     import tifffile
     import zarr
 
+    with path.open("rb") as opened:
+        check_directories(opened.fileno())
     with tifffile.TiffFile(path) as file:
         if len(file.series) != 1:
             raise ValueError(f"expected one image, got {len(file.series)}")
-        shape, fault = file.series[0].shape, fault_as_ids(file.series[0].keyframe)
+        page = file.series[0].keyframe
+        check_pixels(page, file.filehandle.size)
+        shape, fault = file.series[0].shape, fault_as_ids(page)
     if fault:
         raise ValueError(fault)
     if len(shape) != 2:

@@ -5,7 +5,6 @@ tifffile decodes each tile or strip; what it stores becomes red, green and blue 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 import tifffile
 
 from lsr_ext.codestreams import check_declared_size, correct_photometric
+from lsr_ext.files import read_at
 from lsr_ext.wsi.agreement import pages_agree
 from lsr_ext.wsi.backend import WHOLE_FILE, Backend, Facts, Level, Tile, View
 from lsr_ext.wsi.codecs import RGB, YCBCR
@@ -127,7 +127,7 @@ class PlanesBackend(Backend):
             width, height = page.tilewidth, page.tilelength
         # A damaged size must not decide how much memory is allocated: no coding doubles its data.
         most = MOST_OVERHEAD_BYTES + 2 * width * height * page.samplesperpixel * page.dtype.itemsize
-        data = os.pread(self._file.descriptor, size, offset) if 0 < size <= most else b""
+        data = read_at(self._file.descriptor, size, offset) if 0 < size <= most else b""
         if len(data) != size:
             raise CorruptSlideError(f"{self._path}, page {page.index}: expected {size} bytes at {offset}")
         check_declared_size(data, int(page.compression), width, height)

@@ -13,11 +13,12 @@ import numpy as np
 import tifffile
 
 from lsr_ext.codestreams import correct_photometric
+from lsr_ext.files import read_at
+from lsr_ext.tiff_directories import check_directories
 from lsr_ext.wsi import native
 from lsr_ext.wsi.agreement import pages_agree
 from lsr_ext.wsi.backend import WHOLE_FILE, Backend, Facts, Job, Level, Region, Tile, View
 from lsr_ext.wsi.codecs import DECODERS, JPEG, MAY_BE_YCBCR, RGB, YCBCR, Coding, decode, jpeg_prefix
-from lsr_ext.wsi.directories import check_directories
 from lsr_ext.wsi.errors import CorruptSlideError, IncompleteLevelError, SlideError, UnsupportedSlideError
 from lsr_ext.wsi.pages import PageImage, choose_image, whole_page
 from lsr_ext.wsi.resolution import aperio_mpp, tagged_mpp, tiff_mpp
@@ -208,7 +209,7 @@ class TiffBackend(Backend):
             return None
         where = self._where(level, column, row)
         try:
-            data = os.pread(self._file.descriptor, size, offset)
+            data = read_at(self._file.descriptor, size, offset)
         except OSError as error:
             raise CorruptSlideError(f"{where}: {error}") from error
         if len(data) != size:

@@ -1,14 +1,21 @@
-"""Check that a TIFF is complete: all its directories and their values lie inside the file.
+"""Check that a TIFF is complete: all its directories, their values and its pixels lie inside the file.
 
 tifffile only logs what lies outside, so a truncated file would open with fewer levels, or without the tags that
-describe the coding of its pixels.
+describe the coding of its pixels, and pixels that are not there would be 0.
 """
 
 from __future__ import annotations
 
 import os
 import struct
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from lsr_ext.files import read_at
+
+if TYPE_CHECKING:
+    import tifffile
 
 MAX_DIRECTORIES = 4096
 _SUB_DIRECTORIES = 330
@@ -42,8 +49,22 @@ def check_directories(descriptor: int) -> None:
         waiting += _follow(descriptor, place, layout, size)
 
 
+def check_pixels(page: tifffile.TiffPage, file_bytes: int) -> None:
+    """Check that all strips or tiles of a page are there; those of zero bytes were left out on purpose.
+
+    Raises:
+        ValueError: there are fewer than the page needs, or one lies outside the file.
+    """
+    offsets, counts = (np.array(values, np.float64) for values in (page.dataoffsets, page.databytecounts))
+    needed = int(np.prod(page.chunked))
+    if not needed or len(offsets) != needed or len(counts) != needed:
+        raise ValueError(f"expected {needed} strips or tiles, got {len(offsets)} offsets and {len(counts)} sizes")
+    if (end := int((offsets + counts).max())) > file_bytes:
+        raise ValueError(f"expected pixels up to byte {end}, in a file of {file_bytes} bytes")
+
+
 def _header(descriptor: int) -> tuple[_Layout, int]:
-    start = os.pread(descriptor, 16, 0).ljust(16, b"\0")
+    start = read_at(descriptor, 16, 0).ljust(16, b"\0")
     order = "<" if start[:2] == b"II" else ">"
     if struct.unpack_from(order + "H", start, 2)[0] == 43:
         layout = _Layout(*(struct.Struct(order + code) for code in ("Q", "HHQ8s", "Q")))
@@ -73,11 +94,11 @@ def _offsets(descriptor: int, field: bytes, count: int, kind: int, layout: _Layo
         raise ValueError(f"expected at most {MAX_DIRECTORIES} sub-directories, got {count}")
     order, width = layout.offset.format[0], _BYTES.get(kind, 4)
     if count * width > layout.offset.size:
-        field = os.pread(descriptor, count * width, layout.offset.unpack(field)[0])
+        field = read_at(descriptor, count * width, layout.offset.unpack(field)[0])
     return list(struct.unpack_from(f"{order}{count}{'Q' if width == 8 else 'I'}", field))
 
 
 def _read(descriptor: int, place: int, length: int, size: int) -> bytes:
     if place + length > size:
         raise ValueError(f"expected a directory of {length} bytes at {place}, in a file of {size} bytes")
-    return os.pread(descriptor, length, place)
+    return read_at(descriptor, length, place)
