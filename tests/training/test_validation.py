@@ -7,6 +7,7 @@ from tiny_runs import write_labels_run, write_masks_run
 
 from lsr_ext import CountDistribution
 from lsr_ext.config import load_config
+from lsr_ext.data import block_fractions
 from lsr_ext.metrics import overlap_scores
 from lsr_ext.report.curves import read_curves
 from lsr_ext.sources import prepare_data
@@ -64,6 +65,17 @@ def test_validation_is_logged_and_leaves_the_weights_as_they_are(tmp_path):
     curves = read_curves(validated.output / "intra+inter")
     assert {"validation/loss", "validation/iou", "validation/fraction_error"} <= curves.keys()
     assert len(curves["validation/loss"]) == 4
+
+
+def test_validation_by_numbers_has_the_numbers_of_held_out_blocks(tmp_path):
+    numbers = {"data": {"validation_fraction": 0.2}, "loss": {"targets": "fractions", "std": 0.05}}
+    training = VALIDATED["training"] | {"steps": 2}
+    config = load_config(write_masks_run(tmp_path, training=training, **numbers))
+    held_out = prepare_data(config).validation
+    exact = block_fractions(held_out.masks, held_out.blocks, 2)
+    np.testing.assert_allclose(held_out.targets.fractions, exact, atol=1e-6)
+    train(config)
+    assert np.isfinite(read_curves(config.output / "intra+inter")["validation/loss"][:, 1]).all()
 
 
 def test_the_best_weights_are_kept(tmp_path):
