@@ -53,6 +53,16 @@ def test_numbers_are_the_targets(prepared, method, given):
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize("given", [{"std": 0.05}, {"count": 40}])
+def test_a_step_reads_no_value_of_the_targets(prepared, given):
+    """So that it never waits for a GPU: tensors on "meta" have no values."""
+    _, data = prepared
+    loss = build_block_loss("intra+inter", LossConfig(targets="fractions", **given), data).to("meta")
+    logits, known = torch.empty(4, 2, 20, 20, device="meta"), torch.empty(4, 2, device="meta")
+    group = torch.empty(4, dtype=torch.int64, device="meta")
+    assert loss(logits, known, known, group=group).device.type == "meta"
+
+
 def test_numbers_equal_to_the_labels_means_give_the_loss_of_the_labels(prepared):
     config, data = prepared
     wide = CountDistribution(data.distribution.mean, torch.full_like(data.distribution.std, 0.05))
