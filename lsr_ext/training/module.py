@@ -49,7 +49,7 @@ class SegmentationModule(lightning.LightningModule):
         without it the blocks of one label form one group.
 
     Raises:
-        ValueError: neither loss is given.
+        ValueError: neither loss is given; in a step, fractions that were rounded to 16 bits.
     """
 
     def __init__(
@@ -150,9 +150,16 @@ class SegmentationModule(lightning.LightningModule):
         labels, group = batch["label"], batch.get("group")
         if not isinstance(self.loss, FractionLoss):
             return self.loss(logits, labels, group=group, block_ids=batch.get("block_ids"))
+        fractions = batch["fraction"]
+        if fractions.dtype.itemsize < torch.float32.itemsize:
+            raise ValueError(
+                f"expected the batch's fractions in float32, got {fractions.dtype}: Lightning's precisions "
+                "bf16-true and 16-true round whole batches. Give the Trainer precision 32-true and cast the "
+                "network alone: module.network.to(torch.bfloat16)"
+            )
         # Groups are those of the labels here too; without any the loss would make one of the whole batch.
         group = labels if group is None else group
-        return self.loss(logits, batch["fraction"], batch["fraction_std"], group=group)
+        return self.loss(logits, fractions, batch["fraction_std"], group=group)
 
     def _log_fraction_errors(self, logits: Tensor, labels: Tensor, block_ids: Tensor | None) -> None:
         count = None if block_ids is None else len(labels)

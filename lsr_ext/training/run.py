@@ -31,7 +31,8 @@ from lsr_ext.training.module import SegmentationModule
 from lsr_ext.training.network import describe_network, trusted_packages
 from lsr_ext.training.pixel_labels import blocks_for
 
-# The network is cast by this module for bf16-true; other names are Lightning's own.
+# The network is cast by this module for bf16-true: Lightning's would round the targets of a batch too. Other names
+# are Lightning's own.
 _LIGHTNING_PRECISION = {"32": "32-true", "bf16-true": "32-true"}
 _logger = logging.getLogger(__name__)
 

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import lightning
 import numpy as np
 import pytest
 import torch
@@ -12,8 +13,8 @@ from lsr_ext.data import Targets
 from lsr_ext.distributions import binomial_std
 from lsr_ext.sources import prepare_data
 from lsr_ext.training import SegmentationModule, train
-from lsr_ext.training.block_loss import build_block_loss
-from lsr_ext.training.build import build_batches
+from lsr_ext.training.block_loss import BlockFractionLoss, build_block_loss
+from lsr_ext.training.build import build_batches, build_module
 from lsr_ext.training.folders import model_folder
 
 BY_NUMBERS = {"targets": "fractions", "std": 0.05}
@@ -115,6 +116,38 @@ def test_a_network_is_trained_by_numbers(tmp_path):
     config = load_config(write_masks_run(tmp_path, loss=BY_NUMBERS, methods=["intra", "intra+inter"]))
     train(config)
     assert all((model_folder(config.output, name) / "model.json").is_file() for name in config.methods)
+
+
+@pytest.mark.parametrize("precision", ["32", "bf16-mixed", "bf16-true"])
+def test_targets_keep_their_digits_in_any_precision(tmp_path, monkeypatch, precision):
+    training = {"steps": 1, "precision": precision}
+    config = load_config(write_masks_run(tmp_path, loss=BY_NUMBERS, methods=["intra"], training=training))
+    seen = []
+    forward = BlockFractionLoss.forward
+    monkeypatch.setattr(
+        BlockFractionLoss,
+        "forward",
+        lambda self, logits, fractions, *rest, **more: (
+            seen.append((logits.dtype, fractions.clone())) or forward(self, logits, fractions, *rest, **more)
+        ),
+    )
+    train(config)
+    known = prepare_data(config).train.targets.fractions
+    [(dtype, fractions)] = seen
+    assert dtype == (torch.float32 if precision == "32" else torch.bfloat16)
+    assert fractions.dtype == torch.float32
+    assert all(any(np.array_equal(row, other) for other in known) for row in fractions.numpy())
+
+
+def test_targets_that_a_trainer_rounded_are_refused(prepared):
+    config, data = prepared
+    training, method = config.training, METHODS["intra"]
+    module = build_module(method, data, training, LossConfig(**BY_NUMBERS), config.joint, 0)
+    batches = build_batches(method, data.train, training, 0, config.output)
+    quiet = dict.fromkeys(("logger", "enable_checkpointing", "enable_progress_bar", "enable_model_summary"), False)
+    trainer = lightning.Trainer(accelerator="cpu", precision="bf16-true", max_steps=1, **quiet)
+    with pytest.raises(ValueError, match="fractions in float32, got torch.bfloat16: .* precision 32-true"):
+        trainer.fit(module, datamodule=batches)
 
 
 def test_known_fractions_out_of_range_are_refused(prepared):
