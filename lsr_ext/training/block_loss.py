@@ -12,6 +12,7 @@ from lsr_ext.distributions import binomial_std
 from lsr_ext.losses import FractionLoss, LabelSuperResolutionLoss
 from lsr_ext.options import FORMS_WITHOUT_STD
 from lsr_ext.sources import TrainingData
+from lsr_ext.training.errors import NoTargetsError
 from lsr_ext.training.peers import PEERS
 
 
@@ -52,8 +53,9 @@ def build_block_loss(mode: str, loss: LossConfig, data: TrainingData) -> nn.Modu
         data: whose labels and count distribution, or numbers, are the targets.
 
     Raises:
-        ValueError: the source knows no fractions of its blocks, `class_weights` or `std` of another number of
-            classes, or labels that the form cannot learn from.
+        NoTargetsError: the source knows no fractions of its blocks, or its labels are none that the form can learn
+            from.
+        ValueError: `class_weights` or `std` of another number of classes, or fractions without a `std`.
     """
     if loss.form in PEERS:
         return PEERS[loss.form](data.distribution)
@@ -62,7 +64,9 @@ def build_block_loss(mode: str, loss: LossConfig, data: TrainingData) -> nn.Modu
         return LabelSuperResolutionLoss(data.distribution, **shared)
     targets = data.train.targets
     if targets is None:
-        raise ValueError("loss.targets: 'fractions' need numbers of each block, and this source has labels alone")
+        raise NoTargetsError(
+            "loss.targets: 'fractions' need numbers of each block, and this source has labels alone"
+        )
     if loss.std is None and loss.count is None and loss.form not in FORMS_WITHOUT_STD:
         bare = int((np.isfinite(targets.fractions) & ~np.isfinite(targets.std)).sum())
         if bare:
