@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 
 import numpy as np
 from torch import Tensor, nn
 
 from lsr_ext.config import LossConfig
+from lsr_ext.data import Targets
 from lsr_ext.distributions import binomial_std
 from lsr_ext.losses import FractionLoss, LabelSuperResolutionLoss
 from lsr_ext.options import FORMS_WITHOUT_STD
 from lsr_ext.sources import TrainingData
 from lsr_ext.training.errors import NoTargetsError
 from lsr_ext.training.peers import PEERS
+
+_logger = logging.getLogger(__name__)
 
 
 class BlockFractionLoss(FractionLoss):
@@ -73,9 +77,37 @@ def build_block_loss(mode: str, loss: LossConfig, data: TrainingData) -> nn.Modu
             raise ValueError(
                 f"loss.std or loss.count: {bare} of the source's fractions have no standard deviation of their own"
             )
+    if unknown := int(np.isnan(targets.fractions).all(1).sum()):
+        _logger.warning("%d of %d training blocks have no number: they teach nothing", unknown, len(data.train))
     for name in ("std", "class_weights"):
         _check_length(f"loss.{name}", getattr(loss, name), len(data.train.classes))
     return BlockFractionLoss(loss.count, std=loss.std, **shared)
+
+
+def labels_to_draw(labels: np.ndarray, targets: Targets) -> np.ndarray:
+    """The labels to draw blocks by where their numbers are the targets: a block with numbers needs no label.
+
+    A group may then be any blocks, so those with numbers and no label form groups of their own, as if they had one
+    more label.
+
+    Args:
+        labels: int64 (N,) or (N, L), -1 = unknown.
+        targets: the N blocks' numbers.
+
+    Returns:
+        The same with a label for such blocks: int64 (N,), or (N, L) for the classes whose fractions are known.
+
+    Example:
+        >>> targets = Targets.of_fractions(np.array([[0.5, 0.5], [0.2, 0.8], [np.nan, np.nan]]))
+        >>> labels_to_draw(np.array([0, -1, -1]), targets).tolist()
+        [0, 1, -1]
+    """
+    known = np.isfinite(targets.fractions)
+    if labels.ndim == 1:
+        known = known.any(1)
+    has_label = (labels.reshape(len(labels), -1) >= 0).any(1)
+    known[has_label] = False
+    return np.where(known, labels.max(initial=-1) + 1, labels)
 
 
 def _check_length(name: str, values: float | Sequence[float] | None, classes: int) -> None:

@@ -93,7 +93,14 @@ def _train_method(config: RunConfig, name: str, data: TrainingData) -> None:
     blocks = blocks_for(method, data, folder, teacher, device, trusted_packages(training.network))
     module = build_module(method, data, training, config.loss, config.joint, config.seed)
     batches = build_batches(
-        method, blocks, training, config.seed, folder, validation=data.validation, resumed=done > 0
+        method,
+        blocks,
+        training,
+        config.seed,
+        folder,
+        by_numbers=config.loss.targets == "fractions",
+        validation=data.validation,
+        resumed=done > 0,
     )
     if not is_done:
         machine = describe_execution(training, batches.feeding.workers)

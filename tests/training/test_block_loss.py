@@ -13,7 +13,7 @@ from lsr_ext.data import Targets
 from lsr_ext.distributions import binomial_std
 from lsr_ext.sources import prepare_data
 from lsr_ext.training import SegmentationModule, train
-from lsr_ext.training.block_loss import BlockFractionLoss, build_block_loss
+from lsr_ext.training.block_loss import BlockFractionLoss, build_block_loss, labels_to_draw
 from lsr_ext.training.build import build_batches, build_module
 from lsr_ext.training.folders import model_folder
 
@@ -78,6 +78,44 @@ def test_numbers_equal_to_the_labels_means_give_the_loss_of_the_labels(prepared)
     torch.testing.assert_close(
         by_numbers._super_resolution_loss(logits, batch), by_labels._super_resolution_loss(logits, batch)
     )
+
+
+@pytest.mark.parametrize("method", ["intra", "intra+inter"])
+def test_blocks_with_a_number_and_no_label_are_drawn_by_numbers_alone(prepared, method):
+    config, data = prepared
+    labels = np.where(np.arange(12) % 3 == 0, -1, data.train.labels)
+    fractions = np.where(np.arange(12)[:, None] == 6, np.nan, data.train.targets.fractions)
+    blocks = replace(data.train, labels=labels, targets=Targets.of_fractions(fractions))
+    drawn = {}
+    for by_numbers in (False, True):
+        training = config.training.model_copy(update={"steps": 40})
+        batches = build_batches(METHODS[method], blocks, training, 0, config.output, by_numbers=by_numbers)
+        batches.trainer = _Trainer()
+        drawn[by_numbers] = list(batches.train_dataloader())
+    unlabelled = {
+        way: {int(k) for batch in found for k in batch["index"] if labels[k] < 0} for way, found in drawn.items()
+    }
+    assert unlabelled == {False: set(), True: {0, 3, 9}}
+    for batch in drawn[True]:
+        groups = batch["label"].reshape(2, 2)
+        assert method == "intra" or bool((groups[:, 0] == groups[:, 1]).all())
+        assert not (batch["label"] >= 2).any()  # the label that they are drawn by is not theirs
+
+
+def test_labels_of_classes_to_draw_by():
+    labels = np.array([[-1, 0], [-1, -1], [-1, -1]])
+    targets = Targets.of_fractions(np.array([[0.5, 0.5], [np.nan, 0.2], [np.nan, np.nan]]))
+    assert labels_to_draw(labels, targets).tolist() == [[-1, 0], [-1, 1], [-1, -1]]
+
+
+def test_blocks_without_a_number_are_counted(prepared, caplog):
+    _, data = prepared
+    fractions = np.where(np.arange(12)[:, None] < 5, np.nan, data.train.targets.fractions)
+    some = replace(data, train=replace(data.train, targets=Targets.of_fractions(fractions)))
+    for known, expected in ((data, []), (some, ["5 of 12 training blocks have no number: they teach nothing"])):
+        caplog.clear()
+        build_block_loss("intra", LossConfig(**BY_NUMBERS), known)
+        assert caplog.messages == expected
 
 
 def test_labels_per_class_make_the_groups_of_numbers(prepared):
