@@ -20,32 +20,28 @@ from lsr_ext.training.peers import PEERS
 _logger = logging.getLogger(__name__)
 
 
-class BlockFractionLoss(FractionLoss):
-    """`FractionLoss` whose standard deviations are the configuration's, or else those that a batch brings.
+class CountedFractionLoss(FractionLoss):
+    """`FractionLoss` of fractions that were counted, each among so many items: their spread is binomial.
 
     Args:
-        count: fractions were counted, each among so many items: their spread is binomial.
+        count: of the items.
         options: of `FractionLoss`.
 
     Example:
         >>> import torch
-        >>> loss = BlockFractionLoss(100, form="size")
+        >>> loss = CountedFractionLoss(100, form="size")
         >>> logits = torch.zeros(1, 2, 8, 8)  # half of the block is of each class
         >>> loss(logits, torch.tensor([[0.46, 0.54]])).item()  # within a standard deviation of 0.05
         0.0
     """
 
-    def __init__(self, count: int | None = None, **options: object) -> None:
+    def __init__(self, count: int, **options: object) -> None:
         super().__init__(**options)
         self.count = count
 
     def forward(self, logits: Tensor, fractions: Tensor, std: Tensor | None = None, **tensors: Tensor) -> Tensor:
-        """The loss of a batch."""
-        if self.count is not None:
-            std = binomial_std(fractions.double(), self.count)
-        elif self.std is not None or self.options.form in FORMS_WITHOUT_STD:
-            std = None
-        return super().forward(logits, fractions, std, **tensors)
+        """The loss of a batch, whatever its own `std`."""
+        return super().forward(logits, fractions, binomial_std(fractions.double(), self.count), **tensors)
 
 
 def build_block_loss(mode: str, loss: LossConfig, data: TrainingData) -> nn.Module:
@@ -81,7 +77,9 @@ def build_block_loss(mode: str, loss: LossConfig, data: TrainingData) -> nn.Modu
         _logger.warning("%d of %d training blocks have no number: they teach nothing", unknown, len(data.train))
     for name in ("std", "class_weights"):
         _check_length(f"loss.{name}", getattr(loss, name), len(data.train.classes))
-    return BlockFractionLoss(loss.count, std=loss.std, **shared)
+    if loss.count is not None:
+        return CountedFractionLoss(loss.count, **shared)
+    return FractionLoss(std=loss.std, **shared)
 
 
 def labels_to_draw(labels: np.ndarray, targets: Targets) -> np.ndarray:

@@ -13,7 +13,7 @@ from lsr_ext.data import Targets
 from lsr_ext.distributions import binomial_std
 from lsr_ext.sources import prepare_data
 from lsr_ext.training import SegmentationModule, train
-from lsr_ext.training.block_loss import BlockFractionLoss, build_block_loss, labels_to_draw
+from lsr_ext.training.block_loss import build_block_loss, labels_to_draw
 from lsr_ext.training.build import build_batches, build_module
 from lsr_ext.training.folders import model_folder
 
@@ -62,6 +62,18 @@ def test_a_step_reads_no_value_of_the_targets(prepared, given):
     logits, known = torch.empty(4, 2, 20, 20, device="meta"), torch.empty(4, 2, device="meta")
     group = torch.empty(4, dtype=torch.int64, device="meta")
     assert loss(logits, known, known, group=group).device.type == "meta"
+
+
+@pytest.mark.parametrize("options", [{"form": "squared"}, {"form": "proportion"}, {"form": "size", "std": 0.1}])
+def test_unknown_spreads_of_the_blocks_leave_no_fraction_out(prepared, options):
+    """Those of the blocks are NaN here, with which the loss would be 0 without a word."""
+    config, data = prepared
+    batch, logits = first_batch(config, data, "intra"), torch.randn(4, 2, 20, 20)
+    assert batch["fraction_std"].isnan().all()
+    loss = FractionLoss("intra", **options)
+    found = module_of(loss, data)._super_resolution_loss(logits, batch)
+    assert found > 0
+    torch.testing.assert_close(found, loss(logits, batch["fraction"]))
 
 
 def test_numbers_equal_to_the_labels_means_give_the_loss_of_the_labels(prepared):
@@ -161,9 +173,9 @@ def test_targets_keep_their_digits_in_any_precision(tmp_path, monkeypatch, preci
     training = {"steps": 1, "precision": precision}
     config = load_config(write_masks_run(tmp_path, loss=BY_NUMBERS, methods=["intra"], training=training))
     seen = []
-    forward = BlockFractionLoss.forward
+    forward = FractionLoss.forward
     monkeypatch.setattr(
-        BlockFractionLoss,
+        FractionLoss,
         "forward",
         lambda self, logits, fractions, *rest, **more: (
             seen.append((logits.dtype, fractions.clone())) or forward(self, logits, fractions, *rest, **more)
