@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad
 
 from lsr_ext.networks import Adaptation, AdaptedNetwork
 from lsr_ext.networks.adapted import check_output
@@ -46,8 +46,11 @@ def test_an_output_of_another_stride_is_interpolated_to_the_input():
 
 def test_images_are_padded_to_a_multiple_by_their_edge_and_cut_back():
     network = AdaptedNetwork(nn.Conv2d(3, 2, 1), Adaptation(2, multiple_px=16))
-    images = torch.rand(1, 3, 20, 33)
-    assert torch.equal(network(images), network.network(images))
+    images, seen = torch.rand(1, 3, 20, 33), []
+    network.network.register_forward_pre_hook(lambda inner, given: seen.append(given[0]))
+    found = network(images)
+    assert torch.equal(seen[0], pad(images, (0, 15, 0, 12), mode="replicate"))
+    assert torch.equal(found, network.network(images))
 
 
 @pytest.mark.parametrize(
