@@ -58,6 +58,8 @@ def build_block_loss(mode: str, loss: LossConfig, data: TrainingData) -> nn.Modu
         ValueError: `class_weights` or `std` of another number of classes, or fractions without a `std`.
     """
     if loss.form in PEERS:
+        if unused := sorted(loss.model_fields_set - {"form", "targets"}):
+            _logger.warning("loss.%s: the form %r does not have it", ", loss.".join(unused), loss.form)
         return PEERS[loss.form](data.distribution)
     shared = {"class_weights": loss.class_weights, "backend": loss.backend, "mode": mode, **loss.options}
     if loss.targets == "labels":

@@ -130,6 +130,16 @@ def test_blocks_without_a_number_are_counted(prepared, caplog):
         assert caplog.messages == expected
 
 
+def test_what_another_methods_loss_does_not_have_is_named(prepared, caplog):
+    _, data = prepared
+    build_block_loss("intra", LossConfig(form="implicit_posterior"), data)
+    assert not caplog.messages
+    build_block_loss("intra", LossConfig(form="implicit_posterior", sharpness=0.1, class_weights=[1, 2]), data)
+    assert caplog.messages == [
+        "loss.class_weights, loss.sharpness: the form 'implicit_posterior' does not have it"
+    ]
+
+
 def test_labels_per_class_make_the_groups_of_numbers(prepared):
     _, data = prepared
     labels = torch.tensor([[-1, 0], [-1, 1], [-1, 1], [-1, 0]])
