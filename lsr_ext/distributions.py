@@ -42,7 +42,8 @@ def binomial_std(fractions: Tensor, counts: Tensor | float) -> Tensor:
 
     Args:
         fractions: (N, L) in [0, 1], NaN = unknown.
-        counts: how many cells, or independent pixels, were looked at: a number > 0, (N,) or (N, L).
+        counts: how many cells, or independent pixels, were looked at: a number > 0, (N,) or (N, L). The check of a
+            tensor's values waits for a GPU, that of a number does not.
 
     Raises:
         ValueError: for counts that are not above 0, or of another shape.
@@ -51,10 +52,14 @@ def binomial_std(fractions: Tensor, counts: Tensor | float) -> Tensor:
         >>> binomial_std(torch.tensor([[0.5, 0.0]]), 100)
         tensor([[0.0500, 0.0071]])
     """
-    counts = torch.as_tensor(counts, dtype=fractions.dtype, device=fractions.device)
-    if counts.ndim == 1:
-        counts = counts[:, None]
-    if not bool((counts > 0).all()):
+    if isinstance(counts, (int, float)):
+        is_wrong = not counts > 0
+        counts = fractions.new_full((), counts)  # filled there: a copy from the host would wait for a GPU
+    else:
+        counts = torch.as_tensor(counts, dtype=fractions.dtype, device=fractions.device)
+        counts = counts[:, None] if counts.ndim == 1 else counts
+        is_wrong = not bool((counts > 0).all())
+    if is_wrong:
         raise ValueError(f"counts must be above 0, got {counts.min():g}")
     if torch.broadcast_shapes(counts.shape, fractions.shape) != fractions.shape:
         raise ValueError(f"counts must fit fractions {tuple(fractions.shape)}, got {tuple(counts.shape)}")

@@ -134,6 +134,13 @@ def test_binomial_std_of_counted_cells():
     assert std[1, 1].item() == pytest.approx(std[1, 0].item())
     with pytest.raises(ValueError, match="counts must be above 0, got 0"):
         binomial_std(fractions, torch.tensor([100.0, 0.0]))
+    for wrong in (0, -3.0, math.nan):
+        with pytest.raises(ValueError, match=f"counts must be above 0, got {wrong:g}"):
+            binomial_std(fractions, wrong)
+
+
+def test_binomial_std_of_one_number_reads_no_value():
+    assert binomial_std(torch.empty(2, 3, device="meta"), 100).shape == (2, 3)  # of tensors without values
 
 
 def test_std_by_number_class_block_or_fraction():

@@ -59,8 +59,8 @@ def _resolve_weights(content: dict[str, Any], folder: Path) -> None:
     weights: Any = content
     for key in ("training", "network", "weights"):
         weights = weights.get(key) if isinstance(weights, dict) else None
-    if isinstance(weights, dict) and "file" in weights:
-        weights["file"] = str((folder / str(weights["file"])).resolve())
+    if isinstance(weights, dict) and isinstance(weights.get("file"), str):
+        weights["file"] = str((folder / Path(weights["file"]).expanduser()).resolve())
 
 
 def _merge(base: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:

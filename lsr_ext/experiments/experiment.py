@@ -14,10 +14,10 @@ from filelock import FileLock, Timeout
 from lsr_ext.experiments.figure import draw_results
 from lsr_ext.experiments.markdown import write_markdown
 from lsr_ext.experiments.plan import Plan, plan_runs
-from lsr_ext.experiments.runs import Execute, execute_run, load_record
+from lsr_ext.experiments.runs import Execute, Unscored, execute_run, load_record
 from lsr_ext.experiments.summary import Results, collect_results
 from lsr_ext.experiments.tables import Table
-from lsr_ext.experiments.workers import LOG_NAME, carry_out
+from lsr_ext.experiments.workers import carry_out
 from lsr_ext.files import write_atomically
 from lsr_ext.progress import track_progress
 from lsr_ext.report.png import write_figure
@@ -35,8 +35,8 @@ def run_experiment(
     """Fill a table; call it again to do what is missing.
 
     Runs lie in `<output>/runs/<method and changes>/seed<k>/`, with their configuration, log, checkpoint, scores
-    and record. `<output>/<table>.md`, `.json` and `.png` are written again after each run. A run that fails is
-    reported there; the others continue.
+    and record. `<output>/<table>.md`, `.json` and `.png` are written again after each run. A run that fails, or
+    whose loss the data give nothing to learn from, is reported there; the others continue.
 
     Args:
         table: one of `TABLES`, or rows selected from it.
@@ -63,16 +63,17 @@ def run_experiment(
 
 def _carry_out(plan: Plan, workers: int, execute: Execute) -> Results:
     todo = [run for run in plan.runs if load_record(run) is None]
-    failures: dict[str, str] = {}
+    without: dict[str, Unscored] = {}
     results = collect_results(plan)
     _check_scores(results)
     total, done = len(plan.runs), len(plan.runs) - len(todo)
     with closing(carry_out(todo, workers, execute)) as outcomes:
-        for run, failure in track_progress(outcomes, plan.table.name, total=total, done=done, least=1):
-            if failure:
-                failures[run.name] = f"{failure} (see {run.folder / LOG_NAME})"
-                print(f"{run.name} failed: {failures[run.name]}", file=sys.stderr)
-            results = collect_results(plan, failures)
+        for run, unscored in track_progress(outcomes, plan.table.name, total=total, done=done, least=1):
+            if unscored is not None:
+                without[run.name] = unscored
+                what = "is left out" if unscored.is_left_out else "failed"
+                print(f"{run.name} {what}: {unscored.reason}", file=sys.stderr)
+            results = collect_results(plan, without)
             _check_scores(results)
             _write(results)
     _write(results)

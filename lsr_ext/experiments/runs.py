@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import orjson
 import torch
@@ -21,6 +21,13 @@ from lsr_ext.files import write_atomically
 Scores = dict[str, dict]
 Execute = Callable[[Run], Scores]
 _RECORD_NAME = "run.json"
+
+
+class Unscored(NamedTuple):
+    """Why a run has no scores; `is_left_out`: its data cannot give them, it did not fail."""
+
+    reason: str
+    is_left_out: bool = False
 
 
 def execute_run(run: Run) -> Scores:

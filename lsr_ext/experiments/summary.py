@@ -9,7 +9,7 @@ from functools import cached_property
 from typing import Any
 
 from lsr_ext.experiments.plan import Plan
-from lsr_ext.experiments.runs import load_record
+from lsr_ext.experiments.runs import Unscored, load_record
 from lsr_ext.experiments.statistics import (
     CONFIDENCE,
     PairedDifference,
@@ -30,12 +30,12 @@ class Results:
     Attributes:
         plan: the plan of the runs.
         records: folder's name ("method/seed0") -> the record of the finished run.
-        failures: the same names -> why the run has no scores.
+        without: the same names -> why the run has no scores.
     """
 
     plan: Plan
     records: Mapping[str, Mapping[str, Any]]
-    failures: Mapping[str, str]
+    without: Mapping[str, Unscored]
 
     @cached_property
     def scores(self) -> list[str]:
@@ -86,18 +86,35 @@ class Results:
 
     @property
     def left_out(self) -> dict[str, str]:
-        """Row -> why this data cannot give it."""
+        """Row, or row and seed -> why this data cannot give it."""
         missing = {
             row.name: f"the scores of this data hold none (it takes {BASELINES[row.method]})"
             for row in self.plan.table.rows
             if row.is_baseline and self.records and not any(self.values(row, key) for key in self.scores)
         }
-        return {**self.plan.left_out, **missing}
+        return {**self.plan.left_out, **missing, **self._without_targets()}
+
+    @property
+    def failures(self) -> dict[str, str]:
+        """Run -> why it failed."""
+        return {name: one.reason for name, one in self.without.items() if not one.is_left_out}
+
+    def _without_targets(self) -> dict[str, str]:
+        left_out = {name for name, one in self.without.items() if one.is_left_out}
+        found = {}
+        for row in self.plan.table.rows:
+            runs = {seed: run.name for (name, seed), run in self.plan.by_row.items() if name == row.name}
+            reasons = {seed: self.without[run].reason for seed, run in runs.items() if run in left_out}
+            if reasons and len(reasons) == len(runs):
+                found[row.name] = next(iter(reasons.values()))
+            else:
+                found |= {f"{row.name}, seed {seed}": reason for seed, reason in reasons.items()}
+        return found
 
     @property
     def pending(self) -> list[str]:
         """Runs that are neither done nor failed."""
-        return [run.name for run in self.plan.runs if run.name not in self.records | self.failures.keys()]
+        return [run.name for run in self.plan.runs if run.name not in self.records.keys() | self.without.keys()]
 
     def as_json(self) -> dict[str, Any]:
         """Return everything for a file: scores of each seed, statistics, and how the runs were made."""
@@ -142,10 +159,10 @@ class Results:
         }
 
 
-def collect_results(plan: Plan, failures: Mapping[str, str] | None = None) -> Results:
+def collect_results(plan: Plan, without: Mapping[str, Unscored] | None = None) -> Results:
     """Read the records of the plan's finished runs."""
     found = {run.name: load_record(run) for run in plan.runs}
-    return Results(plan, {name: record for name, record in found.items() if record}, dict(failures or {}))
+    return Results(plan, {name: record for name, record in found.items() if record}, dict(without or {}))
 
 
 def _get(scores: Any, key: str) -> float | None:

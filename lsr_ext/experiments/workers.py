@@ -15,14 +15,15 @@ from pathlib import Path
 import torch
 
 from lsr_ext.experiments.plan import Run
-from lsr_ext.experiments.runs import Execute, do_run
+from lsr_ext.experiments.runs import Execute, Unscored, do_run
 from lsr_ext.processes import end_with_parent
+from lsr_ext.training.errors import NoTargetsError
 
 LOG_NAME = "run.log"
 
 
-def carry_out(runs: Sequence[Run], workers: int, execute: Execute) -> Iterator[tuple[Run, str | None]]:
-    """Do the runs, `workers` at a time; yield each run when it ends, with the reason if it failed.
+def carry_out(runs: Sequence[Run], workers: int, execute: Execute) -> Iterator[tuple[Run, Unscored | None]]:
+    """Do the runs, `workers` at a time; yield each run when it ends, with the reason if it has no scores.
 
     A process does one run after another, and is replaced after a failed run. All processes end with the process
     that started them, however that ends. The output of a run is appended to `run.log` in its folder.
@@ -46,13 +47,14 @@ def carry_out(runs: Sequence[Run], workers: int, execute: Execute) -> Iterator[t
                 worker.begin(waiting.popleft())
             for connection in wait(list(busy)):
                 worker = busy[connection]
-                run, failure = worker.run, worker.end()
+                run, unscored = worker.run, worker.end()
                 del busy[connection]
-                if failure is None:
+                if unscored is None or unscored.is_left_out:
                     idle.append(worker)
                 else:
+                    unscored = Unscored(f"{unscored.reason} (see {run.folder / LOG_NAME})")
                     worker.stop()
-                yield run, failure
+                yield run, unscored
     finally:
         for worker in [*idle, *busy.values()]:
             worker.stop()
@@ -74,13 +76,13 @@ class _Worker:
         self.run = run
         self.connection.send(run)
 
-    def end(self) -> str | None:
-        """Return why the run failed, or None."""
+    def end(self) -> Unscored | None:
+        """Return why the run has no scores, or None."""
         try:
             return self.connection.recv()
         except (EOFError, ConnectionResetError):
             self.process.join()
-            return f"its process ended with exit code {self.process.exitcode}"
+            return Unscored(f"its process ended with exit code {self.process.exitcode}")
 
     def stop(self) -> None:
         self.process.kill()
@@ -101,9 +103,11 @@ def _serve(connection: Connection, threads: int, execute: Execute) -> None:
         _print_to(run.folder / LOG_NAME)
         try:
             do_run(run, execute)
+        except NoTargetsError as error:
+            connection.send(Unscored(str(error), is_left_out=True))
         except Exception as error:
             traceback.print_exc()
-            connection.send(f"{type(error).__name__}: {error}")
+            connection.send(Unscored(f"{type(error).__name__}: {error}"))
         else:
             connection.send(None)
 

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from lsr_ext.config.data import DottedImages
-from lsr_ext.data import Block, BlockCollection, Targets, cut_blocks, list_images, read_image
+from lsr_ext.data import Block, list_images, read_image
 from lsr_ext.metrics import DotSet, read_dots
 from lsr_ext.metrics.dot_files import DOT_SUFFIXES
 from lsr_ext.sources.context import RunContext
-from lsr_ext.sources.labelling import draw_annotated, estimate_distribution, label_by_fractions
-from lsr_ext.sources.splits import split_blocks
+from lsr_ext.sources.labelling import draw_annotated, estimate_distribution, label_by_fractions, label_splits
+from lsr_ext.sources.splits import cut_splits
 from lsr_ext.sources.training_data import SECOND_RATER, TRUTH, TrainingData, foreground_index
 
 
@@ -30,23 +29,15 @@ def prepare_dotted_images(data: DottedImages, context: RunContext) -> TrainingDa
     names, sizes = [path.name for path in paths], [image.shape[:2] for image in images]
     dots = read_image_dots(data.root / data.dots, names, data.classes[1:])
     foreground = foreground_index(data.foreground, data.classes)
-    sides = [cut_blocks(sizes, data.block_size_px, step) for step in (data.stride_px, None)]
-    train_splits, splits = (split_blocks(data, context, side, sizes, names) for side in sides)
-    train = [sides[0][i] for i in train_splits.train]
-    test = [sides[1][i] for i in splits.held_out(context.split)]
-    validation = [sides[1][i] for i in splits.held_out("validation")] if context.validates else []
-    exact = [dot_fractions(dots, side, data.classes, data.cell_area_px) for side in (train, test + validation)]
+    cut = cut_splits(data, context, sizes, names)
+    exact = [dot_fractions(dots, side, data.classes, data.cell_area_px) for side in (cut.train, cut.held_out)]
     labels = label_by_fractions(*exact, data, foreground, context.seed)
-    tested, validated = (
-        BlockCollection(images, side, values, list(data.classes), None, names, labels.names)
-        for side, values in ((test, labels.test[: len(test)]), (validation, labels.test[len(test) :]))
-    )
-    blocks = replace(tested, blocks=train, labels=labels.train, targets=Targets.of_fractions(labels.fractions))
-    annotated = draw_annotated(blocks, data.distribution_blocks, context.seed)
+    train, test, validation = label_splits(images, None, names, data.classes, cut, labels)
+    annotated = draw_annotated(train, data.distribution_blocks, context.seed)
     distribution = estimate_distribution(
-        blocks, annotated, data.distribution_noise_std, context.seed, exact=exact[0]
+        train, annotated, data.distribution_noise_std, context.seed, exact=exact[0]
     )
-    scored = sorted({block.image for block in test})
+    scored = sorted({block.image for block in test.blocks})
     raters = {TRUTH: {image: dots[image] for image in scored}}
     if data.second_dots is not None:
         second = read_image_dots(
@@ -54,13 +45,13 @@ def prepare_dotted_images(data: DottedImages, context: RunContext) -> TrainingDa
         )
         raters[SECOND_RATER] = {image: second[place] for place, image in enumerate(scored)}
     return TrainingData(
-        blocks,
-        tested,
+        train,
+        test,
         distribution,
         foreground,
         annotated,
         raters,
-        validation=validated if context.validates else None,
+        validation=validation if context.validates else None,
     )
 
 
@@ -102,6 +93,7 @@ def dot_fractions(
         float64 (N, L), rows of sum 1. Where cells would fill more than the block, all are scaled to fill it.
 
     Example:
+        >>> from lsr_ext.data import cut_blocks
         >>> dots = {0: DotSet([[3, 4], [30, 4]], ["a", "a"])}
         >>> dot_fractions(dots, cut_blocks([(20, 40)], 20), ["background", "a"], cell_area_px=40).tolist()
         [[0.9, 0.1], [0.9, 0.1]]

@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from lsr_ext.config.data import FractionSection
-from lsr_ext.data import BlockCollection, add_label_noise, quantile_edges, quantise_fractions
+from lsr_ext.data import (
+    Block,
+    BlockCollection,
+    Targets,
+    add_label_noise,
+    quantile_edges,
+    quantise_fractions,
+)
 from lsr_ext.distributions import CountDistribution
+from lsr_ext.sources.splits import CutSplits
 
 LOW, HIGH = 0, 1
 
@@ -17,13 +26,14 @@ LOW, HIGH = 0, 1
 class Labels(NamedTuple):
     """Labels of the training and of the held-out blocks, and their names.
 
-    `fractions` are the numbers (N, L) that the training blocks' labels were made from, where these are fractions.
+    The fractions are the numbers (N, L) that these labels were made from, where they were made from fractions.
     """
 
     train: np.ndarray
     test: np.ndarray
     names: list[str]
-    fractions: np.ndarray | None = None
+    train_fractions: np.ndarray | None = None
+    test_fractions: np.ndarray | None = None
 
 
 def label_by_fractions(
@@ -44,7 +54,37 @@ def label_by_fractions(
         labels = label_high_low(*reported, data.high_share)
     else:
         labels = label_by_bins(*(side[:, foreground] for side in reported), data.edges, data.bins)
-    return labels._replace(fractions=reported[0])
+    return labels._replace(train_fractions=reported[0], test_fractions=reported[1])
+
+
+def label_splits(
+    images: Sequence[np.ndarray],
+    masks: Sequence[np.ndarray] | None,
+    names: Sequence[str],
+    classes: Sequence[str],
+    cut: CutSplits,
+    labels: Labels,
+) -> tuple[BlockCollection, BlockCollection, BlockCollection]:
+    """The blocks to train on, to score and to validate on, with their labels and the fractions they are made from.
+
+    Args:
+        images, masks, names: of all splits.
+        classes: the L pixel classes.
+        cut: the blocks of each split.
+        labels: those of the training blocks, and those to score followed by those to validate on.
+    """
+
+    def collect(blocks: list[Block], values: np.ndarray, fractions: np.ndarray | None) -> BlockCollection:
+        targets = Targets.of_fractions(fractions)
+        return BlockCollection(images, blocks, values, list(classes), masks, list(names), labels.names, targets)
+
+    held_out = collect(cut.held_out, labels.test, labels.test_fractions)
+    scored = len(cut.test)
+    return (
+        collect(cut.train, labels.train, labels.train_fractions),
+        held_out.subset(range(scored)),
+        held_out.subset(range(scored, len(held_out))),
+    )
 
 
 def label_by_bins(train: np.ndarray, test: np.ndarray, edges: list[float] | None, bins: int | None) -> Labels:

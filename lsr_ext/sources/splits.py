@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from lsr_ext.config.data import Data
-from lsr_ext.data import Block, split_by_image, split_by_position
+from lsr_ext.config.data import Data, FractionSection
+from lsr_ext.data import Block, cut_blocks, split_by_image, split_by_position
 from lsr_ext.data.csv_files import clean, read_rows
 from lsr_ext.data.splits import SPLITS
 from lsr_ext.sources.context import RunContext
@@ -42,6 +42,38 @@ class Splits(NamedTuple):
         if not len(found):
             raise ValueError(f"the split {split!r} has no block")
         return found
+
+
+class CutSplits(NamedTuple):
+    """The blocks of each split: `test` of the one that is scored; `validation` is empty where none is wanted."""
+
+    train: list[Block]
+    test: list[Block]
+    validation: list[Block]
+
+    @property
+    def held_out(self) -> list[Block]:
+        """Those to score, then those to validate on."""
+        return self.test + self.validation
+
+
+def cut_splits(
+    data: FractionSection, context: RunContext, sizes: Sequence[tuple[int, int]], names: Sequence[str]
+) -> CutSplits:
+    """Cut images into blocks and split them. Training blocks may overlap, `data.stride_px` apart.
+
+    Raises:
+        ValueError: as `split_blocks` does.
+    """
+    train, held_out = (cut_blocks(sizes, data.block_size_px, step) for step in (data.stride_px, None))
+    of_train, of_held_out = (split_blocks(data, context, side, sizes, names) for side in (train, held_out))
+    scored = of_held_out.held_out(context.split)
+    validated = of_held_out.held_out("validation") if context.validates else []
+    return CutSplits(
+        [train[i] for i in of_train.train],
+        [held_out[i] for i in scored],
+        [held_out[i] for i in validated],
+    )
 
 
 def split_blocks(

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from lsr_ext.data import Block, BlockCollection, Targets, block_fractions, cut_blocks
+from lsr_ext.data import Block, BlockCollection, block_fractions
 from lsr_ext.sources.context import RunContext
-from lsr_ext.sources.labelling import Labels, draw_annotated, estimate_distribution, label_by_fractions
+from lsr_ext.sources.labelling import (
+    Labels,
+    draw_annotated,
+    estimate_distribution,
+    label_by_fractions,
+    label_splits,
+)
 from lsr_ext.sources.pixel_truth import PixelTruth
-from lsr_ext.sources.splits import patients, split_blocks
+from lsr_ext.sources.splits import cut_splits, patients
 from lsr_ext.sources.training_data import TRUTH, TrainingData, foreground_index
 
 if TYPE_CHECKING:
@@ -34,31 +39,11 @@ def prepare_truth(truth: PixelTruth, data: PixelTruthSection, context: RunContex
         ValueError: images or blocks that do not fit the section, or a split or label without a block.
     """
     foreground = foreground_index(data.foreground, truth.classes)
-    blocks = [cut_blocks(truth.sizes, data.block_size_px, stride) for stride in (data.stride_px, None)]
-    train_splits, splits = (split_blocks(data, context, side, truth.sizes, truth.names) for side in blocks)
-    train_blocks = [blocks[0][i] for i in train_splits.train]
-    test_blocks = [blocks[1][i] for i in splits.held_out(context.split)]
-    validation_blocks = [blocks[1][i] for i in splits.held_out("validation")] if context.validates else []
-    held_out = test_blocks + validation_blocks
-    labels, low_resolution = _label(truth, data, context, train_blocks, held_out, foreground)
-    scored = len(test_blocks)
-    train, test, validation = (
-        BlockCollection(
-            list(truth.images),
-            side,
-            values,
-            list(truth.classes),
-            list(truth.masks),
-            list(truth.names),
-            labels.names,
-        )
-        for side, values in (
-            (train_blocks, labels.train),
-            (test_blocks, labels.test[:scored]),
-            (validation_blocks, labels.test[scored:]),
-        )
+    cut = cut_splits(data, context, truth.sizes, truth.names)
+    labels, low_resolution = _label(truth, data, context, cut.train, cut.held_out, foreground)
+    train, test, validation = label_splits(
+        list(truth.images), list(truth.masks), truth.names, truth.classes, cut, labels
     )
-    train = replace(train, targets=Targets.of_fractions(labels.fractions))
     annotated = draw_annotated(train, data.distribution_blocks, context.seed)
     distribution = estimate_distribution(train, annotated, data.distribution_noise_std, context.seed)
     dots = {TRUTH: truth.dots or _dots_of_masks(test)} if data.cells else {}

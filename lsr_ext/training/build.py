@@ -12,7 +12,7 @@ from lsr_ext.config import JointTerms, LossConfig, Method, OptimizerConfig, Trai
 from lsr_ext.inference import choose_device
 from lsr_ext.networks.weights import parameter_groups
 from lsr_ext.sources import TrainingBlocks, TrainingData
-from lsr_ext.training.block_loss import build_block_loss
+from lsr_ext.training.block_loss import build_block_loss, labels_to_draw
 from lsr_ext.training.datamodule import BlockDataModule, Feeding, ValidationBlocks
 from lsr_ext.training.execution import choose_workers
 from lsr_ext.training.module import SegmentationModule
@@ -61,6 +61,7 @@ def build_batches(
     seed: int,
     folder: Path,
     *,
+    by_numbers: bool = False,
     validation: TrainingBlocks | None = None,
     resumed: bool = False,
 ) -> BlockDataModule:
@@ -72,6 +73,7 @@ def build_batches(
         training: the sizes of batches, and how they are read.
         seed: of the order.
         folder: the method's. Blocks that cannot be read are listed in its `left_out.jsonl`.
+        by_numbers: the targets are the blocks' numbers, so that blocks without a label are drawn too.
         validation: held-out blocks, where there is a validation; those that cannot be read are listed in
             `left_out_validation.jsonl`.
         resumed: go on with what those files list.
@@ -79,6 +81,7 @@ def build_batches(
     batch_size = training.group_size * training.groups_per_batch
     if not method.is_grouped:
         batch_size = training.ungrouped_batch_size or batch_size
+    labels = labels_to_draw(blocks.labels, blocks.targets) if by_numbers and method.mode else blocks.labels
     held_out = None
     if validation is not None:
         chooses = training.keep == "best" or training.patience is not None
@@ -91,7 +94,7 @@ def build_batches(
         held_out = ValidationBlocks(dataset, in_batches(order, batch_size))
     return BlockDataModule(
         blocks.dataset(training.augment, folder / "left_out.jsonl", resumed),
-        blocks.labels,
+        labels,
         training.steps * training.accumulate_batches,
         batch_size,
         training.group_size if method.is_grouped else None,

@@ -15,6 +15,7 @@ from lsr_ext.data.seeded_items import batch_seed
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.functional import block_moments
 from lsr_ext.losses import FractionLoss, LabelSuperResolutionLoss
+from lsr_ext.options import FORMS_WITHOUT_STD
 from lsr_ext.training.objective import PixelLoss
 from lsr_ext.training.validation import ValidationScores
 
@@ -44,12 +45,12 @@ class SegmentationModule(lightning.LightningModule):
 
     Batch:
         a dict of "image" (N, C, H, W); "label" int64 (N,) or (N, L), -1 = unknown, or (K,) with "block_ids" int32
-        (N, H, W), -1 = none; for a `FractionLoss` "fraction" (N, L), NaN = unknown, and "fraction_std"; for a
-        pixel loss "mask" int64 (N, H, W), -1 = not labelled. "group" int64 (N,), the number of each block's group;
-        without it the blocks of one label form one group.
+        (N, H, W), -1 = none; for a `FractionLoss` "fraction" (N, L), NaN = unknown, and "fraction_std", which the
+        loss's own `std` takes the place of; for a pixel loss "mask" int64 (N, H, W), -1 = not labelled. "group"
+        int64 (N,), the number of each block's group; without it the blocks of one label form one group.
 
     Raises:
-        ValueError: neither loss is given.
+        ValueError: neither loss is given; in a step, fractions that were rounded to 16 bits.
     """
 
     def __init__(
@@ -150,9 +151,18 @@ class SegmentationModule(lightning.LightningModule):
         labels, group = batch["label"], batch.get("group")
         if not isinstance(self.loss, FractionLoss):
             return self.loss(logits, labels, group=group, block_ids=batch.get("block_ids"))
+        fractions = batch["fraction"]
+        if fractions.dtype.itemsize < torch.float32.itemsize:
+            raise ValueError(
+                f"expected the batch's fractions in float32, got {fractions.dtype}: Lightning's precisions "
+                "bf16-true and 16-true round whole batches. Give the Trainer precision 32-true and cast the "
+                "network alone: module.network.to(torch.bfloat16)"
+            )
         # Groups are those of the labels here too; without any the loss would make one of the whole batch.
         group = labels if group is None else group
-        return self.loss(logits, batch["fraction"], batch["fraction_std"], group=group)
+        # What the blocks bring may be NaN, with which a fraction takes no part.
+        is_needed = self.loss.std is None and self.loss.options.form not in FORMS_WITHOUT_STD
+        return self.loss(logits, fractions, batch["fraction_std"] if is_needed else None, group=group)
 
     def _log_fraction_errors(self, logits: Tensor, labels: Tensor, block_ids: Tensor | None) -> None:
         count = None if block_ids is None else len(labels)

@@ -18,7 +18,8 @@ class PixelLoss(nn.Module):
         class_weights: (L,), None: all equal.
 
     Shape:
-        logits (N, L, H, W), mask int64 (N, H, W) of class ids, -1 = not labelled; a scalar.
+        logits (N, L, H, W), mask int64 (N, H, W) of class ids, -1 = not labelled; a scalar, float64 for float64
+        logits and float32 otherwise.
     """
 
     def __init__(self, class_weights: Sequence[float] | None = None) -> None:
@@ -28,7 +29,9 @@ class PixelLoss(nn.Module):
 
     def forward(self, logits: Tensor, mask: Tensor) -> Tensor:
         """The loss of a batch."""
-        total = cross_entropy(logits, mask, self.class_weights, ignore_index=IGNORED, reduction="sum")
-        known = mask[mask != IGNORED]
-        weight = known.numel() if self.class_weights is None else float(self.class_weights[known].sum())
-        return total / (weight or 1.0)
+        logits = logits.to(torch.promote_types(logits.dtype, torch.float32))
+        weights = logits.new_ones(logits.shape[1]) if self.class_weights is None else self.class_weights.to(logits)
+        total = cross_entropy(logits, mask, weights, ignore_index=IGNORED, reduction="sum")
+        # Of all pixels by a mask, and not of those that are labelled: a GPU would have to tell how many there are.
+        weight = torch.where(mask == IGNORED, 0, weights[mask.clamp(min=0)]).sum()
+        return total / torch.where(weight > 0, weight, 1)

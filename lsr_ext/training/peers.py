@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from lsr_ext.distributions import CountDistribution
+from lsr_ext.training.errors import NoTargetsError
 
 ABSENT_FRACTION = 0.05  # a class with a smaller expected fraction is one that the label says is not there
 _LEAST_PRIOR = 1e-4
@@ -99,7 +100,7 @@ class MaximumLoss(_PeerLoss):
     that some labels say are there and others say are not.
 
     Raises:
-        ValueError: no class is there by some labels and absent by others.
+        NoTargetsError: no class is there by some labels and absent by others.
 
     Example:
         >>> loss = MaximumLoss(CountDistribution([[1.0, 0.0], [0.5, 0.5]], [[0.1, 0.1], [0.1, 0.1]]))
@@ -115,7 +116,7 @@ class MaximumLoss(_PeerLoss):
             low, high = (
                 ", ".join(f"{value:.3f}" for value in side) for side in (self.mean.amin(0), self.mean.amax(0))
             )
-            raise ValueError(
+            raise NoTargetsError(
                 "form 'maximum' needs a class that some labels say is absent (expected fraction below "
                 f"{ABSENT_FRACTION}) and others say is there, got expected fractions from {low} to {high}"
             )

@@ -31,7 +31,8 @@ from lsr_ext.training.module import SegmentationModule
 from lsr_ext.training.network import describe_network, trusted_packages
 from lsr_ext.training.pixel_labels import blocks_for
 
-# The network is cast by this module for bf16-true; other names are Lightning's own.
+# The network is cast by this module for bf16-true: Lightning's would round the targets of a batch too. Other names
+# are Lightning's own.
 _LIGHTNING_PRECISION = {"32": "32-true", "bf16-true": "32-true"}
 _logger = logging.getLogger(__name__)
 
@@ -92,7 +93,14 @@ def _train_method(config: RunConfig, name: str, data: TrainingData) -> None:
     blocks = blocks_for(method, data, folder, teacher, device, trusted_packages(training.network))
     module = build_module(method, data, training, config.loss, config.joint, config.seed)
     batches = build_batches(
-        method, blocks, training, config.seed, folder, validation=data.validation, resumed=done > 0
+        method,
+        blocks,
+        training,
+        config.seed,
+        folder,
+        by_numbers=config.loss.targets == "fractions",
+        validation=data.validation,
+        resumed=done > 0,
     )
     if not is_done:
         machine = describe_execution(training, batches.feeding.workers)

@@ -161,6 +161,13 @@ def test_home_folders_and_paths_that_are_null(tmp_path, monkeypatch):
     assert loaded(None, "runs").data.root == tmp_path
 
 
+@pytest.mark.parametrize(("given", "expected"), [("w.pt", "w.pt"), ("~/w.pt", "home/w.pt")])
+def test_weights_are_beside_the_configuration_or_at_home(tmp_path, monkeypatch, given, expected):
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    path = write_masks_run(tmp_path, training={"network": {"weights": {"file": given}}})
+    assert load_config(path).training.network.weights.file == tmp_path / expected
+
+
 @pytest.mark.parametrize(
     ("section", "message"),
     [

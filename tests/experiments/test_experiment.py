@@ -8,6 +8,8 @@ from tiny_runs import write_masks_run
 
 from lsr_ext.experiments import TABLES, plan_runs, run_experiment
 from lsr_ext.experiments.runs import do_run
+from lsr_ext.sources import prepare_data
+from lsr_ext.training.block_loss import build_block_loss
 
 ROWS = ["Low resolution model", "Intra-instance", "Inter-instance", "Intra+inter-instance"]
 TABLE = TABLES["table4"].select(ROWS)
@@ -20,6 +22,8 @@ def invented_scores(run):
         file.write("x")
     method, seed = run.config.methods[0], run.config.seed
     print("a word for the log")
+    if run.config.loss.form == "maximum":
+        build_block_loss("intra", run.config.loss, prepare_data(run.config))
     ill = run.folder.parents[1] / f"{method}.ill"
     if ill.exists() and ill.read_text() == "killed":
         os.kill(os.getpid(), signal.SIGKILL)
@@ -62,6 +66,20 @@ def test_what_failed_is_told_of_and_what_is_done_is_not_repeated(tmp_path):
     content = json.loads((output / "table4.json").read_bytes())
     assert [row["scores"]["iou"]["mean"] for row in content["rows"]] == [0.2, 0.3, 0.4, 0.5]
     assert content["failed"] == {} and content["environments"][0]["torch"]
+
+
+def test_a_row_whose_loss_these_labels_cannot_teach_is_left_out(tmp_path, capsys):
+    """Every block holds some of the disc, so that no label says that it is absent."""
+    config = write_masks_run(tmp_path, data={"noise_std": 0.0, "edges": [0.5], "bins": None})
+    table = TABLES["peers"].select(["Maximum (multiple-instance learning)", "Intra-instance"])
+    results = run_experiment(table, config, seeds=2, workers=1, execute=invented_scores)
+    assert not results.failures and not results.pending
+    reason = results.left_out["Maximum (multiple-instance learning)"]
+    assert reason.startswith("form 'maximum' needs a class that some labels say is absent")
+    assert "intra,form=maximum/seed1 is left out: form 'maximum' needs" in capsys.readouterr().err
+    page = (tmp_path / "run" / "peers.md").read_text()
+    assert f"## Left out\n\n- Maximum (multiple-instance learning): {reason}" in page and "## Failed" not in page
+    assert "| Intra-instance | 2 | " in page
 
 
 def test_two_experiments_do_not_write_one_folder(tmp_path):

@@ -2,7 +2,8 @@ import pytest
 from tiny_runs import write_masks_run
 
 from lsr_ext.experiments import TABLES, plan_runs
-from lsr_ext.experiments.runs import do_run, load_record
+from lsr_ext.experiments.runs import Unscored, do_run, load_record
+from lsr_ext.experiments.summary import collect_results
 
 SCORES = {"low_resolution": {"iou": 0.25}, "intra": {"iou": 0.5}}
 
@@ -55,3 +56,11 @@ def test_a_file_that_is_no_record_is_named(tmp_path, content):
     (run.folder / "run.json").write_text(content)
     with pytest.raises(ValueError, match="run.json: not the record of a run"):
         load_record(run)
+
+
+def test_a_row_is_left_out_by_seed_where_other_seeds_have_it(tmp_path):
+    plan = plan_runs(TABLES["table4"].select(["Intra-instance"]), write_masks_run(tmp_path), {}, seeds=2)
+    without = {"intra/seed1": Unscored("no target", is_left_out=True), "intra/seed0": Unscored("no luck")}
+    results = collect_results(plan, without)
+    assert results.left_out == {"Intra-instance, seed 1": "no target"}
+    assert (results.failures, results.pending) == ({"intra/seed0": "no luck"}, [])

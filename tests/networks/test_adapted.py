@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from torch.nn.functional import interpolate
+from torch.nn.functional import interpolate, pad
 
 from lsr_ext.networks import Adaptation, AdaptedNetwork
 from lsr_ext.networks.adapted import check_output
@@ -46,8 +46,11 @@ def test_an_output_of_another_stride_is_interpolated_to_the_input():
 
 def test_images_are_padded_to_a_multiple_by_their_edge_and_cut_back():
     network = AdaptedNetwork(nn.Conv2d(3, 2, 1), Adaptation(2, multiple_px=16))
-    images = torch.rand(1, 3, 20, 33)
-    assert torch.equal(network(images), network.network(images))
+    images, seen = torch.rand(1, 3, 20, 33), []
+    network.network.register_forward_pre_hook(lambda inner, given: seen.append(given[0]))
+    found = network(images)
+    assert torch.equal(seen[0], pad(images, (0, 15, 0, 12), mode="replicate"))
+    assert torch.equal(found, network.network(images))
 
 
 @pytest.mark.parametrize(
@@ -61,6 +64,13 @@ def test_images_are_padded_to_a_multiple_by_their_edge_and_cut_back():
 def test_an_output_that_is_no_map_is_refused(kind, message):
     with pytest.raises(ValueError, match=message):
         check_output(AdaptedNetwork(Several(kind), Adaptation(2)), 3, 8)
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+def test_a_trial_leaves_the_network_as_it_is(is_training):
+    network = AdaptedNetwork(Strided(), Adaptation(2, "group")).train(is_training)
+    check_output(network, 3, 8)
+    assert all(module.training == is_training for module in network.modules())
 
 
 def test_another_number_of_classes_and_a_size_that_does_not_fit_are_refused():
@@ -79,6 +89,7 @@ def test_group_norm_takes_its_place_and_knows_no_batch():
     torch.manual_seed(0)
     network = AdaptedNetwork(Strided(), Adaptation(2, "group")).train()
     images = torch.rand(4, 3, 16, 16)
+    assert [module.num_groups for module in network.modules() if isinstance(module, nn.GroupNorm)] == [8]
     assert not any(isinstance(module, nn.BatchNorm2d) for module in network.modules())
     assert torch.allclose(network(images)[:1], network(images[:1]), atol=1e-6)
 
@@ -141,6 +152,8 @@ def test_parts_are_frozen_or_have_their_own_learning_rate():
     groups = parameter_groups(network, {"encoder": 1e-5})
     assert [len(group["params"]) for group in groups] == [4, 2]
     assert groups[0]["lr"] == 1e-5 and "lr" not in groups[1]
+    nested = parameter_groups(network, {"encoder": 1e-5, "encoder.0": 1e-6})
+    assert [(group.get("lr"), len(group["params"])) for group in nested] == [(1e-6, 2), (1e-5, 2), (None, 2)]
     freeze(network, ["encoder"])
     assert [len(group["params"]) for group in parameter_groups(network, {})] == [2]
     with pytest.raises(ValueError, match="'encoder' has a learning rate and nothing to train"):

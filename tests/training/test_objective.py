@@ -29,6 +29,23 @@ def test_pixel_loss_is_the_weighted_mean_over_labelled_pixels():
     assert PixelLoss(weights)(logits, mask).item() == pytest.approx(by_hand(logits, mask, weights), rel=1e-5)
 
 
+@pytest.mark.parametrize("weights", [None, [0.5, 2.0, 100.0]])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_pixel_loss_is_computed_in_full_precision(weights, dtype):
+    """As the precision bf16-true gives it logits."""
+    logits, mask = torch.randn(2, 3, 4, 5).to(dtype), torch.randint(-1, 3, (2, 4, 5))
+    loss = PixelLoss(weights)(logits, mask)
+    assert loss.dtype == (torch.float64 if dtype == torch.float64 else torch.float32)
+    assert loss.item() == pytest.approx(by_hand(logits.double(), mask, weights or [1, 1, 1]), rel=1e-5)
+
+
+@pytest.mark.parametrize("weights", [None, [0.5, 2.0, 100.0]])
+def test_pixel_loss_reads_no_value(weights):
+    """So that no step waits for a GPU: tensors on "meta" have no values."""
+    logits, mask = torch.empty(2, 3, 4, 5), torch.empty(2, 4, 5, dtype=torch.int64)
+    assert PixelLoss(weights).to("meta")(logits.to("meta"), mask.to("meta")).shape == ()
+
+
 def test_pixel_loss_of_a_batch_without_labels_is_zero_and_has_a_gradient():
     logits = torch.randn(1, 3, 4, 4, requires_grad=True)
     loss = PixelLoss()(logits, torch.full((1, 4, 4), -1))

@@ -7,6 +7,7 @@ from tiny_runs import write_labels_run, write_masks_run
 
 from lsr_ext import CountDistribution
 from lsr_ext.config import load_config
+from lsr_ext.data import block_fractions
 from lsr_ext.metrics import overlap_scores
 from lsr_ext.report.curves import read_curves
 from lsr_ext.sources import prepare_data
@@ -66,6 +67,24 @@ def test_validation_is_logged_and_leaves_the_weights_as_they_are(tmp_path):
     assert len(curves["validation/loss"]) == 4
 
 
+def test_the_rhythm_is_of_steps_and_not_of_the_batches_that_they_add_up(tmp_path):
+    training = VALIDATED["training"] | {"steps": 4, "accumulate_batches": 2}
+    config = load_config(write_masks_run(tmp_path, methods=["intra"], **VALIDATED | {"training": training}))
+    train(config)
+    assert read_curves(config.output / "intra")["validation/loss"][:, 0].tolist() == [1, 3]
+
+
+def test_validation_by_numbers_has_the_numbers_of_held_out_blocks(tmp_path):
+    numbers = {"data": {"validation_fraction": 0.2}, "loss": {"targets": "fractions", "std": 0.05}}
+    training = VALIDATED["training"] | {"steps": 2}
+    config = load_config(write_masks_run(tmp_path, training=training, **numbers))
+    held_out = prepare_data(config).validation
+    exact = block_fractions(held_out.masks, held_out.blocks, 2)
+    np.testing.assert_allclose(held_out.targets.fractions, exact, atol=1e-6)
+    train(config)
+    assert np.isfinite(read_curves(config.output / "intra+inter")["validation/loss"][:, 1]).all()
+
+
 def test_the_best_weights_are_kept(tmp_path):
     config = configure(tmp_path, keep="best", monitor="loss", optimizer={"name": "SGD", "params": {"lr": 0.5}})
     train(config)
@@ -105,6 +124,7 @@ def test_a_cut_run_ends_with_the_same_best_weights(tmp_path, monkeypatch, fails_
         patch.setattr(SegmentationModule, "training_step", fails)
         with pytest.raises(RuntimeError, match="power cut"):
             train(cut)
+    assert checkpoint(cut)["global_step"] == fails_at // 2 * 2
     train(cut)
     for name in ("last.ckpt", "best.ckpt"):
         first, second = (checkpoint(config, name) for config in (uncut, cut))
