@@ -72,6 +72,17 @@ class _Blocks(Section):
         return self
 
 
+class _Images(Section):
+    """The keys of sources that read image files.
+
+    Attributes:
+        memory_gb: decoded images and masks are held in memory up to so many GB (10^9 bytes); beyond, they are in a
+            file in the output folder, which is removed at the end of the run.
+    """
+
+    memory_gb: float = Field(8.0, ge=0, allow_inf_nan=False)
+
+
 class FractionSection(_Blocks):
     """Sources that know each block's fractions: labels and the count distribution are made from them.
 
@@ -159,7 +170,7 @@ class StainedImage(PixelTruthSection):
     source: Literal["skimage_ihc"]
 
 
-class MaskFolders(PixelTruthSection):
+class MaskFolders(PixelTruthSection, _Images):
     """Folders of images with masks (none named: beside the images).
 
     `resize_list` is the name of a file in each image folder, see `lsr_ext.data.read_resize_list`; `image_suffix`,
@@ -199,7 +210,7 @@ class MaskFolders(PixelTruthSection):
         return self
 
 
-class DottedImages(FractionSection):
+class DottedImages(FractionSection, _Images):
     """A folder of images with a file of dots for each, one dot a cell, and no masks.
 
     A block's fraction of a class is the number of its dots times the area of a cell. The dots are also the truth
@@ -311,7 +322,7 @@ class Cohort(_Blocks):
         return self
 
 
-class LabelledImages(_Blocks):
+class LabelledImages(_Blocks, _Images):
     """A folder of images with a CSV of labels and a count distribution.
 
     `distribution` is a JSON file (`CountDistribution.save`), a CSV of fractions approximated by eye

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from lsr_ext.data.blocks import Block, block_fractions, cut_blocks
 from lsr_ext.data.dataset import BlockDataset
 from lsr_ext.data.folders import read_mask_pairs
 from lsr_ext.data.images import read_image
+from lsr_ext.data.kept_arrays import Memory
 from lsr_ext.data.label_table import LabelTable, read_label_table
 from lsr_ext.data.labels import add_label_noise, expected_area, quantile_edges, quantise_fractions
 from lsr_ext.data.targets import Targets
@@ -193,10 +195,16 @@ class BlockCollection:
         classes: Sequence[str],
         block_size_px: int | None = None,
         label_names: Sequence[str] | None = None,
+        memory: Memory | None = None,
     ) -> BlockCollection:
-        """Load the images of a table that was read: see `from_label_table`."""
+        """Load the images of a table that was read: see `from_label_table`.
+
+        Args:
+            memory: what they may take; None: as much as they need.
+        """
         labels = _labels_of_classes(table, list(classes), csv)
-        images = [read_image(Path(folder) / name) for name in table.images]
+        memory = memory or Memory(math.inf, Path())
+        images = memory.keep(read_image(Path(folder) / name) for name in table.images)
         sizes = [image.shape[:2] for image in images]
         blocks = _whole_images(sizes, table.images) if block_size_px is None else cut_blocks(sizes, block_size_px)
         if label_names is None:

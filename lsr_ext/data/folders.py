@@ -1,5 +1,6 @@
 """Read folders of images with their pixel masks, and resize them to one magnification."""
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from pathlib import Path
@@ -8,6 +9,7 @@ import numpy as np
 from skimage.transform import downscale_local_mean
 
 from lsr_ext.data.images import IMAGE_SUFFIXES, Colour, list_images, read_colour_mask, read_image, read_mask
+from lsr_ext.data.kept_arrays import KeptArrays, Memory
 
 
 def read_mask_pairs(
@@ -22,7 +24,8 @@ def read_mask_pairs(
     instance_masks: bool = True,
     resize: Mapping[str, int] | None = None,
     downscale: int = 1,
-) -> tuple[list[np.ndarray], list[np.ndarray], list[str]]:
+    memory: Memory | None = None,
+) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray], list[str]]:
     """Read every image `name<image_suffix>.png` of one folder with its mask `name<mask_suffix>.png` of another.
 
     Args:
@@ -41,6 +44,7 @@ def read_mask_pairs(
             others; a file that is not listed has factor 1.
         downscale: the factor by which images of factor 1 are reduced. An image of factor f is reduced
             by downscale / f: images by the mean over an area, masks by the nearest pixel.
+        memory: what images and masks may take; None: as much as they need.
 
     Returns:
         images: uint8 (H, W, 3); masks: int64 (H, W) class ids; names: the images' file names.
@@ -69,7 +73,8 @@ def read_mask_pairs(
     unknown = sorted(resize.keys() - {image.name for image, _ in pairs})
     if unknown:
         raise ValueError(f"resize names {unknown[0]!r}, which is not an image of {image_folder}")
-    images, masks = [], []
+    memory = memory or Memory(math.inf, Path())
+    images, masks = KeptArrays(memory), KeptArrays(memory)
     for image_path, mask_path in pairs:
         image = read_image(image_path)
         if mask_colours is not None:
@@ -81,7 +86,7 @@ def read_mask_pairs(
         factor = _reduction(downscale, resize.get(image_path.name, 1), image_path)
         images.append(reduce_image(image, factor))
         masks.append(reduce_mask(mask, factor).astype(np.int64))
-    return images, masks, [image.name for image, _ in pairs]
+    return images.arrays, masks.arrays, [image.name for image, _ in pairs]
 
 
 def read_resize_list(path: str | Path) -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import itertools
 import os
 import tempfile
 import weakref
@@ -15,8 +16,12 @@ import numpy as np
 _SUFFIX = ".arrays"
 
 
-class Memory(NamedTuple):
-    """How much memory decoded images may take, and the folder of the file that takes the rest.
+class Memory:
+    """How much memory decoded images and masks may take together, and the folder of the files that take the rest.
+
+    Args:
+        budget_bytes: what lists may take.
+        folder: of the files.
 
     Example:
         >>> with tempfile.TemporaryDirectory() as folder:
@@ -25,23 +30,49 @@ class Memory(NamedTuple):
         ('MappedArrays', [[5, 5, 5], [5, 5, 5]])
     """
 
-    budget_bytes: int
-    folder: Path
+    def __init__(self, budget_bytes: float, folder: Path) -> None:
+        self.left_bytes, self.folder = budget_bytes, folder
 
     def keep(self, arrays: Iterable[np.ndarray]) -> Sequence[np.ndarray]:
-        """Keep arrays in a list, or all of them in a file as soon as they take more than the budget.
+        """Keep arrays: see `KeptArrays`.
 
         Raises:
-            OSError: the file cannot be written.
+            OSError: a file cannot be written.
         """
-        kept: list[np.ndarray] | MappedArrays = []
-        used = 0
+        kept = KeptArrays(self)
         for array in arrays:
-            used += array.nbytes
-            if used > self.budget_bytes and isinstance(kept, list):
-                kept = MappedArrays(self.folder, kept)
             kept.append(array)
-        return kept
+        return kept.arrays
+
+
+class KeptArrays:
+    """Arrays in a list as long as they fit into the memory; all of them in a file from then on.
+
+    Attributes:
+        arrays: those that were appended, a list or `MappedArrays`.
+    """
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self.arrays: list[np.ndarray] | MappedArrays = []
+
+    def append(self, array: np.ndarray) -> None:
+        """Keep one more."""
+        if isinstance(self.arrays, list):
+            self._memory.left_bytes -= array.nbytes
+            if self._memory.left_bytes < 0:
+                self._memory.left_bytes += array.nbytes + sum(one.nbytes for one in self.arrays)
+                self.arrays = MappedArrays(self._memory.folder, self.arrays)
+        self.arrays.append(array)
+
+
+class _Place(NamedTuple):
+    """Where an array lies in the file, how it is stored, and what it is."""
+
+    offset: int
+    shape: tuple[int, ...]
+    stored: np.dtype
+    dtype: np.dtype
 
 
 class MappedArrays(Sequence[np.ndarray]):
@@ -58,25 +89,48 @@ class MappedArrays(Sequence[np.ndarray]):
         descriptor, name = tempfile.mkstemp(dir=folder, suffix=_SUFFIX)
         fcntl.flock(descriptor, fcntl.LOCK_SH)  # held as long as this process lives
         self._path = Path(name)
-        self._places: list[tuple[int, tuple[int, ...], np.dtype]] = []
+        self._places: list[_Place] = []
         self._end = 0
         weakref.finalize(self, _close, descriptor, self._path)
         for array in arrays:
             self.append(array)
 
     def append(self, array: np.ndarray) -> None:
-        """Write an array behind the others."""
+        """Write an array behind the others, ids in as few bytes as hold them."""
+        stored = array
+        if array.dtype.kind in "ui" and array.size and array.min() >= 0:
+            stored = array.astype(np.min_scalar_type(array.max()), copy=False)
         with self._path.open("ab") as file:
-            array.tofile(file)
-        self._places.append((self._end, array.shape, array.dtype))
-        self._end += array.nbytes
+            stored.tofile(file)
+        self._places.append(_Place(self._end, array.shape, stored.dtype, array.dtype))
+        self._end += stored.nbytes
 
     def __len__(self) -> int:
         return len(self._places)
 
     def __getitem__(self, index: int) -> np.ndarray:
-        offset, shape, dtype = self._places[index]
-        return np.memmap(self._path, dtype, "r", offset, shape)
+        place = self._places[index]
+        mapped = np.memmap(self._path, place.stored, "c", place.offset, place.shape)
+        return mapped.astype(place.dtype, copy=False)
+
+
+class _Chained(Sequence[np.ndarray]):
+    def __init__(self, parts: Sequence[Sequence[np.ndarray]]) -> None:
+        self._places = [(part, index) for part in parts for index in range(len(part))]
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        part, place = self._places[index]
+        return part[place]
+
+
+def chain_arrays(parts: Sequence[Sequence[np.ndarray]]) -> Sequence[np.ndarray]:
+    """Several sequences as one: a list if all are lists."""
+    if all(isinstance(part, list) for part in parts):
+        return list(itertools.chain(*parts))
+    return _Chained(parts)
 
 
 def _close(descriptor: int, path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from lsr_ext.config.data import DottedImages
 from lsr_ext.data import Block, list_images, read_image
+from lsr_ext.data.kept_arrays import Memory
 from lsr_ext.metrics import DotSet, read_dots
 from lsr_ext.metrics.dot_files import DOT_SUFFIXES
 from lsr_ext.sources.context import RunContext
@@ -25,7 +26,7 @@ def prepare_dotted_images(data: DottedImages, context: RunContext) -> TrainingDa
             a split or label without a block.
     """
     paths = list_images(data.root / data.images)
-    images = [read_image(path) for path in paths]
+    images = Memory(data.memory_gb * 1e9, context.folder).keep(map(read_image, paths))
     names, sizes = [path.name for path in paths], [image.shape[:2] for image in images]
     dots = read_image_dots(data.root / data.dots, names, data.classes[1:])
     foreground = foreground_index(data.foreground, data.classes)

@@ -20,6 +20,7 @@ from lsr_ext.data import (
     read_label_table,
     read_mask,
 )
+from lsr_ext.data.kept_arrays import Memory
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.sources.context import RunContext
 from lsr_ext.sources.splits import split_blocks
@@ -46,8 +47,9 @@ def prepare_labelled_images(data: LabelledImages, context: RunContext) -> Traini
         bins = _bin(targets, foreground, data, path)
         table = replace(table, labels=bins.labels)
     label_names = list(distribution.labels if distribution else bins.names)
+    memory = Memory(data.memory_gb * 1e9, context.folder)
     collection = BlockCollection.from_table(
-        table, data.root / data.images, path, classes, data.block_size_px, label_names
+        table, data.root / data.images, path, classes, data.block_size_px, label_names, memory
     )
     if targets is not None:
         image_of = np.array([block.image for block in collection.blocks])

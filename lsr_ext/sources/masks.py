@@ -2,25 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from lsr_ext.config.data import MaskFolders
 from lsr_ext.data import read_mask_pairs, read_resize_list
+from lsr_ext.data.kept_arrays import KeptArrays, Memory, chain_arrays
 from lsr_ext.sources.cell_classes import classify_cells
+from lsr_ext.sources.context import RunContext
 from lsr_ext.sources.pixel_truth import PixelTruth
+from lsr_ext.sources.truth_to_blocks import prepare_truth
 
 if TYPE_CHECKING:
     from lsr_ext.metrics import DotSet
+    from lsr_ext.sources.training_data import TrainingData
 
 
-def read_mask_folders(data: MaskFolders) -> PixelTruth:
+def prepare_mask_folders(data: MaskFolders, context: RunContext) -> TrainingData:
+    """Read images and masks, cut, split and label them: see `prepare_truth`."""
+    return prepare_truth(read_mask_folders(data, Memory(data.memory_gb * 1e9, context.folder)), data, context)
+
+
+def read_mask_folders(data: MaskFolders, memory: Memory) -> PixelTruth:
     """Images and masks of all folders.
 
     Raises:
         FileNotFoundError, ValueError: a folder or file is missing or faulty.
     """
     images, masks, names = [], [], []
-    dots: dict[int, DotSet] = {}
+    dots: list[DotSet] = []
     for image_folder, mask_folder in zip(data.images, data.masks or data.images, strict=True):
         folder = data.root / image_folder
         found_images, found_masks, found_names = read_mask_pairs(
@@ -34,14 +47,30 @@ def read_mask_folders(data: MaskFolders) -> PixelTruth:
             instance_masks=data.instance_masks and data.cells_suffix is None,
             resize=read_resize_list(folder / data.resize_list) if data.resize_list else None,
             downscale=data.downscale,
+            memory=memory,
         )
         if data.cells_suffix is not None:
-            found_masks, cells = classify_cells(data, data.root / mask_folder, found_names, found_masks)
-            dots |= dict(enumerate(cells, start=len(images)))
-        images += found_images
-        masks += found_masks
+            found_masks = _classify(data, data.root / mask_folder, found_names, found_masks, memory, dots)
+        images.append(found_images)
+        masks.append(found_masks)
         names += [(image_folder / name).as_posix() for name in found_names]
-    return PixelTruth(images, masks, names, data.classes, dots)
+    return PixelTruth(chain_arrays(images), chain_arrays(masks), names, data.classes, dict(enumerate(dots)))
+
+
+def _classify(
+    data: MaskFolders,
+    folder: Path,
+    names: Sequence[str],
+    cells: Sequence[np.ndarray],
+    memory: Memory,
+    dots: list[DotSet],
+) -> Sequence[np.ndarray]:
+    """The classes of cells; their centres are put behind those of other folders."""
+    masks = KeptArrays(memory)
+    for mask, centres in classify_cells(data, folder, names, cells):
+        masks.append(mask)
+        dots.append(centres)
+    return masks.arrays
 
 
 def _colour_ids(data: MaskFolders) -> dict[int, list[list[int]]] | None:

@@ -22,7 +22,7 @@ from lsr_ext.sources.context import RunContext
 from lsr_ext.sources.dots import prepare_dotted_images
 from lsr_ext.sources.labelled_images import prepare_labelled_images
 from lsr_ext.sources.land_cover import prepare_land_cover
-from lsr_ext.sources.masks import read_mask_folders
+from lsr_ext.sources.masks import prepare_mask_folders
 from lsr_ext.sources.simulated import simulate_truth
 from lsr_ext.sources.stained_image import read_stained_image
 from lsr_ext.sources.training_data import TrainingData
@@ -41,7 +41,7 @@ def _prepare_cohort(data: Cohort, context: RunContext) -> TrainingData:
 
 SOURCES: dict[type, Callable[[Data, RunContext], TrainingData]] = {
     StainedImage: from_truth(read_stained_image),
-    MaskFolders: from_truth(read_mask_folders),
+    MaskFolders: prepare_mask_folders,
     SimulatedFields: from_truth(simulate_truth),
     DottedImages: prepare_dotted_images,
     LandCover: prepare_land_cover,

@@ -41,9 +41,7 @@ def prepare_truth(truth: PixelTruth, data: PixelTruthSection, context: RunContex
     foreground = foreground_index(data.foreground, truth.classes)
     cut = cut_splits(data, context, truth.sizes, truth.names)
     labels, low_resolution = _label(truth, data, context, cut.train, cut.held_out, foreground)
-    train, test, validation = label_splits(
-        list(truth.images), list(truth.masks), truth.names, truth.classes, cut, labels
-    )
+    train, test, validation = label_splits(truth.images, truth.masks, truth.names, truth.classes, cut, labels)
     annotated = draw_annotated(train, data.distribution_blocks, context.seed)
     distribution = estimate_distribution(train, annotated, data.distribution_noise_std, context.seed)
     dots = {TRUTH: truth.dots or _dots_of_masks(test)} if data.cells else {}
