@@ -37,11 +37,11 @@ def build_command(
     classes: Annotated[
         list[str] | None, typer.Option("--class", help="Name of a class of the regions or masks. Repeat.")
     ] = None,
-    origin: Annotated[
+    qupath_bounds: Annotated[
         str,
         typer.Option(
-            help="What coordinates of regions count from: slide, bounds (of the scanned area, as QuPath does), or "
-            "auto: bounds for GeoJSON, slide for XML."
+            help="Count pixels of regions from the bounds of slides that have some, as QuPath does: on, off, or "
+            "auto: for GeoJSON, not for XML."
         ),
     ] = "auto",
     mpp: Annotated[
@@ -96,7 +96,7 @@ def build_command(
     given = {"patch_px": patch_px, "merge": merge, "size_px": size_px, "min_tissue": min_tissue}
     given |= {"merge_by": merge_by, "stride_px": stride_px, "offset_px": offset_px}
     recipe = _recipe(preset, given | {"edges": tuple(edge) if edge else None})
-    source = _source(probabilities, heat_maps, regions, masks, classes or (), origin)
+    source = _source(probabilities, heat_maps, regions, masks, classes or (), qupath_bounds)
     listing = cohort.scan_slides(slides)
     listed = cohort.with_mpp(listing.slides, mpp)
     tissue = cohort.TissueFinder(tissue_masks, tissue_threshold, keep_pen)
@@ -142,7 +142,7 @@ def _source(
     regions: Path | None,
     masks: Path | None,
     classes: Sequence[str],
-    origin: str,
+    qupath_bounds: str,
 ) -> LabelSource:
     from lsr_ext.data.cohort import HeatMaps, Masks, PatchProbabilities, Regions
 
@@ -153,7 +153,7 @@ def _source(
         return PatchProbabilities(probabilities)
     if heat_maps:
         return HeatMaps(heat_maps)
-    return Regions(regions, classes, origin) if regions else Masks(given[0], classes)
+    return Regions(regions, classes, qupath_bounds) if regions else Masks(given[0], classes)
 
 
 def _share(text: str) -> tuple[str, float]:

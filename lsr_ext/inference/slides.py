@@ -103,6 +103,8 @@ def predict_one(
         predict_slide(model, opened, output, tissue=mask, **options)
         for name in exports:
             export_beside(path, name)
+    except torch.OutOfMemoryError as error:
+        return f"the device has too little memory for a batch of its windows, give a smaller batch_size: {error}"
     except (SlideError, OSError, ValueError) as error:
         return f"{type(error).__name__}: {error}"
     return None

@@ -48,6 +48,18 @@ def test_a_slide_that_fails_does_not_stop_the_others(model, tmp_path):
     assert sorted(path.name for path in (tmp_path / "out").glob("*.zarr")) == ["slide-000.zarr", "slide-002.zarr"]
 
 
+def test_too_little_memory_is_reported_with_the_remedy(model, tmp_path, monkeypatch):
+    def fail(*_, **__):
+        raise torch.OutOfMemoryError("tried to allocate 20 GiB")
+
+    monkeypatch.setattr("lsr_ext.inference.slides.predict_slide", fail)
+    slides = write_slides(tmp_path / "slides", 2)
+    result = predict(*slides, "--model", model, "--out", tmp_path / "out", "--tissue", "none")
+    assert result.exit_code == 1 and "0 slides predicted, 2 failed" in result.output
+    failures = [json.loads(line) for line in (tmp_path / "out/failed.jsonl").read_text().splitlines()]
+    assert all("smaller batch_size: tried to allocate 20 GiB" in failure["reason"] for failure in failures)
+
+
 def test_options_change_the_prediction(model, tmp_path):
     [slide] = write_slides(tmp_path / "slides", 1)
     options = ["--window-px", "32", "--symmetries", "2", "--mpp", "1.0", "--tissue", "none"]

@@ -15,12 +15,11 @@ from lsr_ext.data.cohort.annotations import ANNOTATION_SUFFIXES, Annotations, re
 from lsr_ext.data.cohort.beside import check_aspect, find_beside, find_named
 from lsr_ext.data.cohort.grid import Grid, Patches
 from lsr_ext.data.csv_files import read_rows
-from lsr_ext.data.geojson import qupath_corner
+from lsr_ext.data.geojson import QUPATH_BOUNDS, qupath_corner
 from lsr_ext.data.images import MAX_PIXELS, read_mask
 from lsr_ext.wsi import open_slide
 
 MAP_SUFFIXES = (".npy", ".png", ".tif", ".tiff")
-ORIGINS = ("auto", "bounds", "slide")
 
 
 class LabelSource(Protocol):
@@ -203,20 +202,19 @@ class Regions:
     Args:
         folder: folder of `<name>.geojson`, `.json`, `.xml`; GeoJSON may be gzipped.
         classes: the names that have a value. One name: one label per block.
-        origin: what coordinates count from: "slide", the corner of level 0; "bounds", the corner of the scanned
-            area that some formats have (MRXS, SCN), from which QuPath counts; "auto": bounds for GeoJSON, slide
-            for XML. It only matters for slides that have bounds.
+        qupath_bounds: whether coordinates count from the bounds that some slides have (MRXS, SCN), as in QuPath,
+            or from the corner of level 0: "on"; "off"; "auto": for GeoJSON, not for XML. See `qupath_corner`.
     """
 
     name = "regions"
     knows_fractions = True
     any_grid = True
 
-    def __init__(self, folder: str | Path, classes: Sequence[str], origin: str = "auto") -> None:
+    def __init__(self, folder: str | Path, classes: Sequence[str], qupath_bounds: str = "auto") -> None:
         self.folder, self.classes = _folder(folder), _checked_classes(classes)
-        if origin not in ORIGINS:
-            raise ValueError(f"expected an origin of {', '.join(ORIGINS)}, got {origin!r}")
-        self.origin = origin
+        if qupath_bounds not in QUPATH_BOUNDS:
+            raise ValueError(f"expected qupath_bounds of {', '.join(QUPATH_BOUNDS)}, got {qupath_bounds!r}")
+        self.qupath_bounds = qupath_bounds
 
     def values(self, slide: Path, size: tuple[int, int], grid: Grid | Patches) -> np.ndarray:
         annotations = self.read(slide)
@@ -251,15 +249,14 @@ class Regions:
 
     def offset(self, slide: Path, annotations: Annotations) -> tuple[int, int]:
         """Return the level-0 pixel, (x, y), that coordinates count from."""
-        if self.origin == "slide" or (self.origin == "auto" and not annotations.is_geojson):
-            return 0, 0
-        return qupath_corner(slide.name, open_slide(slide).bounds)
+        use = "off" if self.qupath_bounds == "auto" and not annotations.is_geojson else self.qupath_bounds
+        return qupath_corner(slide.name, open_slide(slide).bounds, use)
 
     def labels_of(self, slide: Path) -> str:
         return _beside(self.folder, slide, ANNOTATION_SUFFIXES)
 
     def fingerprint(self, slide: Path) -> str:
-        return _file_digest(Path(self.labels_of(slide))) + repr((self.classes, self.origin))
+        return _file_digest(Path(self.labels_of(slide))) + repr((self.classes, self.qupath_bounds))
 
 
 def check_labels_differ(labels_of: Callable[[Path], str], slides: Sequence[Path]) -> None:

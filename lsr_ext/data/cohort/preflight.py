@@ -189,13 +189,12 @@ def _on_tissue(slide: Slide, source: LabelSource, patches: Patches, tissue: Tiss
 
 
 def _better(slide: Slide, source: LabelSource, patches: Patches, tissue: TissueFinder) -> str:
-    """Tell the share with the other origin, where the slide has bounds."""
+    """Tell the share with the other corner, where the slide has bounds."""
     if not isinstance(source, Regions) or qupath_corner(slide.path.name, slide.bounds) == (0, 0):
         return ""
-    is_bounds = source.offset(slide.path, source.read(slide.path)) != (0, 0)
-    other = "slide" if is_bounds else "bounds"
+    other = "on" if source.offset(slide.path, source.read(slide.path)) == (0, 0) else "off"
     share = _on_tissue(slide, Regions(source.folder, source.classes, other), patches, tissue)
-    return f", {share or 0:.0%} with the origin {other!r}"
+    return f", {share or 0:.0%} with --qupath-bounds {other}"
 
 
 def _check_classes(checks: Sequence[SlideCheck], source: Regions) -> None:

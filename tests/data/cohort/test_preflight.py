@@ -117,9 +117,9 @@ def test_coordinates_count_from_the_bounds_of_the_scanned_area(tmp_path):
     x, y, *_ = Grid.over(opened.size, 128).rectangles()[np.argmax(values[:, 0])]
     assert (x, y) >= (bounds[0] + 128, bounds[1] + 128)  # the square starts 256 px inside the bounds
     assert values.sum() * 128**2 == pytest.approx(512**2, rel=1e-6)
-    (wrong,) = check_cohort([slide], Regions(tmp_path / "07", ["Tumor"], "slide"), recipe)
+    (wrong,) = check_cohort([slide], Regions(tmp_path / "07", ["Tumor"], "off"), recipe)
     assert wrong.on_tissue < 0.5
-    assert "with the origin 'bounds'" in wrong.warnings[0]
+    assert "with --qupath-bounds on" in wrong.warnings[0]
 
 
 @needs_cases
