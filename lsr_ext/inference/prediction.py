@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
 import zarr
+from pydantic import BaseModel, Field, PositiveInt, ValidationError
 
 from lsr_ext.data.geojson import qupath_corner
 from lsr_ext.inference.map_sampler import MapSampler
@@ -16,7 +17,19 @@ from lsr_ext.inference.slide_store import NOT_PREDICTED
 if TYPE_CHECKING:
     from lsr_ext.wsi import Slide
 
-_NEEDED = ("slide", "slide_size", "slide_mpp", "mpp", "classes", "colours")
+_Above0 = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+
+
+class _About(BaseModel):
+    """The attributes that are read here; others may stand beside them."""
+
+    slide: str
+    slide_size: tuple[PositiveInt, PositiveInt]
+    slide_mpp: tuple[_Above0, _Above0]
+    slide_bounds: tuple[int, int, int, int] | None = None
+    mpp: _Above0
+    classes: list[str] = Field(min_length=1, max_length=NOT_PREDICTED)
+    colours: list[Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$")]]
 
 
 class Area(NamedTuple):
@@ -166,11 +179,12 @@ def open_prediction(path: str | Path) -> Prediction:
         # Of the format that is written alone: codecs of the older one may unpickle.
         group = zarr.open_group(path, mode="r", zarr_format=3)
         about, labels, probabilities = dict(group.attrs), group["classes"], group["probabilities"]
-    except (OSError, ValueError, KeyError) as error:
+        _About.model_validate(about)
+    except ValidationError as error:
+        faults = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise ValueError(f"{path}: expected the attributes of a prediction of a slide: {faults}") from error
+    except Exception as error:  # zarr raises many kinds of errors on damaged metadata
         raise ValueError(f"{path}: expected a prediction of a slide ({error})") from error
-    missing = [key for key in _NEEDED if key not in about]
-    if missing:
-        raise ValueError(f"{path}: expected a prediction of a slide; it has no {', '.join(missing)}")
     for name, array, ndim in (("classes", labels, 2), ("probabilities", probabilities, 3)):
         if not isinstance(array, zarr.Array) or array.ndim != ndim or array.dtype != np.uint8:
             raise ValueError(f"{path}: expected {name} as an array of {ndim} dimensions in uint8, got {array}")

@@ -33,7 +33,26 @@ def test_each_missing_attribute_is_named(tmp_path):
     path = write_prediction(tmp_path / "a.zarr", LABELS)
     group = zarr.open_group(path, mode="r+")
     del group.attrs["slide_mpp"], group.attrs["colours"]
-    with pytest.raises(ValueError, match="it has no slide_mpp, colours"):
+    with pytest.raises(ValueError, match="slide_mpp: Field required; colours: Field required"):
+        open_prediction(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("slide_mpp", [0.0, 0.25]), ("mpp", float("nan")), ("colours", ["red"] * 4), ("slide_size", [0, 4])],
+)
+def test_an_attribute_that_makes_no_sense_is_refused(tmp_path, name, value):
+    path = write_prediction(tmp_path / "a.zarr", LABELS)
+    zarr.open_group(path, mode="r+").attrs[name] = value
+    with pytest.raises(ValueError, match=rf"a\.zarr: expected the attributes of a prediction of a slide: {name}"):
+        open_prediction(path)
+
+
+def test_metadata_that_are_damaged_are_refused(tmp_path):
+    path = write_prediction(tmp_path / "a.zarr", LABELS)
+    text = (path / "zarr.json").read_text()
+    (path / "zarr.json").write_text(text.replace("node_type", "node_tyat"))
+    with pytest.raises(ValueError, match=r"a\.zarr: expected a prediction of a slide"):
         open_prediction(path)
 
 
