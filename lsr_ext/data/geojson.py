@@ -152,7 +152,7 @@ def _feature(number: int, item: object) -> Feature:
         _class_name(properties.get("classification")),
         _text(properties.get("name")),
         _text(properties.get("objectType")) or "",
-        geometry if isinstance(geometry, dict) else {},
+        geometry if isinstance(geometry, dict) and isinstance(geometry.get("type"), str) else {},
         _colour(properties.get("classification")),
     )
 

@@ -58,6 +58,10 @@ class PlanesBackend(Backend):
         except ValueError as error:
             raise UnsupportedSlideError(f"{self._path}: {error}") from None
         for page in {id(page): page for pages in self._levels for page in pages}.values():
+            if page.is_tiled and not (page.tilewidth and page.tilelength):
+                raise CorruptSlideError(
+                    f"{self._path}, page {page.index}: expected tiles of some size, got {page}"
+                )
             correct_photometric(page)
         self._decoders = [[page.decode for page in pages] for pages in self._levels]
         self._tables = [[page.jpegtables for page in pages] for pages in self._levels]

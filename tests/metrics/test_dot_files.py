@@ -99,6 +99,7 @@ def test_bad_rows_are_named(tmp_path, text, message):
         ([feature("MultiPoint", [[1, None]])], "row 1: expected a finite number as y, got None"),
         ([feature("MultiPoint", 3)], r"row 1: expected coordinates \[x, y\], got None"),
         ([1], "expected points, or polygons of cells, got 1 no geometry"),
+        ([feature({}, [1, 2])], "expected points, or polygons of cells, got 1 no geometry"),
         ("text", "expected a GeoJSON FeatureCollection"),
     ],
 )

@@ -225,3 +225,13 @@ def test_damage_names_the_tile(tmp_path):
     path.write_bytes(content[: offset + 1])
     with pytest.raises(CorruptSlideError):
         whole(open_slide(path))
+
+
+@pytest.mark.parametrize("tag", ["TileWidth", "TileLength"])
+def test_tiles_without_a_size_are_refused(tmp_path, tag):
+    path = tmp_path / "slide.tif"
+    tifffile.imwrite(path, PIXELS, photometric="rgb", tile=(64, 64), compression="zstd", metadata=None)
+    with tifffile.TiffFile(path, mode="r+") as tiff:
+        tiff.pages[0].tags[tag].overwrite(0)
+    with pytest.raises(CorruptSlideError, match=r"slide\.tif.*(tiles of some size|not a readable TIFF)"):
+        open_slide(path)
