@@ -12,6 +12,7 @@ import tifffile
 SHARED = Path(__file__).parents[1].parent / "shared"
 REAL = SHARED / "data" / "slides"
 CASES = SHARED / "cases" / "slides"  # small files that others read wrongly
+_MICRONS = {"PhysicalSizeX": 0.25, "PhysicalSizeXUnit": "µm", "PhysicalSizeY": 0.25, "PhysicalSizeYUnit": "µm"}
 needs_cases = pytest.mark.skipif(not CASES.is_dir(), reason="the cases are not there")
 
 
@@ -68,6 +69,19 @@ def write_pyramid(
             )
             written.append(pixels)
     return written
+
+
+def write_ome_planes(
+    path: Path, planes: np.ndarray, channels: dict[str, list] | None = None, levels: int = 2
+) -> Path:
+    """An OME-TIFF of planes (C, H, W) with lower levels in sub-directories."""
+    metadata = {"axes": "CYX", **_MICRONS} | ({} if channels is None else {"Channel": channels})
+    options = {"tile": (128, 128), "photometric": "minisblack", "compression": "lzw"}
+    with tifffile.TiffWriter(path, ome=True) as tiff:
+        tiff.write(planes, subifds=levels - 1, metadata=metadata, **options)
+        for level in range(1, levels):
+            tiff.write(planes[:, :: 2**level, :: 2**level], subfiletype=1, **options)
+    return path
 
 
 def area_average(

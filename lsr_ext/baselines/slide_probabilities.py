@@ -19,7 +19,7 @@ from lsr_ext.data.cohort.grid import Grid
 from lsr_ext.data.cohort.quarantine import DEFAULT_LIMIT
 from lsr_ext.files import write_atomically
 from lsr_ext.progress import track_progress
-from lsr_ext.wsi import Slide, SlideError, open_slide
+from lsr_ext.wsi import Slide, SlideError
 from lsr_ext.wsi.handles import in_threads
 
 _HEADER = ("slide", "x", "y", "probability")
@@ -149,7 +149,7 @@ def write_probabilities(
 
 def _part(model: PatchClassifier, slide: CohortSlide, patch_px: int, made_by: list[object], folder: Path) -> Path:
     found = slide.path.stat()
-    facts = [*made_by, str(slide.path), found.st_size, found.st_mtime_ns, slide.mpp]
+    facts = [*made_by, str(slide.path), found.st_size, found.st_mtime_ns, slide.mpp, *slide.view.given().items()]
     digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
     part = folder / f"{slide.path.stem}-{digest}.csv"
     if part.exists():
@@ -164,7 +164,7 @@ def _part(model: PatchClassifier, slide: CohortSlide, patch_px: int, made_by: li
 
 
 def _predict_twice(model: PatchClassifier, slide: CohortSlide, patch_px: int) -> tuple[np.ndarray, np.ndarray]:
-    opened = open_slide(slide.path, mpp=slide.mpp)
+    opened = slide.open()
     try:
         return predict_slide(model, opened, patch_px)
     except (SlideError, OSError):

@@ -72,7 +72,10 @@ def train_command(
 @app.command("predict")
 def predict_command(
     checkpoint: Annotated[Path, typer.Argument(help="OUTPUT/classifier.ckpt of `lsr classifier train`.")],
-    source: Annotated[Path, typer.Argument(help="Folder of slides, or CSV: slide[,patient][,mpp].")],
+    source: Annotated[
+        Path,
+        typer.Argument(help="Folder of slides, or CSV: slide[,patient][,mpp][,image][,channels][,display_range]."),
+    ],
     output: Annotated[Path, typer.Argument(help="Write this CSV: slide,x,y,probability.")],
     images: Annotated[bool, typer.Option("--images", help="SOURCE is a folder of plain images.")] = False,
     patch_px: Annotated[

@@ -22,7 +22,12 @@ Limit = Annotated[float, typer.Option("--limit", help="Fail if more than this sh
 
 @app.command("build")
 def build_command(
-    slides: Annotated[Path, typer.Argument(help="Folder of slides, or CSV: slide[,patient][,mpp][,split].")],
+    slides: Annotated[
+        Path,
+        typer.Argument(
+            help="Folder of slides, or CSV: slide[,patient][,mpp][,split][,image][,channels][,display_range]."
+        ),
+    ],
     output: Annotated[Path, typer.Argument(help="Write this manifest, Parquet.")],
     probabilities: Annotated[
         Path | None, typer.Option(help="Label by patch probabilities, CSV: slide,x,y,probability.")

@@ -10,7 +10,11 @@ import typer
 
 def predict_command(
     slides: Annotated[
-        list[Path], typer.Argument(metavar="SLIDE...", help="Slides, folders of slides, or CSV: slide[,mpp].")
+        list[Path],
+        typer.Argument(
+            metavar="SLIDE...",
+            help="Slides, folders of slides, or CSV: slide[,mpp][,image][,channels][,display_range].",
+        ),
     ],
     model: Annotated[Path, typer.Option(help="Folder of the trained model, RUN/METHOD/model.")],
     output: Annotated[Path, typer.Option("--out", help="Write each prediction to OUT/NAME.zarr.")],

@@ -24,7 +24,11 @@ def report_command(
         Path | None, typer.Option(help="Predictions of the cohort's slides, the folder of lsr predict.")
     ] = None,
     slides: Annotated[
-        Path | None, typer.Option(help="Slides of a folder of predictions: a folder, or CSV: slide[,mpp].")
+        Path | None,
+        typer.Option(
+            help="Slides of a folder of predictions: a folder, or CSV: "
+            "slide[,mpp][,image][,channels][,display_range]."
+        ),
     ] = None,
     distribution: Annotated[
         Path | None,

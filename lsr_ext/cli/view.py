@@ -9,7 +9,10 @@ import typer
 
 
 def view_command(
-    slide: Annotated[Path, typer.Argument(help="The slide.")],
+    slide: Annotated[
+        Path,
+        typer.Argument(help="The slide, or a CSV that lists one: slide[,mpp][,image][,channels][,display_range]."),
+    ],
     prediction: Annotated[
         Path | None, typer.Option(help="Its prediction: NAME.zarr of lsr predict, or the folder of it.")
     ] = None,

@@ -133,13 +133,19 @@ class Prediction:
         """Refuse a prediction of another slide.
 
         Raises:
-            ValueError: the slide differs in its name or its size.
+            ValueError: the slide differs in its name or its size, or another image of the file is open.
         """
         expected = self.about["slide"], list(self.about["slide_size"])
         if (slide.path.name, list(slide.size)) != expected:
             raise ValueError(
                 f"{self.path} is a prediction of {expected[0]}, {expected[1][0]} x {expected[1][1]} px, "
                 f"not of {slide.path.name}, {slide.size[0]} x {slide.size[1]} px"
+            )
+        image = self.about.get("slide_view", {}).get("image")
+        if slide.view.image != image:
+            raise ValueError(
+                f"{self.path} is a prediction of the image {image or '(the largest)'} of {slide.path.name}, "
+                f"not of {slide.view.image or '(the largest)'}"
             )
 
     def qupath_corner(self, use: str) -> tuple[int, int]:

@@ -247,8 +247,8 @@ def _about(model: TrainedModel, view: _View, how: PredictionDescription) -> dict
     digest = hashlib.sha256()
     for name, tensor in sorted(model.network.state_dict().items()):
         digest.update(name.encode() + tensor.cpu().contiguous().numpy().tobytes())
-    path = view.slide.path
-    return {
+    path, shown = view.slide.path, view.slide.view.given()
+    return ({"slide_view": shown} if shown else {}) | {
         "slide": path.name,
         "slide_bytes": path.stat().st_size,
         "slide_size": list(view.slide.size),

@@ -19,7 +19,7 @@ from lsr_ext.inference.model_file import PredictionDescription
 from lsr_ext.inference.slide import checked_mpp, predict_slide
 from lsr_ext.inference.tissue_files import read_tissue
 from lsr_ext.progress import track_progress
-from lsr_ext.wsi import SlideError, open_slide
+from lsr_ext.wsi import SlideError
 
 REPORT_NAME = "failed.jsonl"
 _logger = logging.getLogger(__name__)
@@ -98,7 +98,7 @@ def predict_one(
     """Predict and export one slide; return why that failed, or None."""
     path = output / f"{slide.path.stem}.zarr"
     try:
-        opened = open_slide(slide.path, mpp=slide.mpp)
+        opened = slide.open()
         mask = None if tissue is None else read_tissue(tissue, opened)
         predict_slide(model, opened, output, tissue=mask, **options)
         for name in exports:

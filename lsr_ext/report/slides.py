@@ -26,7 +26,7 @@ from lsr_ext.report.figures import draw_calibration
 from lsr_ext.report.fractions import draw_fraction_histograms
 from lsr_ext.report.page import Picture, embed, render_page
 from lsr_ext.report.slide_pictures import block_picture, slide_picture
-from lsr_ext.wsi import Slide, open_slide
+from lsr_ext.wsi import Slide
 
 MAX_SHOWN = 40
 _WORST_BLOCKS = 6
@@ -146,13 +146,13 @@ def _read_sources(
     if slides is not None:
         raise ValueError(f"{source} is a manifest, which names its slides: expected no others, got {slides}")
     manifest = read_manifest(source)
-    paths, slide_of = manifest.slide_paths()
-    rows_of = {path: np.flatnonzero(slide_of == index) for index, path in enumerate(paths)}
+    listed, slide_of = manifest.slides()
+    rows_of = {slide.path: np.flatnonzero(slide_of == index) for index, slide in enumerate(listed)}
     if predictions is not None and not Path(predictions).is_dir():
         raise FileNotFoundError(f"expected a folder of predictions, found none at {predictions}")
     known = None if distribution is None else _read_distribution(Path(distribution))
     folder = None if predictions is None else Path(predictions)
-    return _Sources(sorted(map(CohortSlide, paths)), manifest, rows_of, folder, known)
+    return _Sources(sorted(listed, key=lambda slide: slide.path), manifest, rows_of, folder, known)
 
 
 def _read_distribution(path: Path) -> CountDistribution:
@@ -162,7 +162,7 @@ def _read_distribution(path: Path) -> CountDistribution:
 
 
 def _describe(listed: CohortSlide, sources: _Sources, shown: bool) -> _SlideFacts:
-    slide = open_slide(listed.path, mpp=listed.mpp)
+    slide = listed.open()
     prediction = None
     if sources.predictions is not None:
         prediction = find_prediction(sources.predictions / f"{slide.path.stem}.zarr", slide)

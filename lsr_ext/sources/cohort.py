@@ -180,8 +180,10 @@ def _bind(manifest: Manifest, distribution: CountDistribution) -> tuple[np.ndarr
 
 def _check_masks(manifest: Manifest, masks: SlideMasks, splits: Sequence[str]) -> None:
     """Every slide of these splits needs a mask of its own name."""
-    slides, slide_of = manifest.slide_paths()
-    used = [slides[k] for k in sorted({int(slide_of[row]) for split in splits for row in manifest.rows_of(split)})]
+    slides, slide_of = manifest.slides()
+    used = [
+        slides[k].path for k in sorted({int(slide_of[row]) for split in splits for row in manifest.rows_of(split)})
+    ]
     missing = [slide.name for slide in used if not masks.has(slide)]
     if missing:
         raise ValueError(
@@ -217,13 +219,13 @@ def _held_out(
     """The blocks of a split, each an image of its own."""
     manifest = source.manifest
     rows = manifest.rows_of(split)
-    slides, slide_of = manifest.slide_paths()
+    slides, slide_of = manifest.slides()
     rectangles = manifest.rectangles
 
     def read_mask(row: int) -> np.ndarray:
         return masks.read(slides[slide_of[row]], rectangles[row], size_px)
 
-    names = [f"{slides[slide_of[row]].stem} ({rectangles[row][0]}, {rectangles[row][1]})" for row in rows]
+    names = [f"{slides[slide_of[row]].path.stem} ({rectangles[row][0]}, {rectangles[row][1]})" for row in rows]
     return BlockCollection(
         _ReadBlocks(rows, source.read),
         [Block(index, 0, 0, size_px, size_px) for index in range(len(rows))],

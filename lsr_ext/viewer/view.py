@@ -9,11 +9,12 @@ from typing import Any
 
 from lsr_ext.data.geojson import qupath_corner
 from lsr_ext.inference.prediction import Prediction, find_prediction
+from lsr_ext.inference.slides import collect_slides
 from lsr_ext.viewer.annotations import read_annotations, read_blocks
 from lsr_ext.viewer.shapes import MAX_SHOWN, Shapes
 from lsr_ext.viewer.tile_grid import TILE_PX, TileGrid
 from lsr_ext.viewer.tiles import coarsest_level
-from lsr_ext.wsi import Slide, open_slide
+from lsr_ext.wsi import Slide
 
 _logger = logging.getLogger(__name__)
 
@@ -50,7 +51,7 @@ class View:
         """Open the files of a view.
 
         Args:
-            slide: see `open_slide`.
+            slide: a file, or a CSV of `list_slides` that lists one.
             prediction: `NAME.zarr`, or the folder of `lsr predict`.
             truth: GeoJSON of regions and dots.
             blocks: manifest of `lsr cohort build`.
@@ -60,7 +61,10 @@ class View:
         Raises:
             FileNotFoundError, ValueError: a file that is missing, cannot be read, or belongs to another slide.
         """
-        opened = open_slide(slide, mpp=mpp)
+        listed = collect_slides([slide])
+        if len(listed) > 1:
+            raise ValueError(f"{slide}: expected one slide, got {len(listed)}")
+        opened = (listed[0] if mpp is None else listed[0]._replace(mpp=mpp)).open()
         shapes: dict[str, Shapes] = {}
         if truth is not None:
             found = read_annotations(truth, qupath_corner(opened.path.name, opened.bounds, qupath_bounds))

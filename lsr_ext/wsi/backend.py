@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+
+MOST_CHANNELS = 3  # that are shown together
 
 
 class View(NamedTuple):
@@ -20,6 +22,11 @@ class View(NamedTuple):
     image: str | None = None
     channels: tuple[str, ...] = ()
     display_range: tuple[float, float] | None = None
+
+    def given(self) -> dict[str, Any]:
+        """The fields that are given, as JSON holds them; none for the whole file."""
+        fields = self._asdict().items()
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in fields if value}
 
 
 WHOLE_FILE = View()

@@ -9,13 +9,12 @@ from typing import NamedTuple
 import numpy as np
 import tifffile
 
-from lsr_ext.wsi.backend import View
+from lsr_ext.wsi.backend import MOST_CHANNELS, View
 from lsr_ext.wsi.pages import Channel, PageImage
 
 _MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _PALETTE, _YCBCR = 0, 1, 2, 3, 6
 _KINDS = (_MIN_IS_WHITE, _MIN_IS_BLACK, _RGB, _PALETTE, _YCBCR)
 _ALPHA = (1, 2)  # extra samples: premultiplied and plain alpha
-_MOST_CHANNELS = 3
 _RED_GREEN_BLUE = ({"r", "red"}, {"g", "green"}, {"b", "blue"})
 # OME's colours are RGBA in one signed number; writers that know no colour leave it out or write white.
 _OME_RED_GREEN_BLUE = ({"-16776961", "4278190335"}, {"16711935"}, {"65535"})
@@ -143,10 +142,11 @@ def _of_one_page(page: tifffile.TiffPage, view: View, names: Sequence[str]) -> S
 
 def _chosen(names: Sequence[str], wanted: Sequence[str]) -> list[int]:
     unknown = [name for name in wanted if name not in names]
-    if not 1 <= len(wanted) <= _MOST_CHANNELS or unknown:
+    if not 1 <= len(wanted) <= MOST_CHANNELS or unknown:
         raise ValueError(
-            f"expected the names of one to three channels to show, open_slide(path, channels=[...]), of "
-            f"{', '.join(map(repr, names))}; got {list(wanted)}"
+            f"expected the names of one to three channels to show of {', '.join(map(repr, names))}; got "
+            f"{list(wanted)}; give them: open_slide(path, channels=[...]), or the column channels in a CSV of "
+            "slides"
         )
     return [names.index(name) for name in wanted]
 
@@ -163,8 +163,9 @@ def _range(page: tifffile.TiffPage, view: View) -> tuple[float, float]:
     if page.dtype.kind == "u" and page.bitspersample <= 8:
         return 0.0, _most(page)
     raise ValueError(
-        f"expected a display range for values of {page.bitspersample} bits, "
-        "open_slide(path, display_range=(low, high)): the values that become black and white; got none"
+        f"expected a display range for values of {page.bitspersample} bits, the values that become black and "
+        "white; got none; give it: open_slide(path, display_range=(low, high)), or the column display_range in a "
+        "CSV of slides"
     )
 
 

@@ -81,10 +81,11 @@ class Slide:
         properties: the other metadata of the file.
         associated_images: names of the label, macro, ...; see `associated_image`.
         images: names of the images in the file, if it holds several; `open_slide` takes one.
+        view: the image, channels and display range that were given.
     """
 
     def __init__(self, path: Path, mpp: tuple[float, float] | None, backend: str, view: View = WHOLE_FILE) -> None:
-        self.path = path
+        self.path, self.view = path, view
         self._key = handles.file_key(path, backend, view)
         facts = handles.handle(self._key).facts
         self.levels: tuple[Level, ...] = facts.levels

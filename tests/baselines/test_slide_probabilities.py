@@ -51,7 +51,7 @@ def test_the_csv_says_what_was_predicted_and_parts_are_used_again(tmp_path, mode
         _, probabilities = predict_slide(model, open_slide(path), 32)
         of_slide = [float(row["probability"]) for row in rows if row["slide"] == path.name]
         assert np.array_equal(np.float32(of_slide), probabilities)
-        np.testing.assert_allclose(source.values(path, (96, 64), Grid(32, 2, 3))[:, 0], of_slide)
+        np.testing.assert_allclose(source.values(path, (96, 64), Grid(32, 2, 3), None)[:, 0], of_slide)
     parts = {part: part.stat().st_mtime_ns for part in (tmp_path / "p.csv.parts").iterdir()}
     content = output.read_bytes()
     output.unlink()

@@ -1,9 +1,11 @@
 import numpy as np
 import pytest
+import tifffile
 import zarr
 from predictions import write_prediction
 
 from lsr_ext.inference.prediction import open_prediction
+from lsr_ext.wsi import open_slide
 
 LABELS = np.array([[0, 1, 2], [3, 255, 1]], np.uint8)
 
@@ -71,3 +73,19 @@ def test_the_likelihood_is_that_of_each_pixels_own_class(tmp_path):
     found = prediction.likelihood((slice(0, 2), slice(0, 3)), LABELS)
     expected = np.take_along_axis(probabilities, LABELS[None] % 4, 0)[0]
     np.testing.assert_array_equal(found, np.where(LABELS == 255, 0, expected))
+
+
+def test_a_prediction_of_another_image_of_the_file_is_refused(tmp_path):
+    path = write_prediction(tmp_path / "a.zarr", LABELS)
+    with tifffile.TiffWriter(tmp_path / "a.tif", ome=True) as tiff:
+        for name in ("one", "two"):
+            tiff.write(np.zeros((4, 6, 3), np.uint8), photometric="rgb", metadata={"axes": "YXS", "Name": name})
+    prediction = open_prediction(path)
+    prediction.check_slide(open_slide(tmp_path / "a.tif"))
+    with pytest.raises(ValueError, match=r"prediction of the image \(the largest\) of a\.tif, not of two"):
+        prediction.check_slide(open_slide(tmp_path / "a.tif", image="two"))
+    zarr.open_group(path, mode="r+").attrs["slide_view"] = {"image": "two"}
+    prediction = open_prediction(path)
+    prediction.check_slide(open_slide(tmp_path / "a.tif", image="two"))
+    with pytest.raises(ValueError, match="prediction of the image two of a.tif, not of one"):
+        prediction.check_slide(open_slide(tmp_path / "a.tif", image="one"))

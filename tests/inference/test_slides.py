@@ -9,6 +9,7 @@ import torch
 import zarr
 from cohorts import write_slides
 from PIL import Image
+from slides import write_ome_planes, write_pyramid
 from test_slide import small_model
 from typer.testing import CliRunner
 
@@ -69,6 +70,25 @@ def test_options_change_the_prediction(model, tmp_path):
     assert attributes["mpp"] == 1.0
     wrong = predict(slide, "--model", model, "--out", tmp_path / "out", "--symmetries", "3")
     assert isinstance(wrong.exception, ValueError) and "symmetries must be one of" in str(wrong.exception)
+
+
+def test_slides_that_need_a_choice_are_predicted_as_the_csv_says(model, tmp_path):
+    planes = np.random.default_rng(0).integers(0, 4096, (2, 128, 128)).astype(np.uint16)
+    slide = write_ome_planes(tmp_path / "s.ome.tif", planes, {"Name": ["DAPI", "CD8+"]}, levels=1)
+    grey = np.floor(np.clip((planes[1] - 100.0) * 255 / 2900, 0, 255) + 0.5).astype(np.uint8)
+    write_pyramid(tmp_path / "grey.tif", np.stack([grey] * 3, axis=-1), compression=None)
+    (tmp_path / "s.csv").write_text("slide,channels,display_range\ns.ome.tif,CD8+,100;3000\n")
+    options = ["--model", model, "--out", tmp_path / "out", "--tissue", "none"]
+    assert predict(tmp_path / "s.csv", tmp_path / "grey.tif", *options).exit_code == 0
+    found, expected = (zarr.open_group(tmp_path / f"out/{name}.zarr", mode="r") for name in ("s.ome", "grey"))
+    np.testing.assert_array_equal(found["probabilities"][:], expected["probabilities"][:])
+    assert found.attrs["slide_view"] == {"channels": ["CD8+"], "display_range": [100.0, 3000.0]}
+    assert "slide_view" not in expected.attrs
+    (tmp_path / "s.csv").write_text("slide,channels,display_range\ns.ome.tif,CD8+,100;2000\n")
+    assert predict(tmp_path / "s.csv", *options).exit_code == 1
+    assert "is a prediction of another slide_view" in (tmp_path / "out/failed.jsonl").read_text()
+    assert predict(slide, *options).exit_code == 1
+    assert "the column channels in a CSV of slides" in (tmp_path / "out/failed.jsonl").read_text()
 
 
 def test_what_is_named_is_found_once(tmp_path):

@@ -27,7 +27,8 @@ class CachedBlocks:
 
     A file is written whole or not at all, and has a checksum; a damaged one is read from the source again. What is
     kept stays: blocks are drawn at random, so that replacing old ones by new ones would not help. A slide that
-    changed has other files. Processes that use the folder at the same time share the budget.
+    changed, or of which something else is shown, has other files. Processes that use the folder at the same time
+    share the budget.
 
     Args:
         source: where blocks come from that are not in the cache.
@@ -44,7 +45,7 @@ class CachedBlocks:
         self.source, self.manifest = source, source.manifest
         self.folder, self.budget_bytes = Path(folder), budget_bytes
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._slides, self._slide_of = self.manifest.slide_paths()
+        self._slides, self._slide_of = self.manifest.slides()
         self._rectangles = self.manifest.rectangles
         self._sizes = self.manifest.table["size_px"].to_numpy()
         self._versions: dict[int, tuple[int, int]] = {}
@@ -79,12 +80,14 @@ class CachedBlocks:
         return self.source.rows_lost_with(row)
 
     def _path(self, row: int) -> Path:
-        slide = int(self._slide_of[row])
-        if slide not in self._versions:
-            found = self._slides[slide].stat()
-            self._versions[slide] = found.st_size, found.st_mtime_ns
-        facts = [str(self._slides[slide].absolute()), *self._versions[slide], *self._rectangles[row].tolist()]
-        name = hashlib.sha256(json.dumps([*facts, int(self._sizes[row])]).encode()).hexdigest()
+        number = int(self._slide_of[row])
+        slide = self._slides[number]
+        if number not in self._versions:
+            found = slide.path.stat()
+            self._versions[number] = found.st_size, found.st_mtime_ns
+        facts = [str(slide.path.absolute()), *self._versions[number], *self._rectangles[row].tolist()]
+        facts += [int(self._sizes[row]), *slide.view.given().items()]
+        name = hashlib.sha256(json.dumps(facts).encode()).hexdigest()
         return self.folder / name[:2] / name
 
     def _keep(self, path: Path, pixels: np.ndarray) -> None:

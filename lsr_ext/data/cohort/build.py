@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from lsr_ext.data.cohort.grid import merge_patches
 from lsr_ext.data.cohort.label_sources import LabelSource, check_labels_differ
-from lsr_ext.data.cohort.manifest import make_table, write_table
+from lsr_ext.data.cohort.manifest import describe_views, make_table, write_table
 from lsr_ext.data.cohort.quarantine import DEFAULT_LIMIT, QuarantineLimitError
 from lsr_ext.data.cohort.recipe import Recipe
 from lsr_ext.data.cohort.rectangles import Rectangles, place_patches
@@ -26,7 +26,8 @@ from lsr_ext.data.cohort.tissue import TissueFinder
 from lsr_ext.data.labels import quantise_fractions
 from lsr_ext.files import remove_unfinished, write_atomically, written_whole
 from lsr_ext.progress import track_progress
-from lsr_ext.wsi import SlideError, open_slide
+from lsr_ext.wsi import SlideError
+from lsr_ext.wsi.backend import View
 
 DEFAULT_SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 _VERSION = 2  # version of the content of a part; a part of another version is made again
@@ -136,18 +137,18 @@ def _fingerprint(
     found = slide.path.stat()
     facts = [_VERSION, str(slide.path), found.st_size, found.st_mtime_ns, slide.mpp, recipe.as_dict()]
     facts += [source.name, source.classes, source.fingerprint(slide.path), tissue.fingerprint(slide.path)]
-    facts += [None if rectangles is None else rectangles.of(slide.path).tolist()]
+    facts += [None if rectangles is None else rectangles.of(slide.path).tolist(), *slide.view.given().items()]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]
 
 
 def _blocks(
     slide: CohortSlide, source: LabelSource, recipe: Recipe, given: Rectangles | None, tissue: TissueFinder
 ) -> pa.Table:
-    opened = open_slide(slide.path, mpp=slide.mpp)
+    opened = slide.open()
     mpp = opened.known_mpp()
     patches = place_patches(opened, recipe, given)
     rectangles = patches.blocks
-    of_patches = source.values(slide.path, opened.size, patches)
+    of_patches = source.values(slide.path, opened.size, patches, opened.bounds)
     merge_by = recipe.merge_by or ("area" if source.knows_fractions else "maximum")
     values, areas = (merge_patches(of_patches, recipe.merge, rule) for rule in (merge_by, "area"))
     known = ~np.isnan(values).all(axis=1)
@@ -207,17 +208,21 @@ def _join(
         drawn = assign_splits(groups, shares, seed)
         splits = [drawn[group] for group in groups]
     folder = Path(os.path.normpath(output.parent.absolute()))
-    tables = []
+    tables: list[pa.Table] = []
+    views: dict[str, View] = {}
     for (slide, part), split in zip(parts, splits, strict=True):
         table = pq.read_table(part)
         # Not from the part, which is older than the list of slides.
         table = _with_column(table, "patient", [slide.patient] * len(table))
         table = _with_column(table, "split", [split] * len(table))
-        tables.append(_with_column(table, "slide", _relative(table["slide"], folder)))
+        texts = _relative(table["slide"], folder)
+        tables.append(_with_column(table, "slide", texts))
+        views |= dict.fromkeys(texts, slide.view)
     joined = pa.concat_tables(tables)
     if not len(joined):
         raise ValueError(f"{output}: expected at least one block, got none from {len(parts)} slides")
     about = {"recipe": recipe.as_dict(), "shares": shares and dict(shares), "seed": seed}
+    about |= describe_views(views)
     if source.knows_fractions:
         about["fraction_classes"] = list(source.classes)
     many = len(source.classes) > 1

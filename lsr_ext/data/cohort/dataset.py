@@ -15,7 +15,7 @@ from lsr_ext.data.cohort.masks import SlideMasks
 from lsr_ext.data.cohort.quarantine import Quarantine
 from lsr_ext.data.dataset import draw_symmetry, to_tensor
 from lsr_ext.data.targets import Targets
-from lsr_ext.wsi import Slide, SlideError, open_slide
+from lsr_ext.wsi import Slide, SlideError
 from lsr_ext.wsi.cache import Cache
 
 _slides = Cache(1024, size=lambda slide: 1)
@@ -48,7 +48,7 @@ class SlideBlocks:
 
     def __init__(self, manifest: Manifest) -> None:
         self.manifest = manifest
-        self._paths, self._slide_of = manifest.slide_paths()
+        self._slides, self._slide_of = manifest.slides()
         self._rectangles = manifest.rectangles
         self._sizes = manifest.table["size_px"].to_numpy()
 
@@ -65,10 +65,10 @@ class SlideBlocks:
             return slide, 0, 0, 0
 
     def refresh(self, row: int) -> None:
-        path = self._paths[self._slide_of[row]]
-        _slides.discard(lambda held: held == path)
+        slide = self._slides[self._slide_of[row]]
+        _slides.discard(lambda held: held == slide)
         try:
-            open_slide(path).forget()
+            slide.open().forget()
         except (SlideError, OSError):  # then nothing is open
             return
 
@@ -80,8 +80,8 @@ class SlideBlocks:
         return np.array([row])
 
     def _slide(self, row: int) -> Slide:
-        path = self._paths[self._slide_of[row]]
-        return _slides.get(path, lambda: open_slide(path))
+        slide = self._slides[self._slide_of[row]]
+        return _slides.get(slide, slide.open)
 
 
 class CohortDataset(Dataset[dict[str, torch.Tensor | int]]):
@@ -134,7 +134,7 @@ class CohortDataset(Dataset[dict[str, torch.Tensor | int]]):
         self.augment = augment
         self.masks = masks
         self._rectangles = self.source.manifest.rectangles
-        self._slides, self._slide_of = self.source.manifest.slide_paths()
+        self._slides, self._slide_of = self.source.manifest.slides()
         self.quarantine = Quarantine(len(self.rows), report, limit, resumed=resumed)
 
     def __len__(self) -> int:

@@ -13,10 +13,10 @@ import shapely.affinity
 
 from lsr_ext.data.cohort.annotations import WITHOUT_CLASS, read_annotations
 from lsr_ext.data.cohort.manifest import Manifest
+from lsr_ext.data.cohort.slides import CohortSlide
 from lsr_ext.data.geojson import qupath_corner
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.files import write_atomically
-from lsr_ext.wsi import open_slide
 
 BLOCK_NAME = "lsr block"  # class of the outlines that `export_blocks` writes
 
@@ -62,7 +62,7 @@ def choose_blocks(manifest: Manifest, per_label: int, seed: int, split: str | No
     if manifest.classes:
         raise ValueError("expected one label per block, got labels per class")
     rng, rows = np.random.default_rng(seed), manifest.rows_of(split)
-    slide_of, chosen = manifest.slide_paths()[1], []
+    slide_of, chosen = manifest.slides()[1], []
     for z, name in enumerate(manifest.label_names):
         members = rng.permutation(rows[manifest.labels[rows] == z])
         if not len(members):
@@ -82,7 +82,7 @@ def export_blocks(manifest: Manifest, rows: np.ndarray, folder: Path) -> list[Pa
     Each outline is a locked annotation of the class "lsr block", named by its label, as QuPath imports it: its
     coordinates count from the bounds of the slide.
     """
-    slides, slide_of = manifest.slide_paths()
+    slides, slide_of = manifest.slides()
     drawings, files = _drawings(folder, slides), []
     for slide in np.unique(slide_of[rows]):
         corner = _corner(slides[slide])
@@ -113,13 +113,13 @@ def distribution_of_drawings(
         ValueError: a region of another class or of none, an outline that is no block of the manifest, or none at
             all.
     """
-    slides, slide_of = manifest.slide_paths()
+    slides, slide_of = manifest.slides()
     rows: list[int] = []
     covered: list[list[float]] = []
-    for slide, (slide_path, path) in enumerate(zip(slides, _drawings(folder, slides), strict=True)):
+    for number, (slide, path) in enumerate(zip(slides, _drawings(folder, slides), strict=True)):
         if not path.is_file():
             continue
-        corner = _corner(slide_path)
+        corner = _corner(slide)
         annotations = read_annotations(path)
         if unnamed := annotations.passed_over[WITHOUT_CLASS]:
             raise ValueError(f"{path}: expected regions with a class, got {unnamed} {WITHOUT_CLASS}")
@@ -127,7 +127,7 @@ def distribution_of_drawings(
             name: [shapely.affinity.translate(shape, *corner) for shape in found]
             for name, found in annotations.shapes.items()
         }
-        own = _outlined(shapes.get(BLOCK_NAME, []), manifest, np.flatnonzero(slide_of == slide), path)
+        own = _outlined(shapes.get(BLOCK_NAME, []), manifest, np.flatnonzero(slide_of == number), path)
         drawn = _drawn(shapes, classes, path)
         rows += own
         covered += [_covered(manifest.rectangles[row], drawn, classes[1:]) for row in own]
@@ -142,12 +142,13 @@ def distribution_of_drawings(
     return _estimate(fractions, manifest.labels[rows], list(classes), manifest.label_names)
 
 
-def _drawings(folder: Path, slides: Sequence[Path]) -> list[Path]:
+def _drawings(folder: Path, slides: Sequence[CohortSlide]) -> list[Path]:
     """The file of each slide."""
-    names = [Path(slide.name) for slide in slides]
+    paths = [slide.path for slide in slides]
+    names = [Path(path.name) for path in paths]
     if len({name.stem for name in names}) < len(names):
-        common = os.path.commonpath([slide.parent for slide in slides])
-        names = [slide.relative_to(common) for slide in slides]
+        common = os.path.commonpath([path.parent for path in paths])
+        names = [path.relative_to(common) for path in paths]
     return [folder / name.with_suffix(".geojson") for name in names]
 
 
@@ -181,9 +182,9 @@ def _covered(rectangle: np.ndarray, shapes: Mapping[str, shapely.Geometry], clas
     return [block.intersection(shapes[name]).area / block.area if name in shapes else 0.0 for name in classes]
 
 
-def _corner(slide: Path) -> tuple[int, int]:
+def _corner(slide: CohortSlide) -> tuple[int, int]:
     """The level-0 pixel that QuPath counts coordinates from."""
-    return qupath_corner(slide.name, open_slide(slide).bounds)
+    return qupath_corner(slide.path.name, slide.open().bounds)
 
 
 def _outline(manifest: Manifest, row: int, corner: tuple[int, int]) -> dict[str, object]:

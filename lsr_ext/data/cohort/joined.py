@@ -11,6 +11,7 @@ import pyarrow as pa
 from lsr_ext.data.cohort.dataset import BlockSource, SlideBlocks
 from lsr_ext.data.cohort.manifest import Manifest, read_manifest
 from lsr_ext.data.cohort.store import StoredBlocks
+from lsr_ext.wsi.backend import View
 
 
 def open_blocks(path: str | Path) -> BlockSource:
@@ -36,7 +37,8 @@ class JoinedBlocks:
         manifest: of all blocks, the paths of its slides absolute.
 
     Raises:
-        ValueError: sources that differ in these, or a patient (without one, a slide) in two splits.
+        ValueError: sources that differ in these or in what they show of a slide, or a patient (without one, a
+            slide) in two splits.
     """
 
     def __init__(self, sources: Sequence[BlockSource]) -> None:
@@ -78,20 +80,32 @@ def _join(manifests: Sequence[Manifest]) -> Manifest:
                     f"expected manifests of the same {name.replace('_', ' ')}, got {getattr(first, name)} in "
                     f"{first.folder} and {getattr(manifest, name)} in {manifest.folder}"
                 )
-    tables = [_with_absolute_paths(manifest) for manifest in manifests]
+    manifests = [manifest.with_absolute_paths() for manifest in manifests]
+    tables = [_without_places(manifest.table) for manifest in manifests]
     table = pa.concat_tables([table.select(tables[0].column_names) for table in tables])
     sizes = sorted(set(table["size_px"].to_pylist()))
     if len(sizes) > 1:
         raise ValueError(f"expected blocks of one size_px, got {sizes}")
-    joined = Manifest(table, first.folder, first.label_names, first.classes, first.fraction_classes)
+    joined = Manifest(
+        table, first.folder, first.label_names, first.classes, first.fraction_classes, _join_views(manifests)
+    )
     _check_leakage(joined)
     return joined
 
 
-def _with_absolute_paths(manifest: Manifest) -> pa.Table:
-    table = manifest.table.drop_columns(["row"]) if "row" in manifest.table.column_names else manifest.table
-    slides = [str((manifest.folder / slide).absolute()) for slide in table["slide"].to_pylist()]
-    return table.set_column(table.column_names.index("slide"), "slide", pa.array(slides, pa.string()))
+def _without_places(table: pa.Table) -> pa.Table:
+    """Without the places in a store."""
+    return table.drop_columns(["row"]) if "row" in table.column_names else table
+
+
+def _join_views(manifests: Sequence[Manifest]) -> dict[str, View]:
+    views: dict[str, View] = {}
+    for manifest in manifests:
+        for slide in manifest.slides()[0]:
+            other = views.setdefault(str(slide.path), slide.view)
+            if other != slide.view:
+                raise ValueError(f"{slide.path} is shown in two ways, {other.given()} and {slide.view.given()}")
+    return views
 
 
 def _check_leakage(manifest: Manifest) -> None:

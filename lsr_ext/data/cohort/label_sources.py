@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import shapely
@@ -17,9 +17,9 @@ from lsr_ext.data.cohort.grid import Grid, Patches
 from lsr_ext.data.csv_files import read_rows
 from lsr_ext.data.geojson import QUPATH_BOUNDS, qupath_corner
 from lsr_ext.data.images import MAX_PIXELS, read_mask
-from lsr_ext.wsi import open_slide
 
 MAP_SUFFIXES = (".npy", ".png", ".tif", ".tiff")
+Bounds: TypeAlias = tuple[int, int, int, int]
 
 
 class LabelSource(Protocol):
@@ -44,13 +44,16 @@ class LabelSource(Protocol):
             ValueError: there are none, or it cannot be decided which.
         """
 
-    def values(self, slide: Path, size: tuple[int, int], grid: Grid | Patches) -> np.ndarray:
+    def values(
+        self, slide: Path, size: tuple[int, int], grid: Grid | Patches, bounds: Bounds | None
+    ) -> np.ndarray:
         """Return the values of the patches: float64 (rows * columns, L), L = 1 without classes; NaN: unknown.
 
         Args:
             slide: the file; sources use its name.
             size: (width, height) in level-0 pixels.
             grid: the patches.
+            bounds: as of `Slide.bounds`; sources whose coordinates may count from there use it.
 
         Raises:
             ValueError, OSError: the source's data for this slide are missing or wrong.
@@ -102,7 +105,9 @@ class PatchProbabilities:
             raise ValueError(f"{self.path}: expected patches of {slide.name}, found {found}")
         return best[0]
 
-    def values(self, slide: Path, size: tuple[int, int], grid: Grid | Patches) -> np.ndarray:
+    def values(
+        self, slide: Path, size: tuple[int, int], grid: Grid | Patches, bounds: Bounds | None
+    ) -> np.ndarray:
         patches = self._patches[self.labels_of(slide)]
         if grid.origin is not None:
             self._check_corners(slide, patches, grid.side, grid.origin)
@@ -144,7 +149,9 @@ class HeatMaps:
     def __init__(self, folder: str | Path) -> None:
         self.folder = _folder(folder)
 
-    def values(self, slide: Path, size: tuple[int, int], grid: Grid | Patches) -> np.ndarray:
+    def values(
+        self, slide: Path, size: tuple[int, int], grid: Grid | Patches, bounds: Bounds | None
+    ) -> np.ndarray:
         path = Path(self.labels_of(slide))
         heat = _read_heat_map(path)
         check_aspect(path, heat.shape, slide.name, size)
@@ -172,7 +179,9 @@ class Masks:
     def __init__(self, folder: str | Path, classes: Sequence[str]) -> None:
         self.folder, self.classes = _folder(folder), _checked_classes(classes)
 
-    def values(self, slide: Path, size: tuple[int, int], grid: Grid | Patches) -> np.ndarray:
+    def values(
+        self, slide: Path, size: tuple[int, int], grid: Grid | Patches, bounds: Bounds | None
+    ) -> np.ndarray:
         path = Path(self.labels_of(slide))
         mask = read_mask(path)
         check_aspect(path, mask.shape, slide.name, size)
@@ -216,12 +225,14 @@ class Regions:
             raise ValueError(f"expected qupath_bounds of {', '.join(QUPATH_BOUNDS)}, got {qupath_bounds!r}")
         self.qupath_bounds = qupath_bounds
 
-    def values(self, slide: Path, size: tuple[int, int], grid: Grid | Patches) -> np.ndarray:
+    def values(
+        self, slide: Path, size: tuple[int, int], grid: Grid | Patches, bounds: Bounds | None
+    ) -> np.ndarray:
         annotations = self.read(slide)
         if not annotations.shapes and annotations.passed_over:
             counts = ", ".join(f"{count} {reason}" for reason, count in annotations.passed_over.items())
             raise ValueError(f"{self.labels_of(slide)}: expected regions with a class, got none: {counts}")
-        dx, dy = self.offset(slide, annotations)
+        dx, dy = self.offset(slide, annotations, bounds)
         x, y, width, height = grid.rectangles().T
         patches = shapely.box(x - dx, y - dy, x - dx + width, y - dy + height)
         columns = []
@@ -247,10 +258,10 @@ class Regions:
         longest_first = (": ".join(parts[:count]) for count in range(len(parts), 0, -1))
         return next((prefix for prefix in longest_first if prefix in self.classes), None)
 
-    def offset(self, slide: Path, annotations: Annotations) -> tuple[int, int]:
+    def offset(self, slide: Path, annotations: Annotations, bounds: Bounds | None) -> tuple[int, int]:
         """Return the level-0 pixel, (x, y), that coordinates count from."""
         use = "off" if self.qupath_bounds == "auto" and not annotations.is_geojson else self.qupath_bounds
-        return qupath_corner(slide.name, open_slide(slide).bounds, use)
+        return qupath_corner(slide.name, bounds, use)
 
     def labels_of(self, slide: Path) -> str:
         return _beside(self.folder, slide, ANNOTATION_SUFFIXES)

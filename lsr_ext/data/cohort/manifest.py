@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from lsr_ext.data.cohort.slides import CohortSlide
 from lsr_ext.files import written_whole
+from lsr_ext.wsi.backend import WHOLE_FILE, View
 
 MAX_BYTES = 8 * 2**30
 _METADATA = b"lsr_ext"
@@ -47,6 +50,7 @@ class Manifest:
         label_names: names of the labels 0..Z-1.
         classes: names of the classes, if `label` has one entry per class; empty: one label per block.
         fraction_classes: names of the classes of `fraction`; empty: there is none.
+        views: what to show of the slides, by their text in `table`, for those that need a choice.
     """
 
     table: pa.Table
@@ -54,6 +58,7 @@ class Manifest:
     label_names: tuple[str, ...]
     classes: tuple[str, ...]
     fraction_classes: tuple[str, ...] = ()
+    views: Mapping[str, View] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return self.table.num_rows
@@ -79,11 +84,26 @@ class Manifest:
         """int64 (N, 4): x, y, width, height in level-0 pixels."""
         return np.stack([self.table[name].to_numpy() for name in ("x", "y", "width", "height")], axis=1)
 
-    def slide_paths(self) -> tuple[list[Path], np.ndarray]:
+    def slides(self) -> tuple[list[CohortSlide], np.ndarray]:
         """Return the distinct slides, and the index of its slide for each block: int64 (N,)."""
         coded = self.table["slide"].combine_chunks().dictionary_encode()
-        paths = [self.folder / slide for slide in coded.dictionary.to_pylist()]  # an absolute path stays as it is
-        return paths, coded.indices.to_numpy().astype(np.int64)
+        slides = [
+            CohortSlide(
+                self.folder / text, view=self.views.get(text, WHOLE_FILE)
+            )  # an absolute path stays as it is
+            for text in coded.dictionary.to_pylist()
+        ]
+        return slides, coded.indices.to_numpy().astype(np.int64)
+
+    def with_absolute_paths(self) -> Manifest:
+        """Return a manifest of the same blocks that may lie in another folder."""
+
+        def absolute(text: str) -> str:
+            return str((self.folder / text).absolute())
+
+        slides = pa.array(map(absolute, self.table["slide"].to_pylist()), pa.string())
+        table = self.table.set_column(self.table.column_names.index("slide"), "slide", slides)
+        return replace(self, table=table, views={absolute(text): view for text, view in self.views.items()})
 
     def rows_of_slide(self, slide: str | Path) -> np.ndarray:
         """Return the rows of a slide's blocks, int64: by its file name or, if several slides have it, by its path.
@@ -91,8 +111,8 @@ class Manifest:
         Raises:
             ValueError: no block of the slide, or several slides of its name in other folders.
         """
-        paths, slide_of = self.slide_paths()
-        slide = Path(slide)
+        slides, slide_of = self.slides()
+        paths, slide = [one.path for one in slides], Path(slide)
         named = [index for index, path in enumerate(paths) if path.name == slide.name]
         if not named:
             raise ValueError(
@@ -143,6 +163,12 @@ def write_table(
         pq.write_table(table.replace_schema_metadata(metadata), temporary, compression="zstd")
 
 
+def describe_views(views: Mapping[str, View]) -> dict[str, object]:
+    """Describe the views of slides for `write_table`; nothing if no slide needs a choice."""
+    given = {text: view.given() for text, view in views.items() if view != WHOLE_FILE}
+    return {"views": given} if given else {}
+
+
 def read_manifest(path: str | Path) -> Manifest:
     """Read a cohort's manifest.
 
@@ -160,8 +186,10 @@ def read_manifest(path: str | Path) -> Manifest:
             raise ValueError(f"expected at most {MAX_BYTES} bytes, got {needed}")
         about = json.loads((described.schema_arrow.metadata or {})[_METADATA])
         names = [tuple(about[name]) for name in ("label_names", "classes")]
-        manifest = Manifest(described.read(), path.parent, *names, tuple(about.get("fraction_classes", ())))
-    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        views = {text: _read_view(given) for text, given in about.get("views", {}).items()}
+        fraction_classes = tuple(about.get("fraction_classes", ()))
+        manifest = Manifest(described.read(), path.parent, *names, fraction_classes, views)
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{path}: not a readable manifest of a cohort ({error!r})") from error
     _check(manifest, path)
     return manifest
@@ -170,6 +198,18 @@ def read_manifest(path: str | Path) -> Manifest:
 def read_about(path: Path) -> dict[str, object]:
     """Read how the manifest was made."""
     return json.loads(pq.read_schema(path).metadata[_METADATA])
+
+
+def _read_view(given: Mapping[str, Any]) -> View:
+    """What `View.given` describes."""
+    view = View(**{name: tuple(value) if isinstance(value, list) else value for name, value in given.items()})
+    names = view.channels if view.image is None else (view.image, *view.channels)
+    if not isinstance(view.channels, tuple) or not all(isinstance(name, str) for name in names):
+        raise ValueError(f"expected names of an image and of channels, got {given}")
+    if view.display_range is None:
+        return view
+    low, high = map(float, view.display_range)
+    return view._replace(display_range=(low, high))
 
 
 def _check(manifest: Manifest, path: Path) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 
 from lsr_ext.data.cohort.beside import check_aspect, find_beside
 from lsr_ext.data.cohort.label_sources import MAP_SUFFIXES
+from lsr_ext.data.cohort.slides import CohortSlide
 from lsr_ext.data.images import read_mask
-from lsr_ext.wsi import open_slide
 
 _MASKS_HELD = 4
 
@@ -36,11 +36,11 @@ class SlideMasks:
         """Whether the folder has a mask of the slide."""
         return self._path(slide) is not None
 
-    def read(self, slide: Path, rectangle: np.ndarray, size_px: int) -> np.ndarray:
+    def read(self, slide: CohortSlide, rectangle: np.ndarray, size_px: int) -> np.ndarray:
         """The classes at the centres of a block's pixels.
 
         Args:
-            slide: the file.
+            slide: the slide.
             rectangle: x, y, width, height in level-0 pixels.
             size_px: the side that the block is read at.
 
@@ -51,9 +51,9 @@ class SlideMasks:
             FileNotFoundError: the slide has no mask.
             ValueError: a mask of another aspect than the slide, or class ids outside [0, L).
         """
-        path = self._path(slide)
+        path = self._path(slide.path)
         if path is None:
-            raise FileNotFoundError(f"expected a mask of {slide.name} in {self.folder}, found none")
+            raise FileNotFoundError(f"expected a mask of {slide.path.name} in {self.folder}, found none")
         mask, (width, height) = _open(path, slide, self.num_classes)
         x, y, block_width, block_height = rectangle.tolist()
         centres = (np.arange(size_px) + 0.5) / size_px
@@ -66,10 +66,10 @@ class SlideMasks:
 
 
 @lru_cache(_MASKS_HELD)
-def _open(path: Path, slide: Path, num_classes: int) -> tuple[np.ndarray, tuple[int, int]]:
+def _open(path: Path, slide: CohortSlide, num_classes: int) -> tuple[np.ndarray, tuple[int, int]]:
     """A slide's mask, uint8 or wider (H, W), and the slide's (width, height)."""
-    mask, size = read_mask(path), open_slide(slide).size
+    mask, size = read_mask(path), slide.open().size
     if mask.min() < 0 or mask.max() >= num_classes:
         raise ValueError(f"{path}: expected class ids in [0, {num_classes}), got {mask.min()} to {mask.max()}")
-    check_aspect(path, mask.shape, slide.name, size)
+    check_aspect(path, mask.shape, slide.path.name, size)
     return (mask.astype(np.uint8) if num_classes <= 256 else mask), size

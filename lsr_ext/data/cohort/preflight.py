@@ -22,7 +22,7 @@ from lsr_ext.data.cohort.slides import CohortSlide
 from lsr_ext.data.cohort.tissue import TissueFinder
 from lsr_ext.data.geojson import qupath_corner
 from lsr_ext.progress import track_progress
-from lsr_ext.wsi import Slide, SlideError, open_slide
+from lsr_ext.wsi import Slide, SlideError
 
 _CELLS = 128  # along the longer side of a slide, to compare labels with tissue
 _LEAST_CELL_PX = 16
@@ -102,7 +102,7 @@ def check_slide(
     """Check one slide; see `check_cohort`."""
     check = SlideCheck(slide)
     try:
-        opened = open_slide(slide.path, mpp=slide.mpp)
+        opened = slide.open()
         check = check._replace(size=opened.size, mpp=opened.mpp)
         patches = place_patches(opened, recipe, rectangles)
         check = check._replace(blocks=len(patches.blocks))
@@ -182,7 +182,7 @@ def _on_tissue(slide: Slide, source: LabelSource, patches: Patches, tissue: Tiss
     """The share of the labelled area that lies on tissue; None: nothing is labelled."""
     fine = Grid.over(slide.size, max(_LEAST_CELL_PX, max(slide.size) // _CELLS))
     grid = fine if source.any_grid else patches
-    weights = np.nan_to_num(source.values(slide.path, slide.size, grid)).sum(axis=1)
+    weights = np.nan_to_num(source.values(slide.path, slide.size, grid, slide.bounds)).sum(axis=1)
     if not weights.sum():
         return None
     return float(weights @ tissue.find(slide).fractions(grid.rectangles()) / weights.sum())
@@ -192,7 +192,7 @@ def _better(slide: Slide, source: LabelSource, patches: Patches, tissue: TissueF
     """Tell the share with the other corner, where the slide has bounds."""
     if not isinstance(source, Regions) or qupath_corner(slide.path.name, slide.bounds) == (0, 0):
         return ""
-    other = "on" if source.offset(slide.path, source.read(slide.path)) == (0, 0) else "off"
+    other = "on" if source.offset(slide.path, source.read(slide.path), slide.bounds) == (0, 0) else "off"
     share = _on_tissue(slide, Regions(source.folder, source.classes, other), patches, tissue)
     return f", {share or 0:.0%} with --qupath-bounds {other}"
 

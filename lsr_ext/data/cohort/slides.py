@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import math
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,7 +14,8 @@ from typing import NamedTuple
 from lsr_ext.data.cohort.dicom import group_dicom
 from lsr_ext.data.csv_files import clean, read_rows
 from lsr_ext.data.splits import SPLITS
-from lsr_ext.wsi import SlideError, open_slide
+from lsr_ext.wsi import Slide, SlideError, open_slide
+from lsr_ext.wsi.backend import MOST_CHANNELS, WHOLE_FILE, View
 
 SUFFIXES = (
     *(".svs", ".tif", ".tiff", ".ndpi", ".mrxs", ".scn", ".bif", ".vms", ".vmu", ".svslide", ".dcm"),
@@ -22,6 +24,7 @@ SUFFIXES = (
 PICTURES = (".png", ".jpg", ".jpeg")
 _MIRAX, _DICOM = ".mrxs", ".dcm"
 _HAMAMATSU = (".vms", ".vmu")  # their tiles are JPEG files beside them
+_SEPARATOR = ";"  # of channels, whose names may hold a plus or a minus, and of numbers
 _logger = logging.getLogger(__name__)
 
 
@@ -34,6 +37,7 @@ class CohortSlide(NamedTuple):
         mpp: microns per pixel to use instead of those in the file.
         name: its name in the cohort, with folders and without a suffix; "" for the file's own.
         split: train, validation or test, where it is given.
+        view: the image, channels and display range to show, for a file that needs the choice.
     """
 
     path: Path
@@ -41,11 +45,20 @@ class CohortSlide(NamedTuple):
     mpp: float | None = None
     name: str = ""
     split: str | None = None
+    view: View = WHOLE_FILE
 
     @property
     def label(self) -> str:
         """The name, or the file's name without its suffix."""
         return self.name or self.path.stem
+
+    def open(self) -> Slide:
+        """Open it with its resolution and its view.
+
+        Raises:
+            FileNotFoundError, SlideError, ValueError: as `open_slide`.
+        """
+        return open_slide(self.path, mpp=self.mpp, **self.view._asdict())
 
 
 class SlideListing(NamedTuple):
@@ -76,9 +89,12 @@ def list_slides(source: str | Path) -> list[CohortSlide]:
 
 
 def scan_slides(source: str | Path) -> SlideListing:
-    """Find the slides of a folder and its subfolders, or of a CSV: slide[,patient][,mpp][,split].
+    """Find the slides of a folder and its subfolders, or of a CSV.
 
-    In a CSV, paths are relative to its folder, empty fields are unknown, and spaces around fields do not count.
+    The columns of a CSV: slide[,patient][,mpp][,split][,image][,channels][,display_range]. Paths are relative to
+    its folder, empty fields are unknown, and spaces around fields do not count. `image`, `channels` and
+    `display_range` are those of `open_slide`: one to three names of channels, separated by ";", and two numbers,
+    "100;4000".
     In a folder, the files of a DICOM series are one slide. PNG and JPEG files are slides if there are no others;
     beside slides they are skipped as previews, and can be listed in a CSV.
 
@@ -118,12 +134,12 @@ def with_mpp(slides: Sequence[CohortSlide], mpp: float | None) -> list[CohortSli
         return list(slides)
     if not 0 < mpp < float("inf"):
         raise ValueError(f"expected an mpp above 0, got {mpp}")
-    return [slide._replace(mpp=mpp) if slide.mpp is None and _lacks_mpp(slide.path) else slide for slide in slides]
+    return [slide._replace(mpp=mpp) if slide.mpp is None and _lacks_mpp(slide) else slide for slide in slides]
 
 
-def _lacks_mpp(path: Path) -> bool:
+def _lacks_mpp(slide: CohortSlide) -> bool:
     try:
-        return open_slide(path).mpp is None
+        return slide.open().mpp is None
     except (SlideError, OSError):
         return False
 
@@ -237,14 +253,15 @@ def _check_distinct(source: Path, slides: Sequence[CohortSlide]) -> None:
 
 def _of_csv(path: Path) -> list[CohortSlide]:
     slides = []
-    for where, fields in read_rows(path, ("slide",), ("patient", "mpp", "split")):
+    for where, fields in read_rows(path, ("slide",), ("patient", "mpp", "split", *View._fields)):
         if not fields["slide"]:
             raise ValueError(f"{where}: the slide is empty")
         patient = clean(fields.get("patient", "")) or None
         split = clean(fields.get("split", "")) or None
         if split not in (None, *SPLITS):
             raise ValueError(f"{where}: expected a split of {', '.join(SPLITS)}, got {split!r}")
-        slides.append(CohortSlide(path.parent / fields["slide"], patient, _mpp(fields, where), split=split))
+        mpp, view = _mpp(fields, where), _view(fields, where)
+        slides.append(CohortSlide(path.parent / fields["slide"], patient, mpp, split=split, view=view))
     common = os.path.commonpath([slide.path.parent.absolute() for slide in slides]) if slides else ""
     names = [Path(os.path.relpath(slide.path.absolute(), common)).with_suffix("") for slide in slides]
     return [slide._replace(name=name.as_posix()) for slide, name in zip(slides, names, strict=True)]
@@ -260,3 +277,30 @@ def _mpp(fields: dict[str, str], where: str) -> float | None:
     if not 0 < mpp < float("inf"):
         raise ValueError(f"{where}: expected an mpp above 0, got {fields['mpp']!r}")
     return mpp
+
+
+def _view(fields: dict[str, str], where: str) -> View:
+    channels = _split(fields.get("channels", ""))
+    if len(channels) > MOST_CHANNELS or not all(channels):
+        raise ValueError(
+            f"{where}: expected one to {MOST_CHANNELS} names of channels, separated by {_SEPARATOR!r}, got "
+            f"{fields['channels']!r}"
+        )
+    return View(fields.get("image") or None, channels, _display_range(fields, where))
+
+
+def _display_range(fields: dict[str, str], where: str) -> tuple[float, float] | None:
+    text = fields.get("display_range", "")
+    if not text:
+        return None
+    try:
+        low, high = map(float, _split(text))
+    except ValueError:
+        low = high = 0.0
+    if not -math.inf < low < high < math.inf:
+        raise ValueError(f"{where}: expected a display range that increases, such as 100;4000, got {text!r}")
+    return low, high
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(_SEPARATOR)) if text else ()

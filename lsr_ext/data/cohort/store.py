@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,7 +13,7 @@ import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
 from lsr_ext.data.cohort.dataset import SlideBlocks
-from lsr_ext.data.cohort.manifest import Manifest, read_about, read_manifest, write_table
+from lsr_ext.data.cohort.manifest import Manifest, describe_views, read_about, read_manifest, write_table
 from lsr_ext.data.cohort.quarantine import DEFAULT_LIMIT, QuarantineLimitError
 from lsr_ext.files import remove_unfinished, write_atomically
 from lsr_ext.progress import track_progress
@@ -195,11 +194,10 @@ def _read_twice(blocks: SlideBlocks, row: int) -> np.ndarray:
 
 def _write_manifest(cohort: Manifest, path: Path, folder: Path, failed: Sequence[int]) -> None:
     rows = np.setdiff1d(np.arange(len(cohort)), failed)
+    cohort = cohort.with_absolute_paths()  # the store and the manifest may be in different folders
     table = cohort.table.take(pa.array(rows)).append_column("row", pa.array(rows, pa.int64()))
-    # The store and the manifest may be in different folders.
-    slides = [os.path.normpath((cohort.folder / slide).absolute()) for slide in table["slide"].to_pylist()]
-    table = table.set_column(table.column_names.index("slide"), "slide", pa.array(slides, pa.string()))
     about = {k: v for k, v in read_about(path).items() if k not in ("version", "label_names", "classes")}
+    about |= describe_views(cohort.views)
     write_table(table, folder / _MANIFEST, cohort.label_names, cohort.classes, about)
 
 

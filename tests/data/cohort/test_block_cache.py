@@ -71,14 +71,14 @@ def test_a_damaged_file_is_read_again(blocks, tmp_path, damage):
 
 def test_a_slide_that_changed_is_read_again(blocks, tmp_path):
     CachedBlocks(blocks, tmp_path / "cache", 10**6).read(0)
-    slide = blocks.manifest.slide_paths()[0][0]
+    slide = blocks.manifest.slides()[0][0].path
     slide.touch()
     CachedBlocks(blocks, tmp_path / "cache", 10**6).read(0)
     assert blocks.reads == 2
 
 
 def test_a_slide_that_is_missing_is_left_out_as_without_a_cache(blocks, tmp_path):
-    blocks.manifest.slide_paths()[0][0].unlink()
+    blocks.manifest.slides()[0][0].path.unlink()
     dataset = CohortDataset(CachedBlocks(blocks, tmp_path / "cache", 10**6), limit=0.25)
     assert [item["index"] for item in dataset.__getitems__(range(16))] == list(range(4, 16))
     assert dataset.quarantine.count == 4

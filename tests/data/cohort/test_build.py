@@ -181,7 +181,7 @@ def test_a_class_may_be_unknown_alone(tmp_path):
         def labels_of(self, slide):
             return slide.name
 
-        def values(self, slide, size, grid):
+        def values(self, slide, size, grid, bounds):
             known = grid.rectangles()[:, 0] < 64
             return np.stack([np.full(len(known), 0.6), np.where(known, 1.0, np.nan)], axis=1)
 
@@ -313,7 +313,7 @@ def test_a_slide_without_resolution_is_left_out_or_given_one(tmp_path):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("path\na.tif", r"expected columns slide\[,patient\]\[,mpp\]\[,split\], got path"),
+        ("path\na.tif", r"expected columns slide\[,patient\]\[,mpp\]\[,split\]\[,image\].*, got path"),
         ("slide,mpp\na.tif,forty", "row 2: expected an mpp above 0, got 'forty'"),
         ("slide,split\na.tif,trian", "row 2: expected a split of train, validation, test, got 'trian'"),
         ("slide\na.tif\na.svs", "two slides of one name"),

@@ -57,7 +57,7 @@ def test_probabilities_need_drawn_blocks(tmp_path):
 def test_drawn_regions_give_what_was_drawn(manifest, tmp_path):
     rows = choose_blocks(manifest, 3, seed=0)
     np.testing.assert_array_equal(rows, choose_blocks(manifest, 3, seed=0))
-    labels, slides = manifest.labels[rows], manifest.slide_paths()[1][rows]
+    labels, slides = manifest.labels[rows], manifest.slides()[1][rows]
     assert np.bincount(labels).tolist() == [3, 3, 3, 3]
     assert all(len(set(slides[labels == z])) == 2 for z in range(4))  # of both slides that have the label
     files = export_blocks(manifest, rows, tmp_path)

@@ -44,7 +44,7 @@ def test_a_block_has_its_highest_patch_or_their_mean_or_nothing():
 def test_patch_probabilities(tmp_path, slide, name):
     path = tmp_path / "patches.csv"
     path.write_text(f"slide,x,y,probability\n{name},0,0,0.5\n{name},500,300,1\n{name},600,0,0.25\nother,0,100,1\n")
-    values = PatchProbabilities(path).values(slide, SIZE, GRID)
+    values = PatchProbabilities(path).values(slide, SIZE, GRID, None)
     assert np.flatnonzero(~np.isnan(values[:, 0])).tolist() == [0, 23]  # the third is not whole
     assert values[[0, 23], 0].tolist() == [0.5, 1.0]
 
@@ -71,9 +71,9 @@ def test_probabilities_of_another_grid_or_slide_are_refused(tmp_path, slide):
     path = tmp_path / "patches.csv"
     path.write_text("slide,x,y,probability\nTCGA-A1.01,50,0,1\n")
     with pytest.raises(ValueError, match="expected multiples of 100 px, got a patch at 50, 0"):
-        PatchProbabilities(path).values(slide, SIZE, GRID)
+        PatchProbabilities(path).values(slide, SIZE, GRID, None)
     with pytest.raises(ValueError, match="expected patches of b.svs, found none"):
-        PatchProbabilities(path).values(slide.with_name("b.svs"), SIZE, GRID)
+        PatchProbabilities(path).values(slide.with_name("b.svs"), SIZE, GRID, None)
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".png"])
@@ -84,7 +84,7 @@ def test_heat_maps_lie_over_the_whole_slide(tmp_path, slide, suffix):
         np.save(path, grey / 255)
     else:
         Image.fromarray(grey).save(path)
-    values = HeatMaps(tmp_path).values(slide, SIZE, GRID)
+    values = HeatMaps(tmp_path).values(slide, SIZE, GRID, None)
     expected = [grey[y // 20 : y // 20 + 5, x // 20 : x // 20 + 5].mean() / 255 for x, y, *_ in GRID.rectangles()]
     np.testing.assert_allclose(values[:, 0], expected, atol=1e-12)
 
@@ -92,7 +92,7 @@ def test_heat_maps_lie_over_the_whole_slide(tmp_path, slide, suffix):
 def test_heat_maps_of_another_scale_are_averaged_by_area(tmp_path, slide):
     heat = np.random.default_rng(0).random((7, 9))
     np.save(tmp_path / "TCGA-A1.01.npy", heat)
-    values = HeatMaps(tmp_path).values(slide, SIZE, GRID)
+    values = HeatMaps(tmp_path).values(slide, SIZE, GRID, None)
     centres = (np.arange(4800) + 0.5) / 4800 * 7, (np.arange(6400) + 0.5) / 6400 * 9
     fine = heat[centres[0].astype(int)][:, centres[1].astype(int)]  # ten by ten to a level-0 pixel
     expected = [fine[10 * y : 10 * y + 1000, 10 * x : 10 * x + 1000].mean() for x, y, *_ in GRID.rectangles()]
@@ -102,12 +102,12 @@ def test_heat_maps_of_another_scale_are_averaged_by_area(tmp_path, slide):
 def test_masks_give_a_fraction_per_class(tmp_path, slide):
     ids = np.random.default_rng(0).integers(0, 3, (480, 640), dtype=np.uint8)
     Image.fromarray(ids).save(tmp_path / "TCGA-A1.01.png")
-    values = Masks(tmp_path, ["tumour", "stroma"]).values(slide, SIZE, GRID)
+    values = Masks(tmp_path, ["tumour", "stroma"]).values(slide, SIZE, GRID, None)
     for row, (x, y, *_) in zip(values, GRID.rectangles(), strict=True):
         part = ids[y : y + 100, x : x + 100]
         np.testing.assert_allclose(row, [(part == 1).mean(), (part == 2).mean()], atol=1e-12)
     with pytest.raises(ValueError, match=r"expected class ids in \[0, 1\], got 0 to 2"):
-        Masks(tmp_path, ["tumour"]).values(slide, SIZE, GRID)
+        Masks(tmp_path, ["tumour"]).values(slide, SIZE, GRID, None)
 
 
 def feature(name, coordinates, kind="Polygon"):
@@ -131,7 +131,7 @@ def test_regions_as_qupath_writes_them(tmp_path, slide):
     ]
     path = tmp_path / "TCGA-A1.01.geojson"
     path.write_text(json.dumps({"type": "FeatureCollection", "features": features}))
-    values = Regions(tmp_path, ["Tumor", "Stroma"]).values(slide, SIZE, GRID)
+    values = Regions(tmp_path, ["Tumor", "Stroma"]).values(slide, SIZE, GRID, None)
     fine = polygon2mask((4800, 6400), (np.array(triangle)[:, ::-1]) * 10 - 0.5)
     expected = [fine[10 * y : 10 * y + 1000, 10 * x : 10 * x + 1000].mean() for x, y, *_ in GRID.rectangles()]
     np.testing.assert_allclose(values[:, 0], expected, atol=2e-3)
@@ -157,22 +157,22 @@ def test_regions_as_qupath_writes_them(tmp_path, slide):
 def test_faults_in_regions(tmp_path, slide, content, message):
     (tmp_path / "TCGA-A1.01.geojson").write_text(content)
     with pytest.raises(ValueError, match=rf"geojson.*{message}"):
-        Regions(tmp_path, ["a"]).values(slide, SIZE, GRID)
+        Regions(tmp_path, ["a"]).values(slide, SIZE, GRID, None)
 
 
 def test_files_are_missing_or_wrong(tmp_path, slide):
     with pytest.raises(FileNotFoundError, match="absent"):
         HeatMaps(tmp_path / "absent")
     with pytest.raises(ValueError, match=r"expected TCGA-A1\.01\(.*found none"):
-        HeatMaps(tmp_path).values(slide, SIZE, GRID)
+        HeatMaps(tmp_path).values(slide, SIZE, GRID, None)
     with pytest.raises(ValueError, match="distinct names"):
         Masks(tmp_path, [])
     np.save(tmp_path / "TCGA-A1.01.npy", np.array([["text"]]))
     with pytest.raises(ValueError, match="expected .* numbers"):
-        HeatMaps(tmp_path).values(slide, SIZE, GRID)
+        HeatMaps(tmp_path).values(slide, SIZE, GRID, None)
     np.save(tmp_path / "TCGA-A1.01.npy", np.full((4, 4), 1.5))
     with pytest.raises(ValueError, match=r"expected values in \[0, 1\], got 1.5"):
-        HeatMaps(tmp_path).values(slide, SIZE, GRID)
+        HeatMaps(tmp_path).values(slide, SIZE, GRID, None)
     np.save(tmp_path / "TCGA-A1.01.npy", np.array([[{}]]), allow_pickle=True)
     with pytest.raises(ValueError, match=r"\.npy"):
-        HeatMaps(tmp_path).values(slide, SIZE, GRID)
+        HeatMaps(tmp_path).values(slide, SIZE, GRID, None)

@@ -86,7 +86,7 @@ def test_a_derived_class_counts_for_its_base_unless_it_is_wanted_itself(tmp_path
     write_regions(tmp_path / "labels" / "s.geojson", ("Tumor: Invasive", 0, 0, 64), ("Tumor", 64, 0, 64))
     grid = Grid(64, 1, 2)
     for classes, expected in ((["Tumor"], [[1], [1]]), (["Tumor", "Tumor: Invasive"], [[0, 1], [1, 0]])):
-        values = Regions(tmp_path / "labels", classes).values(slide.path, (1024, 1024), grid)
+        values = Regions(tmp_path / "labels", classes).values(slide.path, (1024, 1024), grid, None)
         assert values.tolist() == expected
 
 
@@ -113,8 +113,9 @@ def test_coordinates_count_from_the_bounds_of_the_scanned_area(tmp_path):
     bounds = [int(opened.properties[f"openslide.bounds-{side}"]) for side in "xy"]
     (check,) = check_cohort([slide], Regions(tmp_path / "07", ["Tumor"]), recipe)
     assert check.on_tissue > 0.9
-    values = Regions(tmp_path / "07", ["Tumor"]).values(slide.path, opened.size, Grid.over(opened.size, 128))
-    x, y, *_ = Grid.over(opened.size, 128).rectangles()[np.argmax(values[:, 0])]
+    grid = Grid.over(opened.size, 128)
+    values = Regions(tmp_path / "07", ["Tumor"]).values(slide.path, opened.size, grid, opened.bounds)
+    x, y, *_ = grid.rectangles()[np.argmax(values[:, 0])]
     assert (x, y) >= (bounds[0] + 128, bounds[1] + 128)  # the square starts 256 px inside the bounds
     assert values.sum() * 128**2 == pytest.approx(512**2, rel=1e-6)
     (wrong,) = check_cohort([slide], Regions(tmp_path / "07", ["Tumor"], "off"), recipe)
@@ -132,7 +133,7 @@ def test_a_mask_of_another_aspect_is_refused(tmp_path):
     (check,) = check_cohort([slide], HeatMaps(tmp_path), RECIPE)
     assert message in check.error
     with pytest.raises(ValueError, match=message):
-        SlideMasks(CASES / "09_mask" / "masks", 256).read(slide.path, np.array([0, 0, 64, 64]), 8)
+        SlideMasks(CASES / "09_mask" / "masks", 256).read(slide, np.array([0, 0, 64, 64]), 8)
 
 
 @needs_cases
