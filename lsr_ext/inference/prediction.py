@@ -27,6 +27,7 @@ class _About(BaseModel):
     slide_size: tuple[PositiveInt, PositiveInt]
     slide_mpp: tuple[_Above0, _Above0]
     slide_bounds: tuple[int, int, int, int] | None = None
+    slide_view: dict[str, Any] = {}
     mpp: _Above0
     classes: list[str] = Field(min_length=1, max_length=NOT_PREDICTED)
     colours: list[Annotated[str, Field(pattern="^#[0-9a-fA-F]{6}$")]]
