@@ -74,7 +74,7 @@ class CountDistribution:
 
     Args:
         mean: (Z, L) in [0, 1].
-        std: (Z, L), >= 0.
+        std: (Z, L), in [0, 1]; of fractions, not of percents.
         labels: names of the Z labels; numbered by default.
         classes: names of the L classes; numbered by default.
         exclusive: classes exclude each other, so that the means of every label sum to 1.
@@ -103,7 +103,7 @@ class CountDistribution:
                 f"got {len(labels)} and {len(classes)}"
             )
         _check_rows(mean, labels, "mean must lie in [0, 1]", (mean >= 0) & (mean <= 1))
-        _check_rows(std, labels, "std must be finite and >= 0", (std >= 0) & std.isfinite())
+        _check_rows(std, labels, "std must lie in [0, 1], as fractions do", (std >= 0) & (std <= 1))
         if self.exclusive:
             _check_sums(mean.sum(1), [f"label {name!r}" for name in labels])
         for name, value in (("mean", mean), ("std", std), ("labels", labels), ("classes", classes)):

@@ -189,8 +189,8 @@ class FractionLoss(_BlockLoss):
         super().__init__(options, class_weights, None, backend, inplace_backward, reduction)
         if std is not None:
             std = torch.as_tensor(std, dtype=torch.float64).clone()
-            if std.ndim > 1 or not bool((std >= 0).all()):
-                raise ValueError(f"std must be a number >= 0 or one a class, got {std.tolist()}")
+            if std.ndim > 1 or not bool(((std >= 0) & (std <= 1)).all()):
+                raise ValueError(f"std must be a number in [0, 1] or one a class, got {std.tolist()}")
         self.register_buffer("std", std, persistent=False)
 
     def forward(

@@ -107,7 +107,7 @@ def test_save_and_load(tmp_path):
         ('{"labels": ["0"], "classes": ["a"], "mean": [[0.5]]}', r"missing \['std'\]"),
         (
             '{"labels": ["0"], "classes": ["a"], "mean": [[0.5]], "std": [[-1]]}',
-            "std must be finite and >= 0",
+            r"std must lie in \[0, 1\]",
         ),
         (
             '{"labels": ["0"], "classes": ["a"], "mean": [[0.5]], "std": [[1]], "extra": 1}',
@@ -126,7 +126,11 @@ def test_bad_files(tmp_path, content, message):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (([[0.5, 0.5]], [[0.1, -0.1]]), "std must be finite and >= 0, got -0.1 for label '0', class 1"),
+        (
+            ([[0.5, 0.5]], [[0.1, -0.1]]),
+            r"std must lie in \[0, 1\], as fractions do, got -0.1 for label '0', class 1",
+        ),
+        (([[0.1, 0.9]], [[0.05, 10.0]]), r"std must lie in \[0, 1\], as fractions do, got 10 for label"),
         (([[0.5, 1.5]], [[0.1, 0.1]]), r"mean must lie in \[0, 1\], got 1.5 for label '0', class 1"),
         (([[float("nan"), 0.5]], [[0.1, 0.1]]), r"mean must lie in \[0, 1\], got nan"),
         (([0.5], [0.1]), r"must both have shape \(Z, L\), got \(1,\) and \(1,\)"),

@@ -205,9 +205,9 @@ def _read_fractions(
         )
     if not names:
         return None, None, ()
-    fractions = [_parse_shares(fields[name], name, where, 1.0) for name in names]
+    fractions = [_parse_shares(fields[name], name, where) for name in names]
     stds = [
-        _parse_shares(fields[of], of, where, np.inf)
+        _parse_shares(fields[of], of, where)
         if (of := name.replace("fraction", "std", 1)) in fields
         else np.full(len(where), np.nan)
         for name in names
@@ -216,7 +216,7 @@ def _read_fractions(
     return np.stack(fractions, axis=1), np.stack(stds, axis=1), classes
 
 
-def _parse_shares(column: Sequence[str], name: str, where: Sequence[str], most: float) -> np.ndarray:
+def _parse_shares(column: Sequence[str], name: str, where: Sequence[str]) -> np.ndarray:
     values = np.full(len(column), np.nan)
     for index, field in enumerate(column):
         if not field:
@@ -225,9 +225,8 @@ def _parse_shares(column: Sequence[str], name: str, where: Sequence[str], most: 
             values[index] = float(field)
         except ValueError:
             values[index] = np.nan
-        if not 0 <= values[index] <= most or np.isinf(values[index]):
-            rule = "in [0, 1]" if most == 1 else "of at least 0"
-            raise ValueError(f"{where[index]}: expected a {name} {rule}, or nothing for unknown, got {field!r}")
+        if not 0 <= values[index] <= 1:
+            raise ValueError(f"{where[index]}: expected a {name} in [0, 1], or nothing for unknown, got {field!r}")
     return values
 
 

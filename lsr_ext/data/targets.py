@@ -32,7 +32,7 @@ class Targets(NamedTuple):
 
     def check(self, shape: tuple[int, int]) -> None:
         """Raise a ValueError unless these are numbers in range, or NaN, of this shape (N, L)."""
-        for name, values, most in (("fractions", self.fractions, 1.0), ("std", self.std, np.inf)):
+        for name, values, most in (("fractions", self.fractions, 1.0), ("std", self.std, 1.0)):
             if values.shape != shape:
                 raise ValueError(f"expected {name} {shape}, got {values.shape}")
             outside = (values < 0) | (values > most)

@@ -168,7 +168,7 @@ def test_numbers_that_are_names_are_names(tmp_path):
         ("image,label\na.png,3\n", ["1", "2"], True, "expected a label of 1, 2, or -1 for unknown, got '3'"),
         ("image,fraction\na.png,1.2\n", None, True, r"row 2: expected a fraction in \[0, 1\], .* got '1\.2'"),
         ("image,fraction\na.png,a lot\n", None, True, "row 2: expected a fraction"),
-        ("image,fraction,std\na.png,0.2,-1\n", None, True, "row 2: expected a std of at least 0"),
+        ("image,fraction,std\na.png,0.2,-1\n", None, True, "row 2: expected a std in .0, 1."),
         ("image,label,std\na.png,0,0.1\n", None, True, "the column std has no fraction beside it"),
         (
             "image,label,split\na.png,0,training\n",
