@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import struct
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -28,6 +29,12 @@ class _Layout(NamedTuple):
     number: struct.Struct  # number of entries
     entry: struct.Struct  # tag, type, count, value or its offset
     offset: struct.Struct
+
+
+def is_tiff(path: Path) -> bool:
+    """Whether the file begins as a TIFF does."""
+    with path.open("rb") as file:
+        return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def check_directories(descriptor: int) -> None:

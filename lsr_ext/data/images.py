@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from lsr_ext.data.tiff_images import LOSSY, TiffImage, is_tiff, read_tiff
+from lsr_ext.data.tiff_images import LOSSY, TiffImage, read_tiff
+from lsr_ext.tiff_directories import is_tiff
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
 MAX_PIXELS = 2**26

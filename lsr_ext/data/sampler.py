@@ -156,8 +156,8 @@ class GroupedBatchSampler(Sampler[list[int]]):
         if batch >= self._batches:
             epoch, batch = epoch + 1, 0
         for name, value in self._settings.items():
-            if batch and state[name] != value:
-                raise ValueError(f"cannot continue within an epoch: {name} was {state[name]}, now it is {value}")
+            if batch and (was := state.get(name)) != value:
+                raise ValueError(f"cannot continue within an epoch: {name} was {was}, now it is {value}")
         self._epoch, self._position, self._resume_at, self._is_started = epoch, batch, batch, False
 
     def _shares(self) -> Iterator[list[int]]:

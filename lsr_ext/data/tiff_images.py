@@ -78,12 +78,6 @@ def fault_as_ids(page: tifffile.TiffPage) -> str:
     return ""
 
 
-def is_tiff(path: Path) -> bool:
-    """Whether the file begins as a TIFF does."""
-    with path.open("rb") as file:
-        return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
-
-
 def read_tiff(path: Path, max_pixels: int, page: int | None) -> TiffImage:
     """Read a page.
 

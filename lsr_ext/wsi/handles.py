@@ -11,6 +11,7 @@ from typing import Any
 
 import torch
 
+from lsr_ext.tiff_directories import is_tiff
 from lsr_ext.wsi.backend import WHOLE_FILE, Backend, FileKey, View
 from lsr_ext.wsi.cache import Cache
 from lsr_ext.wsi.errors import CorruptSlideError, IncompleteLevelError, UnsupportedSlideError
@@ -98,8 +99,7 @@ def open_backend(path: Path, backend: str, view: View = WHOLE_FILE) -> Backend:
     if backend in named:
         return named[backend](path, view)
     vendor = _openslide_vendor(path)
-    is_tiff = _is_tiff(path)
-    if backend == "auto" and is_tiff and vendor in (None, "aperio", "generic-tiff"):
+    if backend == "auto" and is_tiff(path) and vendor in (None, "aperio", "generic-tiff"):
         return _open_tiff(path, view)
     if view != WHOLE_FILE:
         raise UnsupportedSlideError(f"{path}: expected a TIFF of several images or channels, got {view}")
@@ -162,11 +162,6 @@ def _openslide_vendor(path: Path) -> str | None:
         return openslide.OpenSlide.detect_format(path)
     except openslide.OpenSlideError as error:
         raise CorruptSlideError(f"{path}: {error}") from error
-
-
-def _is_tiff(path: Path) -> bool:
-    with path.open("rb") as file:
-        return file.read(4) in (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 _pools: dict[int, ThreadPoolExecutor] = {}

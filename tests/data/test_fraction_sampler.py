@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch.utils.data import DataLoader, TensorDataset
 
 from lsr_ext import FractionLoss
-from lsr_ext.data import FractionBatchSampler, GroupNumbers
+from lsr_ext.data import FractionBatchSampler, GroupedBatchSampler, GroupNumbers
 
 GROUPINGS = ["nearest", "bins", "random"]
 RNG = np.random.default_rng(0)
@@ -154,3 +154,9 @@ def test_too_few_blocks_are_repeated_with_a_warning():
     with pytest.warns(UserWarning, match="fewer blocks than group_size=5"):
         sampler = FractionBatchSampler(TWO[:3], 5, 1)
     assert set(next(iter(sampler))) == {0, 1, 2}
+
+
+def test_a_state_of_another_sampler_is_refused():
+    state = GroupedBatchSampler(np.arange(120) % 3, 4, 2).state_dict(batches_done=1)
+    with pytest.raises(ValueError, match="cannot continue within an epoch: .* was None"):
+        FractionBatchSampler(TWO, 4, 2).load_state_dict(state)

@@ -110,7 +110,10 @@ def _asap_region(annotation: ElementTree.Element) -> _Region:
     kind = annotation.get("Type", "")
     group = annotation.get("PartOfGroup", "")
     name = (annotation.get("Name", "") if group in ("", "None") else group).strip() or None
-    corners = sorted(annotation.iter("Coordinate"), key=lambda one: float(one.get("Order", 0)))
+    try:
+        corners = sorted(annotation.iter("Coordinate"), key=lambda one: float(one.get("Order", 0)))
+    except ValueError:
+        return _Region(None, None, "with corners in no order")
     return _outline(name, [(one.get("X"), one.get("Y")) for one in corners], kind or "Polygon")
 
 

@@ -99,6 +99,11 @@ def test_asap(tmp_path):
     assert not found.is_geojson
 
 
+def test_corners_without_an_order_are_passed_over(tmp_path):
+    (tmp_path / "a.xml").write_text(ASAP.replace('Order="1"', 'Order="first"', 1))
+    assert read_annotations(tmp_path / "a.xml").passed_over["with corners in no order"] == 1
+
+
 def test_imagescope(tmp_path):
     (tmp_path / "a.xml").write_text(IMAGESCOPE)
     found = read_annotations(tmp_path / "a.xml")
