@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -203,7 +202,7 @@ class BlockCollection:
             memory: what they may take; None: as much as they need.
         """
         labels = _labels_of_classes(table, list(classes), csv)
-        memory = memory or Memory(math.inf, Path())
+        memory = memory or Memory()
         images = memory.keep(read_image(Path(folder) / name) for name in table.images)
         sizes = [image.shape[:2] for image in images]
         blocks = _whole_images(sizes, table.images) if block_size_px is None else cut_blocks(sizes, block_size_px)

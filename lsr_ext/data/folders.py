@@ -1,6 +1,5 @@
 """Read folders of images with their pixel masks, and resize them to one magnification."""
 
-import math
 from collections.abc import Mapping, Sequence
 from functools import reduce
 from pathlib import Path
@@ -73,7 +72,7 @@ def read_mask_pairs(
     unknown = sorted(resize.keys() - {image.name for image, _ in pairs})
     if unknown:
         raise ValueError(f"resize names {unknown[0]!r}, which is not an image of {image_folder}")
-    memory = memory or Memory(math.inf, Path())
+    memory = memory or Memory()
     images, masks = KeptArrays(memory), KeptArrays(memory)
     for image_path, mask_path in pairs:
         image = read_image(image_path)

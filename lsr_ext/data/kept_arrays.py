@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import itertools
+import math
 import os
 import tempfile
 import weakref
@@ -20,7 +21,7 @@ class Memory:
     """How much memory decoded images and masks may take together, and the folder of the files that take the rest.
 
     Args:
-        budget_bytes: what lists may take.
+        budget_bytes: what lists may take; by default as much as they need.
         folder: of the files.
 
     Example:
@@ -30,7 +31,7 @@ class Memory:
         ('MappedArrays', [[5, 5, 5], [5, 5, 5]])
     """
 
-    def __init__(self, budget_bytes: float, folder: Path) -> None:
+    def __init__(self, budget_bytes: float = math.inf, folder: Path = Path()) -> None:
         self.left_bytes, self.folder = budget_bytes, folder
 
     def keep(self, arrays: Iterable[np.ndarray]) -> Sequence[np.ndarray]:
@@ -86,12 +87,10 @@ class MappedArrays(Sequence[np.ndarray]):
     def __init__(self, folder: Path, arrays: Iterable[np.ndarray] = ()) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         _remove_left(folder)
-        descriptor, name = tempfile.mkstemp(dir=folder, suffix=_SUFFIX)
-        fcntl.flock(descriptor, fcntl.LOCK_SH)  # held as long as this process lives
-        self._path = Path(name)
+        descriptor, self._path = _new_file(folder)
         self._places: list[_Place] = []
         self._end = 0
-        weakref.finalize(self, _close, descriptor, self._path)
+        weakref.finalize(self, _close, descriptor, self._path, os.getpid())
         for array in arrays:
             self.append(array)
 
@@ -133,7 +132,19 @@ def chain_arrays(parts: Sequence[Sequence[np.ndarray]]) -> Sequence[np.ndarray]:
     return _Chained(parts)
 
 
-def _close(descriptor: int, path: Path) -> None:
+def _new_file(folder: Path) -> tuple[int, Path]:
+    """A file that others leave alone while this process lives."""
+    while True:
+        descriptor, name = tempfile.mkstemp(dir=folder, suffix=_SUFFIX)
+        fcntl.flock(descriptor, fcntl.LOCK_SH)
+        if Path(name).exists():  # otherwise it was taken for one that was left, before it was locked
+            return descriptor, Path(name)
+        os.close(descriptor)
+
+
+def _close(descriptor: int, path: Path, owner: int) -> None:
+    if os.getpid() != owner:  # a forked process ends before the one that made the file
+        return
     path.unlink(missing_ok=True)
     os.close(descriptor)
 

@@ -32,15 +32,14 @@ class Targets(NamedTuple):
 
     def check(self, shape: tuple[int, int]) -> None:
         """Raise a ValueError unless these are numbers in range, or NaN, of this shape (N, L)."""
-        for name, values, most in (("fractions", self.fractions, 1.0), ("std", self.std, 1.0)):
+        for name, values in (("fractions", self.fractions), ("std", self.std)):
             if values.shape != shape:
                 raise ValueError(f"expected {name} {shape}, got {values.shape}")
-            outside = (values < 0) | (values > most)
+            outside = (values < 0) | (values > 1)
             if outside.any():
                 k, index = np.argwhere(outside)[0]
                 raise ValueError(
-                    f"{name} must lie in [0, {most:g}] or be NaN, got {values[k, index]:g} for block {k}, "
-                    f"class {index}"
+                    f"{name} must lie in [0, 1] or be NaN, got {values[k, index]:g} for block {k}, class {index}"
                 )
 
     def subset(self, indices: np.ndarray) -> Targets:

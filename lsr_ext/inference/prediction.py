@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 import numpy as np
+import orjson
 import zarr
 from pydantic import BaseModel, Field, PositiveInt, ValidationError
 
@@ -186,7 +187,7 @@ def open_prediction(path: str | Path) -> Prediction:
         # Of the format that is written alone: codecs of the older one may unpickle.
         group = zarr.open_group(path, mode="r", zarr_format=3)
         about, labels, probabilities = dict(group.attrs), group["classes"], group["probabilities"]
-        _About.model_validate(about)
+        _About.model_validate_json(orjson.dumps(about), strict=True)  # of JSON, as lists stand for tuples
     except ValidationError as error:
         faults = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
         raise ValueError(f"{path}: expected the attributes of a prediction of a slide: {faults}") from error

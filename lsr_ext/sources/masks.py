@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -32,45 +33,39 @@ def read_mask_folders(data: MaskFolders, memory: Memory) -> PixelTruth:
     Raises:
         FileNotFoundError, ValueError: a folder or file is missing or faulty.
     """
-    images, masks, names = [], [], []
-    dots: list[DotSet] = []
-    for image_folder, mask_folder in zip(data.images, data.masks or data.images, strict=True):
-        folder = data.root / image_folder
-        found_images, found_masks, found_names = read_mask_pairs(
-            folder,
-            data.root / mask_folder,
-            image_suffix=data.image_suffix,
-            mask_suffix=data.mask_suffix,
-            mask_page=data.mask_page,
-            mask_colours=_colour_ids(data),
-            colour_tolerance=data.colour_tolerance,
-            instance_masks=data.instance_masks and data.cells_suffix is None,
-            resize=read_resize_list(folder / data.resize_list) if data.resize_list else None,
-            downscale=data.downscale,
-            memory=memory,
-        )
-        if data.cells_suffix is not None:
-            found_masks = _classify(data, data.root / mask_folder, found_names, found_masks, memory, dots)
-        images.append(found_images)
-        masks.append(found_masks)
-        names += [(image_folder / name).as_posix() for name in found_names]
-    return PixelTruth(chain_arrays(images), chain_arrays(masks), names, data.classes, dict(enumerate(dots)))
+    pairs = zip(data.images, data.masks or data.images, strict=True)
+    read = [_read_folder(data, *pair, memory) for pair in pairs]
+    images, masks, names, dots = zip(*read, strict=True)
+    cells = dict(enumerate(itertools.chain(*dots)))
+    return PixelTruth(chain_arrays(images), chain_arrays(masks), [*itertools.chain(*names)], data.classes, cells)
 
 
-def _classify(
-    data: MaskFolders,
-    folder: Path,
-    names: Sequence[str],
-    cells: Sequence[np.ndarray],
-    memory: Memory,
-    dots: list[DotSet],
-) -> Sequence[np.ndarray]:
-    """The classes of cells; their centres are put behind those of other folders."""
-    masks = KeptArrays(memory)
-    for mask, centres in classify_cells(data, folder, names, cells):
-        masks.append(mask)
+def _read_folder(
+    data: MaskFolders, image_folder: Path, mask_folder: Path, memory: Memory
+) -> tuple[Sequence[np.ndarray], Sequence[np.ndarray], list[str], list[DotSet]]:
+    """Images, masks and names of a folder and, where its masks hold cells, the centres of these."""
+    folder = data.root / image_folder
+    images, masks, files = read_mask_pairs(
+        folder,
+        data.root / mask_folder,
+        image_suffix=data.image_suffix,
+        mask_suffix=data.mask_suffix,
+        mask_page=data.mask_page,
+        mask_colours=_colour_ids(data),
+        colour_tolerance=data.colour_tolerance,
+        instance_masks=data.instance_masks and data.cells_suffix is None,
+        resize=read_resize_list(folder / data.resize_list) if data.resize_list else None,
+        downscale=data.downscale,
+        memory=memory,
+    )
+    names = [(image_folder / name).as_posix() for name in files]
+    if data.cells_suffix is None:
+        return images, masks, names, []
+    classes, dots = KeptArrays(memory), []
+    for mask, centres in classify_cells(data, data.root / mask_folder, files, masks):
+        classes.append(mask)
         dots.append(centres)
-    return masks.arrays
+    return images, classes.arrays, names, dots
 
 
 def _colour_ids(data: MaskFolders) -> dict[int, list[list[int]]] | None:

@@ -58,3 +58,11 @@ def test_what_a_killed_process_left_is_removed_and_what_is_in_use_stays(tmp_path
     second = MappedArrays(tmp_path, ARRAYS)
     assert len(list(tmp_path.iterdir())) == 2
     np.testing.assert_array_equal(first[0], second[0])
+
+
+def test_a_forked_process_leaves_the_file(tmp_path):
+    kept = [MappedArrays(tmp_path, ARRAYS)]
+    process = multiprocessing.get_context("fork").Process(target=kept.clear)
+    process.start()
+    process.join()
+    np.testing.assert_array_equal(kept[0][1], ARRAYS[1])

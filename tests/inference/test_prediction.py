@@ -41,7 +41,13 @@ def test_each_missing_attribute_is_named(tmp_path):
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("slide_mpp", [0.0, 0.25]), ("mpp", float("nan")), ("colours", ["red"] * 4), ("slide_size", [0, 4])],
+    [
+        ("slide_mpp", [0.0, 0.25]),
+        ("mpp", "0.5"),
+        ("mpp", float("nan")),
+        ("colours", ["red"] * 4),
+        ("slide_size", [0, 4]),
+    ],
 )
 def test_an_attribute_that_makes_no_sense_is_refused(tmp_path, name, value):
     path = write_prediction(tmp_path / "a.zarr", LABELS)

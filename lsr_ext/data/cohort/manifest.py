@@ -88,10 +88,8 @@ class Manifest:
         """Return the distinct slides, and the index of its slide for each block: int64 (N,)."""
         coded = self.table["slide"].combine_chunks().dictionary_encode()
         slides = [
-            CohortSlide(
-                self.folder / text, view=self.views.get(text, WHOLE_FILE)
-            )  # an absolute path stays as it is
-            for text in coded.dictionary.to_pylist()
+            CohortSlide(self.folder / text, view=self.views.get(text, WHOLE_FILE))
+            for text in coded.dictionary.to_pylist()  # an absolute path stays as it is
         ]
         return slides, coded.indices.to_numpy().astype(np.int64)
 
