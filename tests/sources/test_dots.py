@@ -123,3 +123,13 @@ def test_the_example_holds_out_a_slide_and_every_class_has_a_spread():
     assert slides == [{"O0135", "N22800"}, {"M036"}]
     assert (data.distribution.std > 0).all()
     assert (data.train.labels[:, 1:] == 1).any(0).all()
+
+
+def test_images_beyond_the_memory_are_read_from_a_file(tmp_path):
+    config = load_config(write_dots_run(tmp_path))
+    held = prepare_data(config).train
+    mapped = prepare_data(
+        config.model_copy(update={"data": config.data.model_copy(update={"memory_gb": 0})})
+    ).train
+    assert mapped.reads_files and not held.reads_files
+    np.testing.assert_array_equal(mapped.block_images(range(len(mapped))), held.block_images(range(len(held))))
