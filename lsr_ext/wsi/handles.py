@@ -89,36 +89,49 @@ def open_backend(path: Path, backend: str, view: View = WHOLE_FILE) -> Backend:
         UnsupportedSlideError: no backend reads it.
         CorruptSlideError: the file is damaged.
     """
-    # Imported here: each backend needs packages that the other ones do not need.
-    from lsr_ext.wsi.openslide import OpenSlideBackend
-    from lsr_ext.wsi.pictures import PictureBackend, is_picture
-    from lsr_ext.wsi.planes import PlanesBackend
-    from lsr_ext.wsi.tiff import TiffBackend
-
-    named = {"tiff": TiffBackend, "planes": PlanesBackend}
-    if backend in named:
-        return named[backend](path, view)
+    if backend == "tiff":
+        return _tiff_backend(path, view)
+    if backend == "planes":
+        return _planes_backend(path, view)
     vendor = _openslide_vendor(path)
     if backend == "auto" and is_tiff(path) and vendor in (None, "aperio", "generic-tiff"):
         return _open_tiff(path, view)
     if view != WHOLE_FILE:
         raise UnsupportedSlideError(f"{path}: expected a TIFF of several images or channels, got {view}")
-    if backend == "picture" or (backend == "auto" and vendor is None and is_picture(path)):
-        return PictureBackend(path)
-    return OpenSlideBackend(path)
+    if backend == "picture" or (backend == "auto" and vendor is None):
+        from lsr_ext.wsi.pictures import PictureBackend, is_picture
+
+        if backend == "picture" or is_picture(path):
+            return PictureBackend(path)
+    return _openslide_backend(path)
 
 
 def _open_tiff(path: Path, view: View) -> Backend:
-    from lsr_ext.wsi.openslide import OpenSlideBackend
-    from lsr_ext.wsi.planes import PlanesBackend
+    try:
+        return _tiff_backend(path, view)
+    except IncompleteLevelError:
+        return _openslide_backend(path)
+    except UnsupportedSlideError:
+        return _planes_backend(path, view)
+
+
+# Each backend is imported where it is needed: it takes packages and time that the others do not.
+def _tiff_backend(path: Path, view: View) -> Backend:
     from lsr_ext.wsi.tiff import TiffBackend
 
-    try:
-        return TiffBackend(path, view)
-    except IncompleteLevelError:
-        return OpenSlideBackend(path)
-    except UnsupportedSlideError:
-        return PlanesBackend(path, view)
+    return TiffBackend(path, view)
+
+
+def _planes_backend(path: Path, view: View) -> Backend:
+    from lsr_ext.wsi.planes import PlanesBackend
+
+    return PlanesBackend(path, view)
+
+
+def _openslide_backend(path: Path) -> Backend:
+    from lsr_ext.wsi.openslide import OpenSlideBackend
+
+    return OpenSlideBackend(path)
 
 
 def in_threads(function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
