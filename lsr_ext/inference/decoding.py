@@ -24,10 +24,11 @@ def decode(probabilities: np.ndarray, shift: np.ndarray | None = None) -> np.nda
 
 def _likeliest(values: np.ndarray) -> np.ndarray:
     """`argmax` over the classes, which lie far apart in memory: class by class is many times faster."""
-    best, found = values[0].copy(), np.zeros(values.shape[1:], np.uint8)
+    best, found = values[0], np.zeros(values.shape[1:], np.uint8)
     for index in range(1, len(values)):
-        found[values[index] > best] = index
-        np.maximum(best, values[index], out=best)
+        higher = values[index] > best
+        np.maximum(found, higher * np.uint8(index), out=found)  # the last class that beats all before it
+        best = np.maximum(best, values[index])
     return found
 
 

@@ -134,7 +134,7 @@ class TrainedModel:
         if images.ndim != 4 or images.shape[3] != expected.channels or not images.size:
             raise ValueError(f"expected an image (H, W, {expected.channels}), got {images.shape[1:]}")
         pixels = torch.from_numpy(np.ascontiguousarray(images)).to(self.device).permute(0, 3, 1, 2)
-        pixels = pixels.float() if pixels.is_floating_point() else pixels.float() / expected.scale
+        pixels = pixels.float() if pixels.is_floating_point() else pixels.float().div_(expected.scale)
         if images.dtype == np.uint8 and expected.scale >= 255:
             return pixels  # in range whatever they are
         low, high = (value.item() for value in pixels.aminmax())

@@ -229,10 +229,11 @@ def _predict_block(
 
 
 def _encode(model: TrainedModel, probabilities: np.ndarray, outside: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Classes and probabilities in uint8; outside the windows 255 and 0."""
+    """Classes and probabilities in uint8; outside the windows 255 and 0. The probabilities are overwritten."""
     classes = model.decode(probabilities)
     classes[outside] = NOT_PREDICTED
-    return classes, np.rint(probabilities * 255).astype(np.uint8)
+    levels = torch.from_numpy(probabilities).mul_(255).round_().byte()  # on all cores, as NumPy is not
+    return classes, levels.numpy()
 
 
 def _describe_tissue(tissue: TissueMask | None, everywhere: bool) -> str:
