@@ -1,7 +1,7 @@
 """Measure the prediction of a slide end to end: `predict_slide` against the bare network and MONAI over OpenSlide.
 
 The slide is generated, JPEG tiles of 256 px at 0.25 um; it is predicted whole at 0.5 um by windows of 512 px that
-overlap by a quarter, without symmetries. Three ways, by the same network and batches of 16 windows:
+overlap by a quarter, without symmetries. Three ways, by the same network and batches of 8 windows:
 
 - bare: the network on ready batches, as many windows as `predict_slide` predicts; nothing is read or written;
 - predict_slide: read, predict, blend, decode and write the zarr;
@@ -15,6 +15,7 @@ overlap by a quarter, without symmetries. Three ways, by the same network and ba
 from __future__ import annotations
 
 import argparse
+import itertools
 import statistics
 import tempfile
 import time
@@ -48,7 +49,8 @@ from lsr_ext.inference.window_grid import WindowGrid
 from lsr_ext.networks import build_network
 from lsr_ext.wsi import open_slide
 
-MPP, STEP, WINDOW_PX, OVERLAP, BATCH = 0.5, 2, 512, 0.25, 16
+MPP, STEP, WINDOW_PX, OVERLAP, BATCH = 0.5, 2, 512, 0.25, 8
+TILE_PX = 256
 CLASSES = ["background", "tumour"]
 NETWORKS = {
     "one-layer": ("torch.nn.Conv2d", {"in_channels": 3, "out_channels": 2, "kernel_size": 3, "padding": 1}),
@@ -56,16 +58,37 @@ NETWORKS = {
 }
 
 
-def write_slide(path: Path, side: int) -> None:
-    """Smooth pink and purple with grain, as tissue is."""
+def texture() -> np.ndarray:
+    """Smooth pink and purple with grain, as tissue is: 1024 x 1024 px that repeat."""
     rng = np.random.default_rng(0)
     tile = rng.normal(0, 6, (1024, 1024, 3)) + np.array([200, 140, 190])
     tile += 30 * np.sin(np.arange(1024) / 40)[:, None, None]
-    tile = np.clip(tile, 0, 255).astype(np.uint8)
-    options = {"tile": (256, 256), "compression": "jpeg", "compressionargs": {"level": 85}, "photometric": "rgb"}
-    options |= {"resolution": (40_000, 40_000), "resolutionunit": "CENTIMETER", "metadata": None}
-    pixels = np.tile(tile, (side // 1024, side // 1024, 1))
-    tifffile.imwrite(path, pixels, **options)
+    return np.clip(tile, 0, 255).astype(np.uint8)
+
+
+def write_level(tiff: tifffile.TiffWriter, width: int, height: int, make: Callable, downsample: int = 1) -> None:
+    """Write a level of a slide of 0.25 um in JPEG tiles of 256 px, of which `make(x, y)` gives the pixels."""
+    places = itertools.product(range(0, height, TILE_PX), range(0, width, TILE_PX))
+    tiff.write(
+        (make(x, y) for y, x in places),
+        shape=(height, width, 3),
+        dtype=np.uint8,
+        tile=(TILE_PX, TILE_PX),
+        photometric="rgb",
+        compression="jpeg",
+        compressionargs={"level": 85},
+        subfiletype=int(downsample > 1),
+        resolution=(40_000 / downsample, 40_000 / downsample),
+        resolutionunit="CENTIMETER",
+        metadata=None,
+    )
+
+
+def write_slide(path: Path, side: int) -> None:
+    """A slide without a pyramid that is tissue everywhere."""
+    tile = texture()
+    with tifffile.TiffWriter(path, bigtiff=True) as tiff:
+        write_level(tiff, side, side, lambda x, y: tile[y % 1024 :, x % 1024 :][:TILE_PX, :TILE_PX])
 
 
 def make_model(name: str, device: torch.device) -> TrainedModel:

@@ -36,7 +36,7 @@ def predict_command(
     symmetries: Annotated[
         int | None, typer.Option(help="Average over 1, 2, 4 or 8 turns and mirror images. Default: the model's.")
     ] = None,
-    batch_size: Annotated[int, typer.Option(min=1, help="Windows at once.")] = 16,
+    batch_size: Annotated[int, typer.Option(min=1, help="Windows at once.")] = 8,
     autocast: Annotated[bool, typer.Option("--autocast", help="Run the network in bfloat16.")] = False,
     exports: Annotated[
         list[str] | None,

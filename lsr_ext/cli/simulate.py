@@ -65,6 +65,33 @@ def slide_command(
     print(f"{output}: a simulated slide with {len(section.dots)} cells")
 
 
+@app.command("slides")
+def slides_command(
+    output: Annotated[
+        Path,
+        typer.Argument(help="Write slides, masks, cells, dots, slides.csv and simulated.json into this folder."),
+    ],
+    count: Annotated[int, typer.Option(help="Number of slides.")] = 20,
+    slides_per_patient: Annotated[int, typer.Option(help="Number of slides of each patient.")] = 2,
+    size_px: Annotated[int, typer.Option(help="Side of a slide in pixels of 1 um.")] = 2048,
+    seed: Seed = 0,
+    difficulty: Difficulty = 1.0,
+    settings: Settings = None,
+) -> None:
+    """Simulate a cohort of slides, for `lsr cohort build`, with their exact truth."""
+    from lsr_ext.data import simulate
+
+    simulate.write_slides(
+        output,
+        count,
+        slides_per_patient=slides_per_patient,
+        size_px=size_px,
+        seed=seed,
+        options=_options(difficulty, settings or []),
+    )
+    print(f"{output}: {count} simulated slides")
+
+
 def _options(difficulty: float, settings: list[str]) -> FieldOptions:
     from lsr_ext.data.simulate import FieldOptions
 

@@ -47,7 +47,7 @@ def predict_slide(
     tissue: TissueMask | None = None,
     everywhere: bool = False,
     prediction: PredictionDescription | None = None,
-    batch_size: int = 16,
+    batch_size: int = 8,
     autocast: bool = False,
 ) -> Path:
     """Predict a slide's tissue into `<output>/<name of the slide>.zarr`; call it again to resume.

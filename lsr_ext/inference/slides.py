@@ -34,7 +34,7 @@ def predict_slides(
     everywhere: bool = False,
     tissue: str | Path | None = None,
     prediction: PredictionDescription | None = None,
-    batch_size: int = 16,
+    batch_size: int = 8,
     autocast: bool = False,
     exports: Sequence[str] = (),
     devices: Sequence[torch.device] = (),

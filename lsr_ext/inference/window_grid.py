@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from torch import Tensor
 
 
@@ -98,7 +99,7 @@ def blend_windows(
             weight[place] += weights[inside]
     if not all(extreme.isfinite() for extreme in total.aminmax()):  # NaN is both; ten times as fast as `isfinite`
         raise ValueError("the network's predictions are not finite: its training diverged")
-    return total.div_(weight.where(weight > 0, 1)), weight
+    return total.div_(weight.clamp(min=torch.finfo(weight.dtype).tiny)), weight  # 0 / tiny, where no window is
 
 
 def _overlap(rectangle: Rectangle, window: Rectangle) -> tuple[tuple[slice, slice], tuple[slice, slice]]:

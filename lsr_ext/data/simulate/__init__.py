@@ -7,7 +7,7 @@ from lsr_ext.data.simulate.fields import (
     simulate_fields,
     simulate_labels,
 )
-from lsr_ext.data.simulate.files import simulate_slide, write_fields
+from lsr_ext.data.simulate.files import simulate_slide, write_fields, write_slides
 from lsr_ext.data.simulate.optics import beer_lambert, optical_density
 from lsr_ext.data.simulate.options import CLASSES, HAEMATOXYLIN_RGB, MARKERS, STAIN_RGB, FieldOptions
 from lsr_ext.data.simulate.slide import simulate_section
@@ -28,4 +28,5 @@ __all__ = [
     "simulate_section",
     "simulate_slide",
     "write_fields",
+    "write_slides",
 ]

@@ -94,6 +94,46 @@ def simulate_slide(
     return section
 
 
+def write_slides(
+    folder: str | Path,
+    count: int,
+    *,
+    slides_per_patient: int = 2,
+    size_px: int = 2048,
+    seed: int = 0,
+    options: FieldOptions | None = None,
+) -> None:
+    """Write simulated slides and their exact truth into a folder, as a cohort to build and to train on.
+
+    slides/NAME.tif, as `simulate_slide` writes it; masks/NAME.png, 8-bit class ids; cells/NAME.png, 1 where any
+    cell is; dots/NAME.csv with x, y, class; slides.csv with slide and patient; simulated.json with all parameters.
+
+    Args:
+        folder: output folder; created if missing.
+        count: number of slides, at least 1.
+        slides_per_patient: slides that follow each other and are one patient's, at least 1.
+        size_px, seed, options: as for `simulate_slide`.
+
+    Raises:
+        ValueError: a number below 1, or an error of `simulate_slide`.
+    """
+    if count < 1 or slides_per_patient < 1:
+        raise ValueError(f"expected counts of at least 1, got {count} and {slides_per_patient}")
+    folder, options = Path(folder), options or FieldOptions()
+    rows = []
+    for index in track_progress(range(count), "simulating"):
+        name = f"simulated_{index:05d}"
+        section = simulate_section(size_px, (seed, index), options)
+        write_pyramid(folder / "slides" / f"{name}.tif", section.image, MPP, description="simulated")
+        write_png(folder / "masks" / f"{name}.png", section.mask.astype(np.uint8))
+        write_png(folder / "cells" / f"{name}.png", (section.mask > 0).astype(np.uint8))
+        write_atomically(folder / "dots" / f"{name}.csv", _dots_csv(section))
+        rows.append([f"slides/{name}.tif", f"patient {index // slides_per_patient}"])
+    write_atomically(folder / "slides.csv", _csv(("slide", "patient"), rows))
+    note = {"count": count, "slides_per_patient": slides_per_patient, "size_px": size_px, "seed": seed}
+    write_atomically(folder / "simulated.json", _note("slides", options, note))
+
+
 def _note(what: str, options: FieldOptions, parameters: Mapping[str, object]) -> bytes:
     note = {
         "simulated": what,
