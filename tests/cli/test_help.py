@@ -48,6 +48,7 @@ def test_every_command_has_help(found):
         "lsr view",
         "lsr experiment",
         "lsr simulate slide",
+        "lsr simulate slides",
     } <= commands
     assert {"lsr evaluate run", "lsr evaluate cells", "lsr evaluate dots", "lsr evaluate regions"} <= commands
     assert {"lsr cohort build", "lsr cohort cut", "lsr baseline separate", "lsr classifier predict"} <= commands

@@ -8,7 +8,15 @@ from typer.testing import CliRunner
 
 from lsr_ext.cli.main import app
 from lsr_ext.data import BlockCollection, read_image, read_label_table, read_mask, read_mask_pairs
-from lsr_ext.data.simulate import FieldOptions, simulate_fields, simulate_labels, simulate_slide, write_fields
+from lsr_ext.data.simulate import (
+    FieldOptions,
+    simulate_fields,
+    simulate_labels,
+    simulate_section,
+    simulate_slide,
+    write_fields,
+    write_slides,
+)
 from lsr_ext.metrics import read_dots
 from lsr_ext.wsi import open_slide, tissue_fraction
 
@@ -92,3 +100,22 @@ def test_command_line(tmp_path):
     result = CliRunner().invoke(app, [*command, "--set", "speed=1"])
     assert isinstance(result.exception, ValueError)
     assert "got 'speed=1'" in str(result.exception)
+
+
+def test_a_cohort_has_a_truth_for_each_slide(tmp_path):
+    write_slides(tmp_path, 3, size_px=256, seed=4)
+    assert (tmp_path / "slides.csv").read_text().splitlines() == [
+        "slide,patient",
+        "slides/simulated_00000.tif,patient 0",
+        "slides/simulated_00001.tif,patient 0",
+        "slides/simulated_00002.tif,patient 1",
+    ]
+    section = simulate_section(256, (4, 1))
+    mask = read_mask(tmp_path / "masks/simulated_00001.png")
+    np.testing.assert_array_equal(mask, section.mask)
+    np.testing.assert_array_equal(read_mask(tmp_path / "cells/simulated_00001.png"), section.mask > 0)
+    assert len(read_dots(tmp_path / "dots/simulated_00001.csv")) == len(section.dots)
+    pixels = open_slide(tmp_path / "slides/simulated_00001.tif").read(0, 0, 256, 256, level=0)
+    assert np.abs(pixels.astype(int) - section.image).mean() < 5
+    with pytest.raises(ValueError, match="at least 1"):
+        write_slides(tmp_path, 2, slides_per_patient=0)
