@@ -3,9 +3,9 @@
 Patterns: `paper`, 240 px at 4.2 microns per pixel from slides of 0.25; `half`, 256 px at 0.5. Feeders: lsr_ext
 from slides and from the store of `lsr cohort cut`; a plain Dataset over openslide-python, which reads the best
 level and resizes; MONAI's PatchWSIDataset over OpenSlide, at the nearest level and without resizing. Each feeds a
-DataLoader of batches of 20 with 0, 1, 2 or 4 workers; the first epoch warms up. Then, in epochs of four times as
-many blocks: the share of time that a step of 10, 50 or 200 ms waits for blocks, and the resident memory of all
-processes after 1, 5 and 20 epochs.
+DataLoader of batches of 20 with 0, 1, 2 or 4 workers; the first epoch warms up. Then, with the first pattern,
+epochs of four times as many blocks and no more workers than processors: the share of time that a step of 10, 50 or
+200 ms waits for blocks, and the resident memory of all processes after 1, 5 and 20 epochs.
 
     python benchmarks/feed.py
 """

@@ -1,7 +1,7 @@
 """Measure the prediction of a slide end to end: `predict_slide` against the bare network and MONAI over OpenSlide.
 
 The slide is generated, JPEG tiles of 256 px at 0.25 um; it is predicted whole at 0.5 um by windows of 512 px that
-overlap by a quarter, without symmetries. Three ways, by the same network and batches of 8 windows:
+overlap by a quarter, without symmetries. Three ways, by the same network and batches:
 
 - bare: the network on ready batches, as many windows as `predict_slide` predicts; nothing is read or written;
 - predict_slide: read, predict, blend, decode and write the zarr;
@@ -20,6 +20,7 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ from lsr_ext.inference.window_grid import WindowGrid
 from lsr_ext.networks import build_network
 from lsr_ext.wsi import open_slide
 
-MPP, STEP, WINDOW_PX, OVERLAP, BATCH = 0.5, 2, 512, 0.25, 8
+MPP, STEP, WINDOW_PX, OVERLAP = 0.5, 2, 512, 0.25
 TILE_PX = 256
 CLASSES = ["background", "tumour"]
 NETWORKS = {
@@ -84,11 +85,15 @@ def write_level(tiff: tifffile.TiffWriter, width: int, height: int, make: Callab
     )
 
 
+def tile_at(tissue: np.ndarray, x: int, y: int) -> np.ndarray:
+    """The tile of a texture that repeats."""
+    return tissue[y % len(tissue) :, x % len(tissue) :][:TILE_PX, :TILE_PX]
+
+
 def write_slide(path: Path, side: int) -> None:
     """A slide without a pyramid that is tissue everywhere."""
-    tile = texture()
     with tifffile.TiffWriter(path, bigtiff=True) as tiff:
-        write_level(tiff, side, side, lambda x, y: tile[y % 1024 :, x % 1024 :][:TILE_PX, :TILE_PX])
+        write_level(tiff, side, side, partial(tile_at, texture()))
 
 
 def make_model(name: str, device: torch.device) -> TrainedModel:
@@ -116,26 +121,26 @@ def make_model(name: str, device: torch.device) -> TrainedModel:
 
 
 @torch.inference_mode()
-def bare_network(model: TrainedModel, path: Path, folder: Path) -> None:
+def bare_network(model: TrainedModel, path: Path, folder: Path, batch_size: int) -> None:
     """As many windows as are predicted, without reading or writing any."""
     width, height = (side // STEP for side in open_slide(path).size)
     grid = WindowGrid(height, width, WINDOW_PX, OVERLAP)
     blocks = slide_prediction._windows_of_blocks(grid, None, (STEP, STEP))
-    images = np.random.default_rng(0).integers(0, 256, (BATCH, WINDOW_PX, WINDOW_PX, 3), dtype=np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (batch_size, WINDOW_PX, WINDOW_PX, 3), dtype=np.uint8)
     batch = model.to_input(images)
     for _, windows in blocks:
-        for first in range(0, len(windows), BATCH):
-            model.probabilities(batch[: len(windows[first : first + BATCH])])
+        for first in range(0, len(windows), batch_size):
+            model.probabilities(batch[: len(windows[first : first + batch_size])])
     if model.device.type == "cuda":
         torch.cuda.synchronize()
 
 
-def by_predict_slide(model: TrainedModel, path: Path, folder: Path) -> None:
-    slide_prediction.predict_slide(model, open_slide(path), folder, everywhere=True, batch_size=BATCH)
+def by_predict_slide(model: TrainedModel, path: Path, folder: Path, batch_size: int) -> None:
+    slide_prediction.predict_slide(model, open_slide(path), folder, everywhere=True, batch_size=batch_size)
 
 
 @torch.inference_mode()
-def by_monai(model: TrainedModel, path: Path, folder: Path) -> None:
+def by_monai(model: TrainedModel, path: Path, folder: Path, batch_size: int) -> None:
     """The usual loop: read a block, predict it, write it."""
     slide = openslide.OpenSlide(path)
     width, height = (side // STEP for side in slide.dimensions)
@@ -152,7 +157,7 @@ def by_monai(model: TrainedModel, path: Path, folder: Path) -> None:
             pixels = np.array(region.convert("RGB").resize(size, Image.Resampling.BOX))
             image = model.to_input(pixels[None])
             found = sliding_window_inference(
-                image, WINDOW_PX, BATCH, model.probabilities, OVERLAP, mode="gaussian"
+                image, WINDOW_PX, batch_size, model.probabilities, OVERLAP, mode="gaussian"
             )
             found = found[0].cpu().numpy()
             place = slice(top, top + size[1]), slice(left, left + size[0])
@@ -160,14 +165,14 @@ def by_monai(model: TrainedModel, path: Path, folder: Path) -> None:
             classes[place] = model.decode(found)
 
 
-METHODS: dict[str, Callable[[TrainedModel, Path, Path], None]] = {
+METHODS: dict[str, Callable[[TrainedModel, Path, Path, int], None]] = {
     "bare": bare_network,
     "predict_slide": by_predict_slide,
     "monai": by_monai,
 }
 
 
-def measure(name: str, path: Path, device: torch.device, repeats: int) -> dict:
+def measure(name: str, path: Path, device: torch.device, batch_size: int, repeats: int) -> dict:
     """Megapixels predicted per second by each method, which take turns; the median of the repeats."""
     model = make_model(name, device)
     width, height = open_slide(path).size
@@ -177,7 +182,7 @@ def measure(name: str, path: Path, device: torch.device, repeats: int) -> dict:
         for method, function in METHODS.items():
             with tempfile.TemporaryDirectory() as folder:
                 start = time.perf_counter()
-                function(model, path, Path(folder))
+                function(model, path, Path(folder), batch_size)
                 seconds[method].append(time.perf_counter() - start)
     return {"network": name, **{method: megapixels / statistics.median(runs) for method, runs in seconds.items()}}
 
@@ -186,6 +191,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", type=int, default=8192, help="of the slide at 0.25 um, a multiple of 1024")
     parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=list(NETWORKS))
+    parser.add_argument("--batch-size", type=int, default=8, help="windows at once")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--json", type=Path, default=Path("build/benchmarks/predict.json"))
@@ -194,8 +200,11 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "slide.tif"
         write_slide(path, args.side)
-        rows = [measure(name, path, device, args.repeats) for name in args.networks]
-    write_json(args.json, {"environment": environment(), "side_px": args.side, "rows": rows})
+        rows = [measure(name, path, device, args.batch_size, args.repeats) for name in args.networks]
+    write_json(
+        args.json,
+        {"environment": environment(), "side_px": args.side, "batch_size": args.batch_size, "rows": rows},
+    )
     table = Table(title=f"{args.side} x {args.side} px at 0.25 um at {MPP:g} um on {device}: Mpx/s")
     for column in ("network", *METHODS, "of the bare network", "x MONAI"):
         table.add_column(column, justify="right")

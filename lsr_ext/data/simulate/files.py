@@ -52,8 +52,7 @@ def write_fields(
         name = f"simulated_{index:05d}"
         field = simulate_field(size_px, (seed, index), options)
         write_png(folder / "images" / f"{name}.png", field.image)
-        write_png(folder / "masks" / f"{name}.png", field.mask.astype(np.uint8))
-        write_atomically(folder / "dots" / f"{name}.csv", _dots_csv(field))
+        _write_truth(field, folder / "masks" / f"{name}.png", folder / "dots" / f"{name}.csv")
         # Each field has its own noise, independent of the count.
         labels = simulate_labels(
             [field], least_per_mm2=options.high_per_mm2, count_noise=count_noise, seed=(seed, index)
@@ -88,8 +87,7 @@ def simulate_slide(
     section = simulate_section(size_px, seed, options)
     write_pyramid(path, section.image, MPP, description="simulated")
     beside = path.with_suffix("").as_posix()
-    write_png(Path(f"{beside}_mask.png"), section.mask.astype(np.uint8))
-    write_atomically(Path(f"{beside}_dots.csv"), _dots_csv(section))
+    _write_truth(section, Path(f"{beside}_mask.png"), Path(f"{beside}_dots.csv"))
     write_atomically(Path(f"{beside}_simulated.json"), _note("slide", options, {"size_px": size_px, "seed": seed}))
     return section
 
@@ -125,9 +123,8 @@ def write_slides(
         name = f"simulated_{index:05d}"
         section = simulate_section(size_px, (seed, index), options)
         write_pyramid(folder / "slides" / f"{name}.tif", section.image, MPP, description="simulated")
-        write_png(folder / "masks" / f"{name}.png", section.mask.astype(np.uint8))
+        _write_truth(section, folder / "masks" / f"{name}.png", folder / "dots" / f"{name}.csv")
         write_png(folder / "cells" / f"{name}.png", (section.mask > 0).astype(np.uint8))
-        write_atomically(folder / "dots" / f"{name}.csv", _dots_csv(section))
         rows.append([f"slides/{name}.tif", f"patient {index // slides_per_patient}"])
     write_atomically(folder / "slides.csv", _csv(("slide", "patient"), rows))
     note = {"count": count, "slides_per_patient": slides_per_patient, "size_px": size_px, "seed": seed}
@@ -145,6 +142,11 @@ def _note(what: str, options: FieldOptions, parameters: Mapping[str, object]) ->
         "options": asdict(options),
     }
     return json.dumps(note, indent=2).encode()
+
+
+def _write_truth(field: SimulatedField, mask: Path, dots: Path) -> None:
+    write_png(mask, field.mask.astype(np.uint8))
+    write_atomically(dots, _dots_csv(field))
 
 
 def _dots_csv(field: SimulatedField) -> bytes:
