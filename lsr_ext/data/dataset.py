@@ -56,7 +56,7 @@ class BlockDataset(Dataset[dict[str, torch.Tensor | int]]):
         turns, flip = draw_symmetry(block.width == block.height) if self.augment else (0, False)
         pixels = to_tensor(block.cut(self.collection.images[block.image]), turns, flip)
         item = {
-            "image": pixels.permute(2, 0, 1).contiguous().float() / 255,
+            "image": pixels.permute(2, 0, 1).contiguous().float().div_(255),
             "label": torch.as_tensor(self.collection.labels[index], dtype=torch.int64),
             "index": index,
         }

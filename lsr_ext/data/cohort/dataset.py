@@ -193,7 +193,7 @@ class CohortDataset(Dataset[dict[str, torch.Tensor | int]]):
     def _item(self, index: int, pixels: np.ndarray) -> dict[str, torch.Tensor | int]:
         turns, flip = draw_symmetry(pixels.shape[0] == pixels.shape[1]) if self.augment else (0, False)
         item = {
-            "image": to_tensor(pixels, turns, flip).permute(2, 0, 1).contiguous().float() / 255,
+            "image": to_tensor(pixels, turns, flip).permute(2, 0, 1).contiguous().float().div_(255),
             "label": torch.as_tensor(self.labels[index], dtype=torch.int64),
             "index": index,
         }
