@@ -2,7 +2,8 @@
 
 Patterns: `paper`, 240 px at 4.2 microns per pixel from slides of 0.25; `half`, 256 px at 0.5. Feeders: lsr_ext
 from slides and from the store of `lsr cohort cut`; a plain Dataset over openslide-python, which reads the best
-level and resizes; MONAI's PatchWSIDataset over OpenSlide, at the nearest level and without resizing. Each feeds a
+level and resizes; MONAI's PatchWSIDataset over OpenSlide, at the nearest level and without resizing; TIAToolbox's
+WSIReader, if asked for, see `tiatoolbox_peer.py`. Each feeds a
 DataLoader of batches of 20 with 0, 1, 2 or 4 workers; the first epoch warms up. Then, with the first pattern,
 epochs of four times as many blocks and no more workers than processors: the share of time that a step of 10, 50 or
 200 ms waits for blocks, and the resident memory of all processes after 1, 5 and 20 epochs.
@@ -21,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import openslide
 import torch
-from harness import environment, write_json
+from harness import environment, tiatoolbox_seconds, write_json
 from PIL import Image
 from reader import MPP, SIZE_PX, write_slide
 from rich.console import Console
@@ -137,7 +138,7 @@ def feed(loader: DataLoader, step_s: float = 0.0) -> tuple[int, float, float]:
         time.sleep(step_s)
 
 
-def measure(pattern: str, workers: int, found: dict, repeats: int) -> dict:
+def measure(pattern: str, workers: int, found: dict, repeats: int, tiatoolbox: Path | None) -> dict:
     loaders = {feeder: make_loader(feeder, found, workers) for feeder in FEEDERS}
     rates: dict[str, list[float]] = {feeder: [] for feeder in FEEDERS}
     for repeat in range(repeats + 1):
@@ -145,6 +146,11 @@ def measure(pattern: str, workers: int, found: dict, repeats: int) -> dict:
             blocks, seconds, _ = feed(loader)
             if repeat:
                 rates[feeder].append(blocks / seconds)
+    if tiatoolbox is not None:
+        asked = {"blocks": found["blocks"], "size_px": found["size_px"], "mpp": PATTERNS[pattern][1]}
+        asked |= {"batch_size": 2 * GROUP, "workers": workers, "repeats": repeats}
+        runs = tiatoolbox_seconds(tiatoolbox, "feed", asked)
+        rates["TIAToolbox"] = [len(found["blocks"]) / seconds for seconds in runs]
     found_rates = {name: {"blocks_per_s": statistics.median(r), "all": r} for name, r in rates.items()}
     return {"pattern": pattern, "workers": workers, "feeders": found_rates}
 
@@ -178,9 +184,10 @@ def _resident_mib(pid: int) -> float:
 
 
 def print_tables(content: dict) -> None:
-    table = Table("pattern", "workers", *FEEDERS, title="blocks per second, medians")
+    feeders = content["rates"][0]["feeders"]
+    table = Table("pattern", "workers", *feeders, title="blocks per second, medians")
     for row in content["rates"]:
-        cells = [f"{row['feeders'][name]['blocks_per_s']:.1f}" for name in FEEDERS]
+        cells = [f"{row['feeders'][name]['blocks_per_s']:.1f}" for name in feeders]
         table.add_row(row["pattern"], str(row["workers"]), *cells)
     waits = Table("feeder", "workers", "step, ms", "share of time waiting")
     for row in content["waits"]:
@@ -198,6 +205,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--blocks", type=int, default=160)
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--folder", type=Path, default=Path("build/benchmarks/slides"))
+    parser.add_argument("--tiatoolbox", type=Path, metavar="PYTHON", help="of an environment that has it")
     parser.add_argument("--json", type=Path, default=Path("build/benchmarks/feed.json"))
     return parser.parse_args()
 
@@ -208,7 +216,7 @@ def main() -> None:
     prepared = {pattern: prepare(pattern, args.blocks, args.folder) for pattern in args.patterns}
     pairs = [(pattern, workers) for pattern in args.patterns for workers in args.workers]
     rates = [
-        measure(pattern, workers, prepared[pattern], args.repeats)
+        measure(pattern, workers, prepared[pattern], args.repeats, args.tiatoolbox)
         for pattern, workers in track(pairs, "feeders", console=Console(stderr=True))
     ]
     long = prepare(args.patterns[0], 4 * args.blocks, args.folder)

@@ -184,6 +184,15 @@ def environment() -> dict[str, object]:
     }
 
 
+def tiatoolbox_seconds(python: Path, work: str, asked: Mapping[str, object]) -> list[float]:
+    """Seconds of each repeat of a work of `tiatoolbox_peer.py`, by the Python that has TIAToolbox."""
+    script = Path(__file__).with_name("tiatoolbox_peer.py")
+    # Without -P, a package that TIAToolbox imports would be looked for among the benchmarks first.
+    command = [python, "-P", "-W", "ignore", script, work]
+    done = subprocess.run(command, input=json.dumps(asked), stdout=subprocess.PIPE, text=True, check=True)
+    return json.loads(done.stdout.splitlines()[-1])
+
+
 def write_json(path: Path, content: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_suffix(".part")

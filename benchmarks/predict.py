@@ -6,7 +6,8 @@ overlap by a quarter, without symmetries. Three ways, by the same network and ba
 - bare: the network on ready batches, as many windows as `predict_slide` predicts; nothing is read or written;
 - predict_slide: read, predict, blend, decode and write the zarr;
 - monai: read the level by openslide-python and Pillow's box filter in blocks of 4096 px, MONAI's
-  sliding_window_inference with the same overlap and Gaussian weights, and write the same arrays.
+  sliding_window_inference with the same overlap and Gaussian weights, and write the same arrays;
+- tiatoolbox, if asked for: its SemanticSegmentor, see `tiatoolbox_peer.py`.
 
     python benchmarks/predict.py
     python benchmarks/predict.py --side 4096 --networks one-layer
@@ -28,7 +29,7 @@ import openslide
 import tifffile
 import torch
 import zarr
-from harness import environment, write_json
+from harness import environment, tiatoolbox_seconds, write_json
 from monai.inferers import sliding_window_inference
 from PIL import Image
 from rich.console import Console
@@ -172,7 +173,15 @@ METHODS: dict[str, Callable[[TrainedModel, Path, Path, int], None]] = {
 }
 
 
-def measure(name: str, path: Path, device: torch.device, batch_size: int, repeats: int) -> dict:
+def by_tiatoolbox(python: Path, path: Path, batch_size: int) -> float:
+    """Seconds of the network of one layer."""
+    asked = {"slide": str(path), "mpp": MPP, "window_px": WINDOW_PX, "stride_px": round(WINDOW_PX * (1 - OVERLAP))}
+    return tiatoolbox_seconds(python, "predict", asked | {"batch_size": batch_size, "repeats": 1})[0]
+
+
+def measure(
+    name: str, path: Path, device: torch.device, batch_size: int, repeats: int, tiatoolbox: Path | None
+) -> dict:
     """Megapixels predicted per second by each method, which take turns; the median of the repeats."""
     model = make_model(name, device)
     width, height = open_slide(path).size
@@ -184,6 +193,8 @@ def measure(name: str, path: Path, device: torch.device, batch_size: int, repeat
                 start = time.perf_counter()
                 function(model, path, Path(folder), batch_size)
                 seconds[method].append(time.perf_counter() - start)
+        if tiatoolbox is not None and name == "one-layer":
+            seconds.setdefault("tiatoolbox", []).append(by_tiatoolbox(tiatoolbox, path, batch_size))
     return {"network": name, **{method: megapixels / statistics.median(runs) for method, runs in seconds.items()}}
 
 
@@ -194,22 +205,25 @@ def main() -> None:
     parser.add_argument("--batch-size", type=int, default=8, help="windows at once")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--device", default="auto")
+    parser.add_argument("--tiatoolbox", type=Path, metavar="PYTHON", help="of an environment that has it")
     parser.add_argument("--json", type=Path, default=Path("build/benchmarks/predict.json"))
     args = parser.parse_args()
     device = choose_device(args.device)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "slide.tif"
         write_slide(path, args.side)
-        rows = [measure(name, path, device, args.batch_size, args.repeats) for name in args.networks]
+        how = device, args.batch_size, args.repeats, args.tiatoolbox
+        rows = [measure(name, path, *how) for name in args.networks]
     write_json(
         args.json,
         {"environment": environment(), "side_px": args.side, "batch_size": args.batch_size, "rows": rows},
     )
     table = Table(title=f"{args.side} x {args.side} px at 0.25 um at {MPP:g} um on {device}: Mpx/s")
-    for column in ("network", *METHODS, "of the bare network", "x MONAI"):
+    methods = *METHODS, "tiatoolbox"
+    for column in ("network", *methods, "of the bare network", "x MONAI"):
         table.add_column(column, justify="right")
     for row in rows:
-        numbers = [f"{row[method]:.2f}" for method in METHODS]
+        numbers = [f"{row[method]:.2f}" if method in row else "" for method in methods]
         share, faster = row["predict_slide"] / row["bare"], row["predict_slide"] / row["monai"]
         table.add_row(row["network"], *numbers, f"{share:.0%}", f"{faster:.1f}")
     Console(width=110).print(table)
