@@ -1,7 +1,7 @@
-"""What TIAToolbox takes for the work of `predict.py` and `feed.py`, by the Python of an environment that has it.
+"""What TIAToolbox takes for the work of `predict.py` and `feed.py`, in an environment of its own.
 
-TIAToolbox needs another torch than lsr_ext, so these scripts start this one. It does the work once to warm up, then
-again, and prints its seconds. The network has one layer; windows are as in `predict.py`.
+It needs another torch than lsr_ext, so these scripts start this one. It does the work once to warm up, then again,
+and prints its seconds. The network has one layer; windows are as in `predict.py`.
 
     python -m venv tiatoolbox; tiatoolbox/bin/pip install tiatoolbox openslide-bin "setuptools<80"
     python benchmarks/predict.py --networks one-layer --tiatoolbox tiatoolbox/bin/python
@@ -24,6 +24,8 @@ from tiatoolbox.models.engine.semantic_segmentor import SemanticSegmentor
 from tiatoolbox.models.models_abc import ModelABC
 from tiatoolbox.wsicore.wsireader import WSIReader
 from torch.utils.data import DataLoader, Dataset
+
+SLIDE_MPP = 0.25  # which it does not read from the generated slides
 
 
 class OneLayer(ModelABC):
@@ -59,7 +61,7 @@ class Blocks(Dataset):
     def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
         block = self.blocks[index]
         if block["path"] not in self.readers:
-            self.readers[block["path"]] = WSIReader.open(block["path"])
+            self.readers[block["path"]] = WSIReader.open(block["path"], mpp=(SLIDE_MPP, SLIDE_MPP))
         place, size = (block["x"], block["y"]), (self.size_px, self.size_px)
         pixels = self.readers[block["path"]].read_rect(place, size, resolution=self.mpp, units="mpp")
         return torch.from_numpy(pixels.copy()).permute(2, 0, 1).float() / 255, block["label"]
@@ -86,6 +88,7 @@ def predict(asked: dict) -> None:
             output_type="zarr",
             return_probabilities=True,
             auto_get_mask=False,
+            wsireader_kwargs={"mpp": (SLIDE_MPP, SLIDE_MPP)},
         )
 
 
