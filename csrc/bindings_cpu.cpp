@@ -136,6 +136,7 @@ STABLE_TORCH_LIBRARY(lsr, m) {
 STABLE_TORCH_LIBRARY_IMPL(lsr, CPU, m) {
   m.impl("block_moments", TORCH_BOX(&lsr::block_moments));
   m.impl("label_super_resolution", TORCH_BOX(&lsr::label_super_resolution));
+  m.impl("loss_and_coefficients", TORCH_BOX(&lsr::label_super_resolution));
   m.impl("pixel_gradient", TORCH_BOX(&lsr::pixel_gradient));
   m.impl("pixel_gradient_", TORCH_BOX(&lsr::pixel_gradient_));
 }

@@ -170,7 +170,9 @@ def label_super_resolution_loss(
     """
     options = LossOptions(mode, form, variance, alpha, floor, sharpness, activation)
     beside = BlockTensors(group, mask, block_ids, class_weights, block_weights)
-    return _loss(logits, labels, mean, std, options, beside, reduction, backend, inplace_backward, validate)
+    return loss_by_options(
+        logits, labels, mean, std, options, beside, reduction, backend, inplace_backward, validate
+    )
 
 
 def fraction_loss(
@@ -220,10 +222,12 @@ def fraction_loss(
     """
     options = LossOptions(mode, form, variance, alpha, floor, sharpness, activation)
     beside = BlockTensors(group, mask, block_ids, class_weights, block_weights)
-    return _loss(logits, None, fractions, std, options, beside, reduction, backend, inplace_backward, validate)
+    return loss_by_options(
+        logits, None, fractions, std, options, beside, reduction, backend, inplace_backward, validate
+    )
 
 
-def _loss(
+def loss_by_options(
     logits: Tensor,
     labels: Tensor | None,
     mean: Tensor,
@@ -235,7 +239,7 @@ def _loss(
     inplace_backward: bool,
     validate: bool,
 ) -> Tensor:
-    """Either loss, by the path that can take it."""
+    """Either loss, by the path that can take it; without labels mean and std are the blocks' own."""
     check_inputs(logits, labels, mean, std, options, beside)
     check_reduction(reduction)
     if validate:

@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from lsr_ext.checks import check_distribution, check_reduction, check_weights
+from lsr_ext.checks import BlockTensors, check_distribution, check_reduction, check_weights
 from lsr_ext.distributions import CountDistribution
-from lsr_ext.functional import BACKENDS, fraction_loss, label_super_resolution_loss
+from lsr_ext.functional import BACKENDS, loss_by_options
 from lsr_ext.options import FORMS_WITHOUT_STD, LossOptions
 from lsr_ext.reference import table_dtype
 
@@ -43,15 +43,17 @@ class _BlockLoss(nn.Module):
             check_weights(weights, "class_weights")
         self.register_buffer("class_weights", weights, persistent=False)
 
-    def _choices(self) -> dict[str, object]:
-        """The arguments of the functional loss that do not come with a batch."""
-        return {
-            "class_weights": self.class_weights,
-            "backend": self.backend,
-            "inplace_backward": self.inplace_backward,
-            "reduction": self.reduction,
-            **vars(self.options),
-        }
+    def _loss(
+        self,
+        logits: Tensor,
+        labels: Tensor | None,
+        mean: Tensor,
+        std: Tensor,
+        beside: BlockTensors,
+        validate: bool,
+    ) -> Tensor:
+        choices = self.reduction, self.backend, self.inplace_backward
+        return loss_by_options(logits, labels, mean, std, self.options, beside, *choices, validate)
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> _BlockLoss:
         """Move the tables to where `fn` moves a tensor, without the cast that it may also do."""
@@ -129,18 +131,8 @@ class LabelSuperResolutionLoss(_BlockLoss):
         block_weights: Tensor | None = None,
     ) -> Tensor:
         """The loss of a batch."""
-        return label_super_resolution_loss(
-            logits,
-            labels,
-            self.mean,
-            self.std,
-            group=group,
-            mask=mask,
-            block_ids=block_ids,
-            block_weights=block_weights,
-            validate=validate,
-            **self._choices(),
-        )
+        beside = BlockTensors(group, mask, block_ids, self.class_weights, block_weights)
+        return self._loss(logits, labels, self.mean, self.std, beside, validate)
 
 
 class FractionLoss(_BlockLoss):
@@ -205,17 +197,8 @@ class FractionLoss(_BlockLoss):
         block_weights: Tensor | None = None,
     ) -> Tensor:
         """The loss of a batch."""
-        return fraction_loss(
-            logits,
-            fractions,
-            self._std_of(fractions, std),
-            group=group,
-            mask=mask,
-            block_ids=block_ids,
-            block_weights=block_weights,
-            validate=validate,
-            **self._choices(),
-        )
+        beside = BlockTensors(group, mask, block_ids, self.class_weights, block_weights)
+        return self._loss(logits, None, fractions, self._std_of(fractions, std), beside, validate)
 
     def _std_of(self, fractions: Tensor, given: float | Tensor | None) -> Tensor:
         """The standard deviation of each fraction."""

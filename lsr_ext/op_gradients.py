@@ -10,7 +10,15 @@ from torch import Tensor, library
 from torch.autograd.function import FunctionCtx
 
 from lsr_ext import reference
-from lsr_ext.op_inputs import LossInputs, MomentInputs, gradient_op, gradient_op_, loss_op, moments_op
+from lsr_ext.op_inputs import (
+    LossInputs,
+    MomentInputs,
+    gradient_op,
+    gradient_op_,
+    loss_op,
+    loss_without_gradient_op,
+    moments_op,
+)
 from lsr_ext.reference import table_dtype
 
 
@@ -261,7 +269,7 @@ class EagerLoss(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: FunctionCtx, logits: Tensor, inputs: LossInputs, inplace: bool) -> Tensor:
-        loss, a, b = loss_op(logits.detach(), *inputs[1:])
+        loss, a, b = loss_without_gradient_op(logits.detach(), *inputs[1:])
         ctx.others, ctx.inplace = inputs[1:], inplace
         saved = logits, inputs.mask, inputs.block_ids, a, b
         ctx.save_for_backward(*saved)

@@ -25,6 +25,7 @@ if has_cuda:
 
 # By overload: without one each call looks for it.
 loss_op = torch.ops.lsr.label_super_resolution.default
+loss_without_gradient_op = torch.ops.lsr.loss_and_coefficients.default
 moments_op = torch.ops.lsr.block_moments.default
 gradient_op = torch.ops.lsr.pixel_gradient.default
 gradient_op_ = torch.ops.lsr.pixel_gradient_.default
@@ -104,6 +105,7 @@ def _(
     return table.new_empty((blocks,)), table, torch.empty_like(table)
 
 
+@library.register_fake("lsr::loss_and_coefficients")
 @library.register_fake("lsr::label_super_resolution")
 def _(logits: Tensor, labels: Tensor | None, mean: Tensor, *_: object) -> tuple[Tensor, Tensor, Tensor]:
     blocks = (mean if labels is None else labels).shape[0]

@@ -37,8 +37,10 @@ def test_opcheck(layout, dtype):
     logits, labels, mean, std = batch(layout, dtype)
     mask = torch.rand(6, 5, 7) > 0.2
     a, b = torch.rand(2, 6, 3, dtype=torch.float64)
+    loss_inputs = loss_arguments(logits, labels, mean, std, {"mask": mask})
     calls = [
-        (torch.ops.lsr.label_super_resolution, loss_arguments(logits, labels, mean, std, {"mask": mask})),
+        (torch.ops.lsr.label_super_resolution, loss_inputs),
+        (torch.ops.lsr.loss_and_coefficients, loss_inputs._replace(logits=logits.detach())),
         (torch.ops.lsr.block_moments, (logits, mask, None, 6, "softmax")),
         (torch.ops.lsr.pixel_gradient, (logits.detach(), mask, None, a, b, torch.tensor(2.0), "softmax")),
         (torch.ops.lsr.pixel_gradient_, (logits.detach().clone(), mask, None, a, b, None, "softmax")),

@@ -43,7 +43,7 @@ def run_experiment(
         config: a run's configuration; its `methods` are ignored.
         overrides: dotted keys and values that replace its own, such as {"training.steps": 100}.
         seeds: number of runs per row; seeds count up from that of the configuration.
-        workers: number of runs at a time; each is a process with its share of the processors.
+        workers: number of runs at a time; each is a process with its share of the threads.
         execute: function from a run to its scores.
 
     Raises:

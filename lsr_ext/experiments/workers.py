@@ -30,12 +30,12 @@ def carry_out(runs: Sequence[Run], workers: int, execute: Execute) -> Iterator[t
 
     Args:
         runs: the runs to do.
-        workers: number of processes; the processors are divided among them.
+        workers: number of processes; the threads of this one are divided among them.
         execute: function from a run to its scores; defined in a module, because new processes import it.
     """
     if workers < 1:
         raise ValueError(f"expected at least 1 worker, got {workers}")
-    threads = max(1, len(os.sched_getaffinity(0)) // workers)
+    threads = max(1, torch.get_num_threads() // workers)  # OMP_NUM_THREADS, or the processors
     waiting = deque(runs)
     idle: list[_Worker] = []
     busy: dict[Connection, _Worker] = {}

@@ -4,6 +4,7 @@ import os
 import signal
 
 import pytest
+import torch
 from tiny_runs import write_masks_run
 
 from lsr_ext.experiments import TABLES, plan_runs, run_experiment
@@ -96,6 +97,19 @@ def test_data_without_the_scores_of_the_table_stop_it(tmp_path):
     do_run(plan_runs(TABLE, config, {}, seeds=1).runs[0], lambda run: {run.config.methods[0]: {"f1": 0.5}})
     with pytest.raises(ValueError, match="table4 scores masked_iou, .*, but the data give none of these"):
         run(config)
+
+
+def threads_as_score(run):
+    return {run.config.methods[0]: {"iou": float(torch.get_num_threads())}}
+
+
+def test_workers_share_the_threads_that_torch_was_given(tmp_path, monkeypatch):
+    """Not the processors: two experiments of one thread each on two processors would have four threads."""
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    results = run(write_masks_run(tmp_path), workers=2, execute=threads_as_score)
+    assert not results.failures
+    content = json.loads((tmp_path / "run" / "table4.json").read_bytes())
+    assert content["rows"][1]["scores"]["iou"]["mean"] == 3
 
 
 def test_no_workers_are_refused(tmp_path):
