@@ -76,6 +76,7 @@ def predict_slides(
         done = predict_on_devices(predict_one, model, devices, slides, options)
     else:
         done = ((slide, predict_one(model, slide, **options)) for slide in slides)
+    write_atomically(output / REPORT_NAME, b"")  # what failed before is tried again
     for number, (slide, reason) in enumerate(track_progress(done, "slides", total=len(slides), least=2), start=1):
         if reason is None:
             _logger.info("%d of %d: %s", number, len(slides), slide.path.name)

@@ -49,6 +49,22 @@ def test_a_slide_that_fails_does_not_stop_the_others(model, tmp_path):
     assert sorted(path.name for path in (tmp_path / "out").glob("*.zarr")) == ["slide-000.zarr", "slide-002.zarr"]
 
 
+def test_a_run_that_is_killed_early_does_not_tell_of_an_earlier_one(model, tmp_path, monkeypatch):
+    [slide] = write_slides(tmp_path / "slides", 1)
+    content = slide.read_bytes()
+    slide.write_bytes(b"II*\0no slide")
+    arguments = slide, "--model", model, "--out", tmp_path / "out", "--tissue", "none"
+    assert predict(*arguments).exit_code == 1 and (tmp_path / "out/failed.jsonl").read_text()
+    slide.write_bytes(content)
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("lsr_ext.inference.slides.predict_slide", interrupt)
+    predict(*arguments)
+    assert not (tmp_path / "out/failed.jsonl").read_text()
+
+
 def test_too_little_memory_is_reported_with_the_remedy(model, tmp_path, monkeypatch):
     def fail(*_, **__):
         raise torch.OutOfMemoryError("tried to allocate 20 GiB")
