@@ -1,8 +1,7 @@
 // Exclusive classes over a run: softmax. Static is the number of classes where the compiler knows it, or 0.
 //
-// The classes of a part pass through their exponentials for all of the part, then through what follows from
-// them: two short loops whose iterations overlap in the processor, where one long loop would wait at each of
-// its steps.
+// A part is passed over several times, each time by a short loop whose turns do not depend on each other: the
+// processor works on many of them at once, where one long loop would wait at each of its steps.
 #pragma once
 
 #include "runs.h"
@@ -16,44 +15,103 @@ namespace {
 template <int Static>
 constexpr bool kStaged = Static != 2;
 
+// exp(x_l - max) of the part's pixels, to x, (vectors, classes).
 template <class S, int Static, Shape kShape, class V>
 LSR_HD void part_exponentials(const Part<S, Static, kShape>& part, int classes, V* x) {
-  for (int i = 0; i < part.vectors(); ++i, x += Static ? Static : classes) {
-    part.load(i, classes, x);
-    softmax_exponentials<Static, V>(classes, x);
+  for (int i = 0; i < part.vectors(); ++i) {
+    V* at = x + i * classes;
+    V logits[Static ? Static : 1];
+    V* from = Static ? logits : at;
+    part.load(i, classes, from);
+    V top = from[0];
+    for_classes<Static>(classes, [&](int l) LSR_LAMBDA { top = at_least(top, from[l]); });
+    for_classes<Static>(classes, [&](int l) LSR_LAMBDA { at[l] = from[l] - top; });
+  }
+  for (int k = 0; k < part.vectors() * classes; ++k) x[k] = exp_of(x[k]);
+}
+
+// What the classes of a pixel share: 1 / sum of the exponentials, and 1 - p of the class at the top.
+template <class V>
+struct Share {
+  V inverse, below;
+};
+
+template <int Static, class V, class Count>
+LSR_HD Share<V> share_of(int classes, const V* e, Count count) {
+  const V one = V{} + 1.0f;
+  V sum{}, rest{};
+  for_classes<Static>(classes, [&](int l) LSR_LAMBDA {
+    sum += e[l];
+    rest = add_unless(e[l] == one, rest, e[l]);
+  });
+  // The sum without one class at the top. Where several tie for it, nothing cancels in sum - 1.
+  const V others = select(sum - rest > one + 0.5f, sum - one, rest);
+  const V inverse = count(inverse_of(one + others));
+  return {inverse, others * inverse};
+}
+
+template <class S, int Static, Shape kShape, class V>
+LSR_HD void add_staged(const Part<S, Static, kShape>& part, int classes, V* x, LaneSums<V> sums) {
+  Share<V> shares[kPartVectors];
+  part_exponentials(part, classes, x);
+  for (int i = 0; i < part.vectors(); ++i) {
+    part.prefetch_next(i, classes);
+    shares[i] = share_of<Static, V>(classes, x + i * classes, part.valid(i));
+  }
+  for (int l = 0; l < classes; ++l) {
+    V sum_p{}, sum_q{};
+    for (int i = 0; i < part.vectors(); ++i) {
+      const V e = x[i * classes + l], p = e * shares[i].inverse;
+      sum_p += p;
+      // 1 - p as a sum that cannot cancel; of the top class e is 1.
+      sum_q += p * ((1.0f - e) * shares[i].inverse + shares[i].below);
+    }
+    sums.p[l] += sum_p;
+    sums.q[l] += sum_q;
+  }
+}
+
+// Two classes: their probabilities, and the product of these.
+template <class V>
+struct Pair {
+  V p[2], product;
+};
+
+// The second class has the logistic function of the difference x.
+template <class V, class Count>
+LSR_HD Pair<V> pair_of(V x, Count count) {
+  const V e = exp_of(minus_abs(x)), more = count(inverse_of(1.0f + e)), less = e * more;
+  return {{select(x > V{}, less, more), select(x > V{}, more, less)}, more * less};
+}
+
+template <class S, int Static, Shape kShape>
+LSR_HD Pair<Lanes<Compute<S>>> pair_at(const Part<S, Static, kShape>& part, int i) {
+  Lanes<Compute<S>> two[2];
+  part.prefetch_next(i, 2);
+  part.load(i, 2, two);
+  return pair_of(two[1] - two[0], part.valid(i));
+}
+
+template <class S, Shape kShape, class V>
+LSR_HD void add_pairs(const Part<S, 2, kShape>& part, LaneSums<V> sums) {
+  V sum_p[2] = {}, sum_q{};
+  for (int i = 0; i < part.vectors(); ++i) {
+    const Pair<V> pair = pair_at(part, i);
+    for (int l = 0; l < 2; ++l) sum_p[l] += pair.p[l];
+    sum_q += pair.product;
+  }
+  for (int l = 0; l < 2; ++l) {
+    sums.p[l] += sum_p[l];
+    sums.q[l] += sum_q;
   }
 }
 
 template <class S, int Static, Shape kShape, class V>
 LSR_HD void part_moments(const Part<S, Static, kShape>& part, int classes, V* x, LaneSums<V> sums) {
-  // The part's own sums: in registers, where Static gives their number.
-  V local[2 * (Static ? Static : 1)] = {};
-  V* sum_p = Static ? local : sums.p;
-  V* sum_q = Static ? local + Static : sums.q;
-  const auto take = [&](int l, V p, V q) LSR_LAMBDA {
-    sum_p[l] += p;
-    sum_q[l] += q;
-  };
-  if (kStaged<Static>) part_exponentials(part, classes, x);
-  for (int i = 0; i < part.vectors(); ++i, x += kStaged<Static> ? classes : 0) {
-    part.prefetch_next(i, classes);
-    const auto valid = part.valid(i);
-    if constexpr (kStaged<Static>) {
-      softmax_moments<Static, V>(classes, x, valid, take);
-    } else {
-      V two[2];
-      part.load(i, 2, two);
-      const Logistic<V> one = logistic<V>(two[1] - two[0]);
-      const V inverse = valid(one.inverse), q = one.q * (inverse * inverse);
-      take(0, one.complement * inverse, q);
-      take(1, one.p * inverse, q);
-    }
-  }
-  if constexpr (Static > 0) {
-    for_classes<Static>(classes, [&](int l) LSR_LAMBDA {
-      sums.p[l] += sum_p[l];
-      sums.q[l] += sum_q[l];
-    });
+  if constexpr (kStaged<Static>) {
+    add_staged(part, Static ? Static : classes, x, sums);
+  } else {
+    add_pairs(part, sums);
   }
 }
 
@@ -63,21 +121,18 @@ LSR_HD void part_gradient(const Part<S, Static, kShape>& part, int classes, cons
   V local[2 * (Static ? Static : 1)];
   V* p = Static ? local : room;
   V* g = p + (Static ? Static : classes);
-  if (kStaged<Static>) part_exponentials(part, classes, x);
+  if (kStaged<Static>) part_exponentials(part, Static ? Static : classes, x);
   for (int i = 0; i < part.vectors(); ++i, x += kStaged<Static> ? classes : 0) {
-    part.prefetch_next(i, classes);
     if constexpr (kStaged<Static>) {
+      part.prefetch_next(i, classes);
       softmax_gradient<Static, T, V>(classes, x, p, g, a, b);
+      const auto valid = part.valid(i);
+      for_classes<Static>(classes, [&](int l) LSR_LAMBDA { g[l] = valid(g[l]); });
     } else {
-      V two[2];
-      part.load(i, 2, two);
-      const Logistic<V> one = logistic<V>(two[1] - two[0]);
-      const V difference = a[1] - a[0] + (b[1] * one.p - b[0] * one.complement) * one.inverse;
-      g[1] = difference * (one.q * one.inverse * one.inverse);
+      const Pair<V> pair = pair_at(part, i);
+      g[1] = pair.product * (a[1] - a[0] + b[1] * pair.p[1] - b[0] * pair.p[0]);
       g[0] = -g[1];
     }
-    const auto valid = part.valid(i);
-    for_classes<Static>(classes, [&](int l) LSR_LAMBDA { g[l] = valid(g[l]); });
     store_pixels<Static, kShape, S>(out.at(i * part.kWidth), classes, g, stream);
   }
 }

@@ -11,7 +11,10 @@ namespace lsr {
 namespace {
 
 // Vectors of pixels in a part of a run: their exponentials stay in the first-level cache.
-constexpr int part_vectors(int classes) { return classes <= 8 ? 16 : classes <= 64 ? 256 / classes : 2; }
+constexpr int kPartVectors = 16;  // at most
+constexpr int part_vectors(int classes) {
+  return classes <= 16 ? kPartVectors : classes <= 64 ? 256 / classes : 2;
+}
 
 class Buffer {
  public:

@@ -41,6 +41,20 @@ constexpr int kLanes = LSR_VECTOR_BYTES / sizeof(T);
 LSR_HD Floats select(FloatMask mask, Floats a, Floats b) { return mask ? a : b; }
 LSR_HD Doubles select(DoubleMask mask, Doubles a, Doubles b) { return mask ? a : b; }
 
+// -|x|, by the sign's bit.
+LSR_HD Floats minus_abs(Floats x) { return (Floats)((FloatMask)x | INT32_MIN); }
+LSR_HD Doubles minus_abs(Doubles x) { return (Doubles)((DoubleMask)x | INT64_MIN); }
+
+// sum + x in lanes that the mask leaves out, sum in the others.
+LSR_HD Floats add_unless(FloatMask mask, Floats sum, Floats x) {
+#if LSR_VECTOR_BYTES == 32
+  return sum + (Floats)_mm256_andnot_ps((__m256)mask, (__m256)x);  // one operation less than to select
+#else
+  return select(mask, sum, sum + x);
+#endif
+}
+LSR_HD Doubles add_unless(DoubleMask mask, Doubles sum, Doubles x) { return select(mask, sum, sum + x); }
+
 template <class V>
 LSR_HD V load_bits(const void* from) {
   V lanes;

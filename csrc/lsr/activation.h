@@ -17,6 +17,8 @@ LSR_HD float select(bool mask, float a, float b) { return mask ? a : b; }
 LSR_HD double select(bool mask, double a, double b) { return mask ? a : b; }
 LSR_HD float at_least(float least, float x) { return least > x ? least : x; }
 LSR_HD double at_least(double least, double x) { return least > x ? least : x; }
+LSR_HD float minus_abs(float x) { return x > 0 ? -x : x; }
+LSR_HD double minus_abs(double x) { return x > 0 ? -x : x; }
 LSR_HD float exp_of(float x) { return ::expf(x); }
 LSR_HD double exp_of(double x) { return ::exp(x); }
 LSR_HD float inverse_of(float x) { return 1.0f / x; }
@@ -38,35 +40,7 @@ LSR_HD Logistic<V> logistic(V x, V e) {  // e = exp(-|x|)
 
 template <class V>
 LSR_HD Logistic<V> logistic(V x) {
-  return logistic(x, exp_of(select(x > V{}, -x, x)));
-}
-
-// Turns the logits x of all classes into exp(x_l - max). Static is the number of classes where it is known.
-template <int Static, class V>
-LSR_HD void softmax_exponentials(int classes, V* x) {
-  V top = x[0];
-  for_classes<Static>(classes, [&](int l) LSR_LAMBDA { top = at_least(top, x[l]); });
-  for_classes<Static>(classes, [&](int l) LSR_LAMBDA { x[l] = exp_of(x[l] - top); });
-}
-
-// From the exponentials, p and p (1 - p) of each class: take(l, p, p (1 - p)), all 0 where `count` makes them
-// so.
-template <int Static, class V, class Count, class Take>
-LSR_HD void softmax_moments(int classes, const V* e, Count count, Take take) {
-  const V one = V{} + 1.0f;
-  V sum{}, rest{};
-  for_classes<Static>(classes, [&](int l) LSR_LAMBDA {
-    sum += e[l];
-    rest = select(e[l] == one, rest, rest + e[l]);
-  });
-  // The sum without one class at the top. Where several tie for it, nothing cancels in sum - 1.
-  const V others = select(sum - rest > one + 0.5f, sum - one, rest);
-  const V inverse = count(inverse_of(one + others));
-  const V top = others * inverse;
-  for_classes<Static>(classes, [&](int l) LSR_LAMBDA {
-    const V p = e[l] * inverse;
-    take(l, p, p * select(e[l] == one, top, one - p));
-  });
+  return logistic(x, exp_of(minus_abs(x)));
 }
 
 // From the exponentials, d loss / d x_l = p_l (u_l - sum_m p_m u_m) with u = a + b p, written to g.
