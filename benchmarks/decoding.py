@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lsr_ext.config import RunConfig
+from lsr_ext.config.training import NetworkConfig
 from lsr_ext.evaluation.scoring import score_maps
 from lsr_ext.files import write_atomically
 from lsr_ext.inference import TrainedModel, load_model, predict_rectangles
@@ -33,7 +34,7 @@ def score_run(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
     `area_ratio` compares the held-out map by the likeliest class with what labels stand for: per class its share
     of the pixels by that of the training blocks by their labels. `shift` is that of the model's decoding.
     """
-    config = RunConfig.model_validate({**record["config"], "output": folder})
+    config = _config_of(record, folder)
     [method] = config.methods
     data = prepare_data(config).readable()
     model = load_model(model_folder(folder, method))
@@ -51,6 +52,15 @@ def score_run(folder: Path, record: Mapping[str, Any]) -> dict[str, Any]:
         "area_ratio": (share / data.expected_area).round(3).tolist(),
         "scores": {kind: {name: found.get(name) for name in SCORES} for kind, found in scores.items()},
     }
+
+
+def _config_of(record: Mapping[str, Any], folder: Path) -> RunConfig:
+    """A record names every default, and a network's section refuses those of the other kind of network."""
+    training, defaults = record["config"]["training"], NetworkConfig().model_dump(mode="json")
+    network = {name: value for name, value in training["network"].items() if value != defaults[name]}
+    return RunConfig.model_validate(
+        {**record["config"], "output": folder, "training": {**training, "network": network}}
+    )
 
 
 def decoded_maps(model: TrainedModel, data: TrainingData, config: RunConfig) -> Iterator[np.ndarray]:

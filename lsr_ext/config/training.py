@@ -95,9 +95,7 @@ class NetworkConfig(Section):
     def _check_keys_fit(self) -> NetworkConfig:
         default = self.class_path is None
         others = {"params", "norm", "multiple_px"} if default else {"features", "norm_groups"}
-        fields = type(self).model_fields
-        # A run's record names the defaults too.
-        if given := sorted(name for name in others if getattr(self, name) != fields[name].get_default()):
+        if given := sorted(others & self.model_fields_set):
             raise ValueError(
                 f"{given[0]} is {'for a network with class' if default else 'of the default network'}, "
                 f"got class: {self.class_path}"

@@ -1,12 +1,8 @@
-from pathlib import Path
-
 import pytest
 import yaml
 from tiny_runs import write_labels_run, write_masks_run
 
-from lsr_ext.config import RunConfig, load_config
-
-EXAMPLES = Path(__file__).parents[2] / "examples"
+from lsr_ext.config import load_config
 
 
 def test_defaults_follow_what_trains(tmp_path):
@@ -189,12 +185,3 @@ def test_values_that_mean_nothing_are_refused(tmp_path, section, message):
     path.write_text(yaml.safe_dump({"data": data, "output": "runs", "methods": ["intra"], **section}))
     with pytest.raises(ValueError, match=message):
         load_config(path)
-
-
-@pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*.yaml")), ids=lambda path: path.stem)
-def test_what_a_run_records_is_a_configuration(path):
-    """With every default written out; sources that have their own split refuse the keys of another."""
-    config = load_config(path)
-    if config.data.source in ("cohort", "land_cover"):
-        pytest.skip("has its own split")
-    assert RunConfig.model_validate(config.model_dump(mode="json")) == config

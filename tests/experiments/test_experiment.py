@@ -105,11 +105,12 @@ def threads_as_score(run):
 
 def test_workers_share_the_threads_that_torch_was_given(tmp_path, monkeypatch):
     """Not the processors: two experiments of one thread each on two processors would have four threads."""
-    monkeypatch.setattr(torch, "get_num_threads", lambda: 7)
+    threads = 2 * len(os.sched_getaffinity(0))  # a share of them is another number than one of the processors
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     results = run(write_masks_run(tmp_path), workers=2, execute=threads_as_score)
     assert not results.failures
     content = json.loads((tmp_path / "run" / "table4.json").read_bytes())
-    assert content["rows"][1]["scores"]["iou"]["mean"] == 3
+    assert content["rows"][1]["scores"]["iou"]["mean"] == threads // 2
 
 
 def test_no_workers_are_refused(tmp_path):
