@@ -52,13 +52,21 @@ std::vector<double> doubles(const std::optional<Reals>& given) {
   return {data, data + count};
 }
 
+void write(const Tensor& scalar, double value) {
+  if (scalar.scalar_type() == ScalarType::Double) {
+    *doubles_of(scalar) = value;
+  } else {
+    *static_cast<float*>(scalar.data_ptr()) = static_cast<float>(value);
+  }
+}
+
 std::tuple<Tensor, Tensor, Tensor> block_moments(Tensor logits, OptionalTensor mask, OptionalTensor block_ids,
                                                  int64_t blocks, std::string activation) {
   const PixelInput input(logits, mask, block_ids, blocks, activation);
   check_values(input);
   const int64_t classes = input.pixels.classes;
-  const Tensor n = new_doubles(logits, {blocks});
-  const Tensor S = new_doubles(logits, {blocks, classes}), Q = new_doubles(logits, {blocks, classes});
+  const Tensor n = new_doubles(logits, blocks);
+  const Tensor S = new_doubles(logits, blocks, classes), Q = new_doubles(logits, blocks, classes);
   cpu::block_moments(input.pixels, doubles_of(n), doubles_of(S), doubles_of(Q), parallel_for);
   return {n, S, Q};
 }
@@ -94,9 +102,9 @@ std::tuple<Tensor, Tensor, Tensor> label_super_resolution(
                     stds.data(),
                     targets.class_weights ? class_values.data() : nullptr,
                     targets.block_weights ? block_values.data() : nullptr};
-  const Tensor a = new_doubles(logits, {blocks, classes}), b = new_doubles(logits, {blocks, classes});
-  Tensor loss = new_loss(logits);
-  torch::stable::fill_(loss, cpu::table_loss(table, options, doubles_of(a), doubles_of(b)));
+  const Tensor a = new_doubles(logits, blocks, classes), b = new_doubles(logits, blocks, classes);
+  const Tensor loss = new_loss(logits);
+  write(loss, cpu::table_loss(table, options, doubles_of(a), doubles_of(b)));
   return {loss, a, b};
 }
 
@@ -112,7 +120,7 @@ void write_gradient(const Tensor& logits, const OptionalTensor& mask, const Opti
 
 Tensor pixel_gradient(Tensor logits, OptionalTensor mask, OptionalTensor block_ids, Tensor a, Tensor b,
                       OptionalTensor grad, std::string activation) {
-  Tensor out = torch::stable::empty_like(logits);
+  Tensor out = new_gradient(logits);
   write_gradient(logits, mask, block_ids, a, b, grad, activation, out);
   return out;
 }

@@ -45,7 +45,7 @@ struct Device {
 #endif
 
 // Memory of torch's allocator, in whole doubles.
-Tensor workspace(const Tensor& like, int64_t bytes) { return new_doubles(like, {(bytes + 7) / 8}); }
+Tensor workspace(const Tensor& like, int64_t bytes) { return new_doubles(like, (bytes + 7) / 8); }
 
 cuda::RealTable table_of(const std::optional<Reals>& reals) {
   return reals ? cuda::RealTable{reals->data, reals->wide} : cuda::RealTable{};
@@ -68,8 +68,8 @@ std::tuple<Tensor, Tensor, Tensor> block_moments(Tensor logits, OptionalTensor m
   const Device device(logits);
   const PixelInput input(logits, mask, block_ids, blocks, activation);
   const int64_t classes = input.pixels.classes;
-  const Tensor n = new_doubles(logits, {blocks});
-  const Tensor S = new_doubles(logits, {blocks, classes}), Q = new_doubles(logits, {blocks, classes});
+  const Tensor n = new_doubles(logits, blocks);
+  const Tensor S = new_doubles(logits, blocks, classes), Q = new_doubles(logits, blocks, classes);
   const cuda::Plan plan = cuda::plan_moments(input.pixels);
   const Tensor room = workspace(logits, cuda::moment_workspace_bytes(input.pixels, plan));
   cuda::block_moments(input.pixels, plan, room.data_ptr(), doubles_of(n), doubles_of(S), doubles_of(Q),
@@ -91,7 +91,7 @@ std::tuple<Tensor, Tensor, Tensor> label_super_resolution(
 
   const int64_t classes = input.pixels.classes;
   const Tensor loss = new_loss(logits);
-  const Tensor a = new_doubles(logits, {blocks, classes}), b = new_doubles(logits, {blocks, classes});
+  const Tensor a = new_doubles(logits, blocks, classes), b = new_doubles(logits, blocks, classes);
   const cuda::Plan plan = cuda::plan_moments(input.pixels);
   const int64_t moment_bytes = cuda::moment_workspace_bytes(input.pixels, plan);
   const Tensor room = workspace(logits, moment_bytes + cuda::loss_workspace_bytes(input.pixels, targets));
@@ -116,7 +116,7 @@ void write_gradient(const Tensor& logits, const OptionalTensor& mask, const Opti
 Tensor pixel_gradient(Tensor logits, OptionalTensor mask, OptionalTensor block_ids, Tensor a, Tensor b,
                       OptionalTensor grad, std::string activation) {
   const Device device(logits);
-  Tensor out = torch::stable::empty_like(logits);
+  Tensor out = new_gradient(logits);
   write_gradient(logits, mask, block_ids, a, b, grad, activation, out, device);
   return out;
 }

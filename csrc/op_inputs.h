@@ -8,7 +8,6 @@
 #include <torch/csrc/stable/tensor.h>
 #include <torch/headeronly/core/ScalarType.h>
 
-#include <initializer_list>
 #include <optional>
 #include <string>
 
@@ -18,6 +17,7 @@
 namespace lsr {
 namespace {  // torch hides Tensor, and so what holds one
 
+using torch::headeronly::IntHeaderOnlyArrayRef;
 using torch::headeronly::ScalarType;
 using torch::stable::Tensor;
 using OptionalTensor = std::optional<Tensor>;
@@ -178,13 +178,41 @@ struct GradientInput {
   std::optional<Reals> scale;
 };
 
-inline Tensor new_doubles(const Tensor& like, std::initializer_list<int64_t> shape) {
-  return torch::stable::new_empty(like, shape, ScalarType::Double);
+// Memory on the device of the logits, by the C interface: an operator of torch is found by name at each call.
+inline Tensor new_tensor(const Tensor& logits, IntHeaderOnlyArrayRef sizes, IntHeaderOnlyArrayRef strides,
+                         int32_t dtype) {
+  int32_t type, index;
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_type(logits.get(), &type));
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_device_index(logits.get(), &index));
+  AtenTensorHandle made;
+  STABLE_TORCH_ERROR_CODE_CHECK(
+      aoti_torch_empty_strided(sizes.size(), sizes.data(), strides.data(), dtype, type, index, &made));
+  return Tensor(made);
+}
+
+inline Tensor new_doubles(const Tensor& logits, int64_t count) {
+  return new_tensor(logits, {count}, {1}, aoti_torch_dtype_float64());
+}
+inline Tensor new_doubles(const Tensor& logits, int64_t rows, int64_t columns) {
+  return new_tensor(logits, {rows, columns}, {columns, 1}, aoti_torch_dtype_float64());
 }
 
 inline Tensor new_loss(const Tensor& logits) {
   const bool wide = logits.scalar_type() == ScalarType::Double;
-  return torch::stable::new_empty(logits, {}, wide ? ScalarType::Double : ScalarType::Float);
+  return new_tensor(logits, {}, {}, wide ? aoti_torch_dtype_float64() : aoti_torch_dtype_float32());
+}
+
+inline bool is_channels_last(const Tensor& x) {
+  return x.stride(1) == 1 && x.stride(3) == x.size(1) && x.stride(2) == x.size(3) * x.stride(3) &&
+         x.stride(0) == x.size(2) * x.stride(2);
+}
+
+// Memory for a gradient, laid out as empty_like lays it out: as the logits where these leave no gaps.
+inline Tensor new_gradient(const Tensor& logits) {
+  if (!logits.is_contiguous() && !is_channels_last(logits)) return torch::stable::empty_like(logits);
+  int32_t dtype;
+  STABLE_TORCH_ERROR_CODE_CHECK(aoti_torch_get_dtype(logits.get(), &dtype));
+  return new_tensor(logits, logits.sizes(), logits.strides(), dtype);
 }
 
 inline double* doubles_of(const Tensor& x) { return static_cast<double*>(x.data_ptr()); }

@@ -49,6 +49,15 @@ def test_opcheck(layout, dtype):
         library.opcheck(op, arguments, test_utils=CHECKS)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("size", [(2, 3, 4, 5), (1, 3, 4, 5), (2, 3, 1, 5), (2, 3, 4, 1), (2, 3, 1, 1)])
+def test_a_gradient_lies_in_memory_as_empty_like_would_lie(layout, size):
+    logits = lay_out(torch.randn(size), layout)
+    a, b = torch.rand(2, len(logits), 3, dtype=torch.float64)
+    gradient = torch.ops.lsr.pixel_gradient(logits, None, None, a, b, None, "softmax")
+    assert gradient.stride() == torch.empty_like(logits).stride()
+
+
 @settings(max_examples=10 + settings().max_examples // 50)  # each traces the operator
 @given(samples(dtypes=(torch.float32,)))
 def test_opcheck_over_random_samples(sample):
