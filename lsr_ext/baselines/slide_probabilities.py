@@ -21,6 +21,7 @@ from lsr_ext.files import write_atomically
 from lsr_ext.progress import track_progress
 from lsr_ext.wsi import Slide, SlideError
 from lsr_ext.wsi.handles import in_threads
+from lsr_ext.wsi.versions import slide_version
 
 _HEADER = ("slide", "x", "y", "probability")
 _VERSION = 1  # version of the content of a part; a part of another version is made again
@@ -148,8 +149,7 @@ def write_probabilities(
 
 
 def _part(model: PatchClassifier, slide: CohortSlide, patch_px: int, made_by: list[object], folder: Path) -> Path:
-    found = slide.path.stat()
-    facts = [*made_by, str(slide.path), found.st_size, found.st_mtime_ns, slide.mpp, *slide.view.given().items()]
+    facts = [*made_by, str(slide.path), *slide_version(slide.path), slide.mpp, *slide.view.given().items()]
     digest = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
     part = folder / f"{slide.path.stem}-{digest}.csv"
     if part.exists():

@@ -17,6 +17,7 @@ import numpy as np
 
 from lsr_ext.data.cohort.dataset import BlockSource
 from lsr_ext.files import remove_unfinished, written_whole
+from lsr_ext.wsi.versions import slide_version
 
 _CHECKSUM_BYTES = 4
 _logger = logging.getLogger(__name__)
@@ -83,8 +84,7 @@ class CachedBlocks:
         number = int(self._slide_of[row])
         slide = self._slides[number]
         if number not in self._versions:
-            found = slide.path.stat()
-            self._versions[number] = found.st_size, found.st_mtime_ns
+            self._versions[number] = slide_version(slide.path)
         facts = [str(slide.path.absolute()), *self._versions[number], *self._rectangles[row].tolist()]
         facts += [int(self._sizes[row]), *slide.view.given().items()]
         name = hashlib.sha256(json.dumps(facts).encode()).hexdigest()

@@ -28,6 +28,7 @@ from lsr_ext.files import remove_unfinished, write_atomically, written_whole
 from lsr_ext.progress import track_progress
 from lsr_ext.wsi import SlideError
 from lsr_ext.wsi.backend import View
+from lsr_ext.wsi.versions import slide_version
 
 DEFAULT_SHARES = {"train": 0.8, "validation": 0.1, "test": 0.1}
 _VERSION = 2  # version of the content of a part; a part of another version is made again
@@ -134,8 +135,7 @@ def _make_part(
 def _fingerprint(
     slide: CohortSlide, source: LabelSource, recipe: Recipe, rectangles: Rectangles | None, tissue: TissueFinder
 ) -> str:
-    found = slide.path.stat()
-    facts = [_VERSION, str(slide.path), found.st_size, found.st_mtime_ns, slide.mpp, recipe.as_dict()]
+    facts = [_VERSION, str(slide.path), *slide_version(slide.path), slide.mpp, recipe.as_dict()]
     facts += [source.name, source.classes, source.fingerprint(slide.path), tissue.fingerprint(slide.path)]
     facts += [None if rectangles is None else rectangles.of(slide.path).tolist(), *slide.view.given().items()]
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:32]

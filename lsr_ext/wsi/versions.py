@@ -1,0 +1,27 @@
+"""Which state of a slide something was made of: a slide of some formats lies in several files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def slide_version(path: Path) -> tuple[int, int]:
+    """Return the bytes of a slide's files and the time of their last change in ns.
+
+    The tiles of NAME.mrxs are in the folder NAME, those of NAME.vms and NAME.vmu in files beside it whose names
+    begin with NAME: they count too. Of a DICOM slide only the file itself counts.
+
+    Raises:
+        FileNotFoundError: there is no such slide.
+    """
+    found = [path.stat(), *(file.stat() for file in _files_of_tiles(path) if file.is_file())]
+    return sum(each.st_size for each in found), max(each.st_mtime_ns for each in found)
+
+
+def _files_of_tiles(path: Path) -> Iterator[Path]:
+    suffix = path.suffix.lower()
+    if suffix == ".mrxs" and path.with_suffix("").is_dir():
+        yield from path.with_suffix("").iterdir()
+    if suffix in (".vms", ".vmu"):
+        yield from (file for file in path.parent.iterdir() if file.name.startswith(path.stem) and file != path)
