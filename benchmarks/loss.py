@@ -193,18 +193,24 @@ def print_table(rows: list[dict]) -> None:
     for row in rows:
         for stage in (name for name in STAGES if name in row):
             times = {name: value["median_ms"] for name, value in row[stage].items()}
-            fused = times["fused"]
+            fused = row[stage].get("fused")
             cells = [row["allocator"], row["size"], row["dtype"], row["layout"], str(row["threads"]), stage]
             cells += [f"{times[name]:.3g}" if name in times else "-" for name in ("floor", *METHODS)]
-            cells += [f"{times[name] / fused:.1f}" if name in times else "-" for name in ("eager", "compile")]
-            cells += [f"{100 * times['floor'] / fused:.0f}"]
-            cells += [f"{row['extra_bytes']['fused'] / 2**20:.2f}" if "extra_bytes" in row else "-"]
-            host = row[stage]["fused"].get("host_ms")
-            cells += [
-                "-" if host is None else f"{host:.2f}" + (" waited" if row[stage]["fused"]["waited"] else "")
-            ]
+            cells += _beside_fused(row, times, fused) if fused else ["-"] * 5
             table.add_row(*cells)
     Console(width=190).print(table)
+
+
+def _beside_fused(row: dict, times: dict[str, float], fused: dict) -> list[str]:
+    """What the fused loss gains, its share of the floor, its memory and what its call takes on the host."""
+    took, extra, host = fused["median_ms"], row.get("extra_bytes"), fused.get("host_ms")
+    gains = [f"{times[name] / took:.1f}" if name in times else "-" for name in ("eager", "compile")]
+    return [
+        *gains,
+        f"{100 * times['floor'] / took:.0f}",
+        f"{extra['fused'] / 2**20:.2f}" if extra else "-",
+        "-" if host is None else f"{host:.2f}" + (" waited" if fused["waited"] else ""),
+    ]
 
 
 def plot(rows: list[dict], machine: dict, methods: Sequence[str], path: Path) -> None:
