@@ -14,6 +14,7 @@ from torch.utils.data import default_collate
 
 from lsr_ext.data.blocks import Block, block_fractions, cut_blocks
 from lsr_ext.data.dataset import BlockDataset
+from lsr_ext.data.digests import digest
 from lsr_ext.data.folders import read_mask_pairs
 from lsr_ext.data.images import read_image
 from lsr_ext.data.kept_arrays import Memory
@@ -134,6 +135,16 @@ class BlockCollection:
     def dataset(self, augment: bool, report: Path | None = None, resumed: bool = False) -> BlockDataset:
         """The blocks as tensors, with their masks where there are any; all can be read, so none is reported."""
         return BlockDataset(self, with_masks=self.masks is not None, augment=augment)
+
+    def digest(self) -> str:
+        """A text that changes with the blocks, their labels and what is in memory of their pixels and masks."""
+        targets = () if self.targets is None else self.targets
+        places = [(self.names[block.image], block.x, block.y, block.width, block.height) for block in self.blocks]
+        used = dict.fromkeys(block.image for block in self.blocks)
+        held = [arrays for arrays in (self.images, self.masks) if isinstance(arrays, list)]
+        # Not of floats, which a simulation makes anew, in its last digits as the processor has it.
+        pixels = (arrays[image] for arrays in held for image in used if arrays[image].dtype.kind in "iu")
+        return digest(self.classes, self.label_names, places, self.labels, *targets, *pixels)
 
     def without_masks(self) -> BlockCollection:
         """The same blocks without pixel labels."""

@@ -22,6 +22,7 @@ from lsr_ext.training.finish import describe_prediction
 from lsr_ext.training.folders import method_folder, model_folder
 from lsr_ext.training.network import trusted_packages
 from lsr_ext.training.run import check_output
+from lsr_ext.training.same_data import check_same_data
 
 LOW_RESOLUTION, DECONVOLUTION, L2, INTER_RATER = "low_resolution", "deconvolution", "l2", "inter_rater"
 
@@ -41,10 +42,12 @@ def evaluate(config: RunConfig) -> dict[str, dict]:
 
     Raises:
         FileNotFoundError: a method is not trained yet.
-        ValueError: the output folder holds a run with another configuration.
+        ValueError: the output folder holds a run of another configuration, or on other data.
     """
     check_output(config)
-    data = prepare_data(config).readable()
+    data = prepare_data(config)
+    check_same_data(config.output, data)
+    data = data.readable()
     maps = baseline_maps(data)
     fractions = {name: map_fractions(found, len(data.test.classes)) for name, found in maps.items()}
     prediction = describe_prediction(config.evaluation, data.block_size_px)

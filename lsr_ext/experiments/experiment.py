@@ -64,8 +64,7 @@ def run_experiment(
 def _carry_out(plan: Plan, workers: int, execute: Execute) -> Results:
     todo = [run for run in plan.runs if load_record(run) is None]
     without: dict[str, Unscored] = {}
-    results = collect_results(plan)
-    _check_scores(results)
+    results = _collect(plan, without)
     total, done = len(plan.runs), len(plan.runs) - len(todo)
     with closing(carry_out(todo, workers, execute)) as outcomes:
         for run, unscored in track_progress(outcomes, plan.table.name, total=total, done=done, least=1):
@@ -73,11 +72,32 @@ def _carry_out(plan: Plan, workers: int, execute: Execute) -> Results:
                 without[run.name] = unscored
                 what = "is left out" if unscored.is_left_out else "failed"
                 print(f"{run.name} {what}: {unscored.reason}", file=sys.stderr)
-            results = collect_results(plan, without)
-            _check_scores(results)
+            results = _collect(plan, without)
             _write(results)
     _write(results)
     return results
+
+
+def _collect(plan: Plan, without: Mapping[str, Unscored]) -> Results:
+    results = collect_results(plan, without)
+    _check_scores(results)
+    _check_same_data(results)
+    return results
+
+
+def _check_same_data(results: Results) -> None:
+    """Rows can be compared only where they saw the same blocks, labels and distribution."""
+    first: dict[bytes, tuple[str, Mapping[str, str]]] = {}
+    for name, record in results.records.items():
+        config, found = record["config"], record.get("data") or {}
+        key = orjson.dumps([config["seed"], config["data"]])
+        other, expected = first.setdefault(key, (name, found))
+        changed = [part for part in found if expected.get(part, found[part]) != found[part]]
+        if changed:
+            raise ValueError(
+                f"the data changed between the runs {other} and {name} ({' and '.join(changed)}): remove the runs "
+                "on the older data, or choose another output folder"
+            )
 
 
 def _check_scores(results: Results) -> None:

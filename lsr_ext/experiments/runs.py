@@ -17,6 +17,7 @@ import lsr_ext
 from lsr_ext import evaluation, training
 from lsr_ext.experiments.plan import Run
 from lsr_ext.files import write_atomically
+from lsr_ext.training.same_data import read_data_digests
 
 Scores = dict[str, dict]
 Execute = Callable[[Run], Scores]
@@ -43,6 +44,7 @@ def do_run(run: Run, execute: Execute) -> None:
     record = {
         "config": _identity(run),
         "scores": scores,
+        "data": read_data_digests(run.folder),
         "environment": _describe_environment(),
         "seconds": round(time.monotonic() - began, 3),
     }

@@ -26,6 +26,7 @@ from lsr_ext.report.styles import METHOD_TITLES, data_title
 from lsr_ext.sources import TrainingData, prepare_data
 from lsr_ext.sources.training_data import describe_labels
 from lsr_ext.training.folders import method_folder
+from lsr_ext.training.same_data import check_same_data
 
 _MAX_REGIONS = 4
 
@@ -38,11 +39,14 @@ def write_report(config: RunConfig) -> Path:
 
     Raises:
         FileNotFoundError: the run has not been evaluated.
+        ValueError: the data have changed since.
     """
     metrics_path = config.output / "metrics.json"
     if not metrics_path.is_file():
         raise FileNotFoundError(f"expected the scores of a run, found none at {metrics_path}: evaluate first")
-    data = prepare_data(config).readable()
+    data = prepare_data(config)
+    check_same_data(config.output, data)
+    data = data.readable()
     predictions = {method: load_prediction(config.output, method) for method in config.methods}
     maps = baseline_maps(data) | {name: maps for name, (maps, _) in predictions.items()}
     curves = {method: read_curves(method_folder(config.output, method)) for method in config.methods}

@@ -20,6 +20,7 @@ from lsr_ext.data.cohort import (
     SlideMasks,
     open_blocks,
 )
+from lsr_ext.data.digests import digest
 from lsr_ext.data.labels import expected_area
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.sources.context import RunContext
@@ -77,6 +78,20 @@ class CohortBlocks:
         options = {"report": report, "resumed": resumed, "limit": self._limit, "masks": self.masks}
         options |= {"labels": self._all_labels, "targets": self._targets}
         return CohortDataset(self._source, self._split, augment=augment, **options)
+
+    def digest(self) -> str:
+        """A text that changes with the blocks, their labels and the sizes of masks; slides may lie elsewhere."""
+        manifest = self._source.manifest
+        slides, slide_of = manifest.slides()
+        named, place = np.unique(slide_of[self._rows], return_inverse=True)
+        used = [slides[k].path for k in named]
+        masks = None if self.masks is None else [self.masks.bytes_of(path) for path in used]
+        sizes = manifest.table["size_px"].to_numpy()[self._rows]
+        targets = () if self.targets is None else self.targets
+        names = [path.name for path in used]
+        return digest(
+            self.classes, names, masks, place, manifest.rectangles[self._rows], sizes, self.labels, *targets
+        )
 
     def without_masks(self) -> CohortBlocks:
         """The same blocks without pixel labels."""

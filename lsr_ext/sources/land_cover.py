@@ -9,6 +9,7 @@ import numpy as np
 
 from lsr_ext.config.data import LandCover
 from lsr_ext.data import BlockCollection, cut_blocks
+from lsr_ext.data.digests import digest
 from lsr_ext.data.land_cover import (
     LandCoverDataset,
     LandCoverPatch,
@@ -55,6 +56,11 @@ class LandCoverBlocks:
     def dataset(self, augment: bool, report: Path | None = None, resumed: bool = False) -> LandCoverDataset:
         """The crops, their blocks and their masks; all are in memory, so none is reported."""
         return LandCoverDataset(self.patches, self.crop_px, augment)
+
+    def digest(self) -> str:
+        """A text that changes with the patches, their labels and the crops."""
+        arrays = (array for patch in self.patches for array in (patch.image, patch.labels, patch.mask))
+        return digest(self.classes, self.crop_px, *arrays)
 
     def without_masks(self) -> LandCoverBlocks:
         """Itself: a crop always comes with its mask, which only a pixel loss looks at."""

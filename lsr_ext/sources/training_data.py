@@ -56,6 +56,9 @@ class TrainingBlocks(Protocol):
         cannot be read is listed in `report`; a resumed training leaves out what is listed there already.
         """
 
+    def digest(self) -> str:
+        """A text that changes when what is learnt from these blocks may change; not when they are moved."""
+
     def without_masks(self) -> TrainingBlocks:
         """The same blocks, for a method that may see no pixel labels."""
 

@@ -16,7 +16,7 @@ from lightning.pytorch.utilities.exceptions import SIGTERMException
 from lsr_ext.config import EXECUTION, METHODS, RunConfig, TrainingConfig
 from lsr_ext.files import remove_unfinished, write_atomically
 from lsr_ext.inference import TrainedModel, choose_device, load_model
-from lsr_ext.inference.model_file import DESCRIPTION_NAME
+from lsr_ext.inference.model_file import DESCRIPTION_NAME, read_description
 from lsr_ext.sources import TrainingData, prepare_data
 from lsr_ext.sources.training_data import describe_labels
 from lsr_ext.training.build import build_batches, build_module, build_optimizer
@@ -30,6 +30,7 @@ from lsr_ext.training.folders import BEST_NAME, CHECKPOINT_NAME, method_folder, 
 from lsr_ext.training.module import SegmentationModule
 from lsr_ext.training.network import describe_network, trusted_packages
 from lsr_ext.training.pixel_labels import blocks_for
+from lsr_ext.training.same_data import keep_to_data
 
 # The network is cast by this module for bf16-true: Lightning's would round the targets of a batch too. Other names
 # are Lightning's own.
@@ -46,13 +47,15 @@ def train(config: RunConfig) -> None:
     one is left as it is.
 
     Raises:
-        FileNotFoundError, ValueError: faulty data, or an output folder that holds another configuration's run.
+        FileNotFoundError, ValueError: faulty data, or an output folder that holds a run of another configuration
+            or on other data.
     """
     check_output(config)
     build_optimizer(config.training.optimizer)
     check_execution(config.training)
     choose_arithmetic(config.training)
     data = prepare_data(config)
+    keep_to_data(config.output, data)
     for line in describe_labels(data):
         _logger.info("%s", line)
     write_atomically(_settings_path(config), yaml.safe_dump(_settings(config), sort_keys=False).encode())
@@ -81,9 +84,10 @@ def _train_method(config: RunConfig, name: str, data: TrainingData) -> None:
     method, training = METHODS[name], config.training
     folder, described = method_folder(config.output, name), model_folder(config.output, name) / DESCRIPTION_NAME
     rank_zero_only(remove_unfinished)(folder)
+    trained_on = _trained_on(config, name, data)
     last = read_last(folder)
     done, is_done = _progress(last, training.steps)
-    if is_done and described.exists():
+    if described.exists() and (is_done or _is_model_of(described, trained_on, without_checkpoint=last is None)):
         _logger.info("%s: already trained", name)
         _update_model(described.parent, config, data.block_size_px)
         return
@@ -113,11 +117,32 @@ def _train_method(config: RunConfig, name: str, data: TrainingData) -> None:
         data,
         describe_prediction(config.evaluation, data.block_size_px),
         config.evaluation.decoding,
-        f"{config.data.source}: {len(data.train)} blocks; {name}, {training.steps} steps, seed {config.seed}",
+        trained_on,
         seed=config.seed,
         device=device,
     )
     rank_zero_only(model.save)(model_folder(config.output, name))
+
+
+def _trained_on(config: RunConfig, name: str, data: TrainingData) -> str:
+    """What a model's description says of its training."""
+    steps = config.training.steps
+    return f"{config.data.source}: {len(data.train)} blocks; {name}, {steps} steps, seed {config.seed}"
+
+
+def _is_model_of(described: Path, trained_on: str, without_checkpoint: bool) -> bool:
+    """Whether a model is that of this training, to its end.
+
+    Raises:
+        ValueError: it is of another training and has no checkpoint to go on from: it would be lost.
+    """
+    found = read_description(described).trained_on
+    if without_checkpoint and found != trained_on:
+        raise ValueError(
+            f"{described.parent} is a model of another training ({found}), and its checkpoint is gone: move it, "
+            "or choose another output folder"
+        )
+    return found == trained_on
 
 
 def _update_model(folder: Path, config: RunConfig, block_size_px: int) -> None:

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import orjson
@@ -45,8 +46,10 @@ def test_predictions_are_the_mean_over_turned_and_flipped_images(tmp_path):
     evaluate(config)
     upright = load_prediction(config.output, "supervised")[1]
     # A disc turned about its block is another image to the network, and the same to the mean.
-    for file in tmp_path.glob("disc*.png"):
-        Image.open(file).rotate(180).save(file)
+    held_out = prepare_data(config).test
+    for name in {held_out.names[block.image] for block in held_out.blocks}:
+        for file in tmp_path.glob(f"{Path(name).stem}*.png"):
+            Image.open(file).rotate(180).save(file)
     evaluate(config)
     turned = load_prediction(config.output, "supervised")[1]
     # Blocks of an image come in rows, so turned by 180 degrees they come the other way round.

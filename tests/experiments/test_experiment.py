@@ -69,6 +69,19 @@ def test_what_failed_is_told_of_and_what_is_done_is_not_repeated(tmp_path):
     assert content["failed"] == {} and content["environments"][0]["torch"]
 
 
+def test_rows_of_other_data_are_not_compared(tmp_path):
+    config, output = write_masks_run(tmp_path), tmp_path / "run"
+    run(config)
+    records = [output / "runs" / name / "seed0" / "run.json" for name in ("intra", "inter", "intra+inter")]
+    for path, found in zip(records, ("a", "a", "b"), strict=True):
+        content = json.loads(path.read_bytes())
+        path.write_text(json.dumps(content | {"data": {"the training blocks": found}}))
+    with pytest.raises(ValueError, match=r"the runs intra/seed0 and intra\+inter/seed0 \(the training blocks"):
+        run(config)
+    records[2].unlink()
+    run(config)
+
+
 def test_a_row_whose_loss_these_labels_cannot_teach_is_left_out(tmp_path, capsys):
     """Every block holds some of the disc, so that no label says that it is absent."""
     config = write_masks_run(tmp_path, data={"noise_std": 0.0, "edges": [0.5], "bins": None})

@@ -1,11 +1,16 @@
+import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tiny_runs import write_masks_run
 
 from lsr_ext.config import load_config
+from lsr_ext.evaluation import evaluate
 from lsr_ext.inference import load_model
 from lsr_ext.networks import SegmentationUNet
 from lsr_ext.networks.norms import ActNorm
+from lsr_ext.report import write_report
+from lsr_ext.sources import prepare_data
 from lsr_ext.training import SegmentationModule, train
 from lsr_ext.training.denormals import denormals_are_flushed
 
@@ -64,6 +69,43 @@ def test_a_cut_run_goes_on_to_the_weights_of_an_uncut_one(tmp_path, monkeypatch)
     train(cut)
     first, second = weights(uncut), weights(cut)
     assert all(torch.equal(first[name], second[name]) for name in first)
+
+
+def test_a_trained_model_outlives_its_checkpoints(tmp_path):
+    config = load_config(write_masks_run(tmp_path))
+    train(config)
+    folder = config.output / "intra+inter"
+    for path in folder.glob("*.ckpt"):
+        path.unlink()
+    described = folder / "model" / "model.json"
+    before = described.read_bytes()
+    train(config)
+    assert described.read_bytes() == before and not list(folder.glob("*.ckpt"))
+    described.write_bytes(before.replace(b"4 steps", b"3 steps"))
+    with pytest.raises(ValueError, match="a model of another training .*3 steps.*, and its checkpoint is gone"):
+        train(config)
+    assert described.is_file()
+
+
+@pytest.mark.parametrize("changed", ["disc?.png", "disc?_mask.png"])
+def test_a_run_is_not_continued_nor_scored_on_other_data(tmp_path, changed):
+    config = load_config(write_masks_run(tmp_path))
+    for call in (train, evaluate, train, evaluate):
+        call(config)
+    for path in tmp_path.glob(changed):
+        Image.fromarray(np.asarray(Image.open(path))[::-1]).save(path)
+    for call in (train, evaluate, write_report):
+        with pytest.raises(ValueError, match="run on other data .the training blocks .*changed since"):
+            call(config)
+
+
+def test_a_run_may_be_scored_on_other_held_out_images(tmp_path):
+    config = load_config(write_masks_run(tmp_path))
+    train(config)
+    held_out = prepare_data(config).test
+    for path in {tmp_path / held_out.names[block.image] for block in held_out.blocks}:
+        Image.fromarray(255 - np.asarray(Image.open(path))).save(path)
+    assert evaluate(config)["intra+inter"]
 
 
 @pytest.mark.skipif(not torch.set_flush_denormal(False), reason="this processor cannot flush denormal numbers")
