@@ -39,6 +39,12 @@ void check_values(const TargetInput& targets) {
   }
 }
 
+void check_weights(const std::vector<double>& weights, const char* name) {
+  for (const double weight : weights) {
+    STD_TORCH_CHECK(!(weight < 0), name, " must be >= 0, got ", weight);
+  }
+}
+
 // Numbers in double precision; none where there are none.
 std::vector<double> doubles(const std::optional<Reals>& given) {
   if (!given) return {};
@@ -89,6 +95,8 @@ std::tuple<Tensor, Tensor, Tensor> label_super_resolution(
   const std::vector<double> means = doubles(targets.mean), stds = doubles(targets.std);
   const std::vector<double> class_values = doubles(targets.class_weights);
   const std::vector<double> block_values = doubles(targets.block_weights);
+  check_weights(class_values, "class_weights");
+  check_weights(block_values, "block_weights");
   const Table table{blocks,
                     classes,
                     n.data(),

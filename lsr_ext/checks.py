@@ -160,6 +160,12 @@ def check_weights(weights: Tensor, name: str) -> None:
         raise ValueError(f"{name} must be finite numbers >= 0, one at least above 0, got {values.tolist()}")
 
 
+def check_not_negative(weights: Tensor | None, name: str) -> None:
+    """Raise where a weight is below 0, which has no meaning."""
+    if weights is not None and weights.numel() and float(weights.detach().min()) < 0:
+        raise ValueError(f"{name} must be >= 0, got {float(weights.detach().min()):g}")
+
+
 def check_labels(labels: Tensor, count: int) -> None:
     """Raise unless every label is -1 (unknown) or below the number of labels of the distribution."""
     labels = labels.long()  # of unsigned numbers all would be below -1
@@ -172,12 +178,12 @@ def check_labels(labels: Tensor, count: int) -> None:
 def check_fractions(fractions: Tensor, std: Tensor, form: str) -> None:
     """Raise unless what is known of the blocks' own targets is in range; NaN = unknown."""
     known = ~(fractions.isnan() | std.isnan())
-    for name, values, most in (("fractions", fractions, 1.0), ("std", std, float("inf"))):
-        outside = (known & ~((values >= 0) & (values <= most))).nonzero().tolist()
+    for name, values in (("fractions", fractions), ("std", std)):
+        outside = (known & ~((values >= 0) & (values <= 1))).nonzero().tolist()
         if outside:
             k, cls = outside[0]
             raise ValueError(
-                f"{name} must lie in [0, {most:g}] or be NaN, got {values[k, cls]:g} for block {k}, class {cls}"
+                f"{name} must lie in [0, 1] or be NaN, got {values[k, cls]:g} for block {k}, class {cls}"
             )
     if form in ("kl", "reverse_kl") and bool((known & ~(std > 0)).any()):
         raise ValueError(f"form {form!r} needs std > 0 wherever a fraction is known")

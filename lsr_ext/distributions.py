@@ -41,26 +41,29 @@ def binomial_std(fractions: Tensor, counts: Tensor | float) -> Tensor:
     A fraction of 0 or 1 counts as half an item short of it: from n items none is known to be without doubt.
 
     Args:
-        fractions: (N, L) in [0, 1], NaN = unknown.
-        counts: how many cells, or independent pixels, were looked at: a number > 0, (N,) or (N, L). The check of a
-            tensor's values waits for a GPU, that of a number does not.
+        fractions: (N, L) in [0, 1], NaN = unknown; the values are checked where looking is free, not on a GPU.
+        counts: how many cells, or independent pixels, were looked at: a number >= 1, (N,) or (N, L). The check of
+            a tensor's values waits for a GPU, that of a number does not.
 
     Raises:
-        ValueError: for counts that are not above 0, or of another shape.
+        ValueError: for counts that are below 1, or of another shape, and for fractions out of range.
 
     Example:
         >>> binomial_std(torch.tensor([[0.5, 0.0]]), 100)
         tensor([[0.0500, 0.0071]])
     """
     if isinstance(counts, (int, float)):
-        is_wrong = not counts > 0
+        is_wrong = not counts >= 1
         counts = fractions.new_full((), counts)  # filled there: a copy from the host would wait for a GPU
     else:
         counts = torch.as_tensor(counts, dtype=fractions.dtype, device=fractions.device)
         counts = counts[:, None] if counts.ndim == 1 else counts
-        is_wrong = not bool((counts > 0).all())
+        is_wrong = not bool((counts >= 1).all())
     if is_wrong:
-        raise ValueError(f"counts must be above 0, got {counts.min():g}")
+        raise ValueError(f"counts must be at least 1, got {counts.min():g}")
+    if fractions.device.type == "cpu" and bool(((fractions < 0) | (fractions > 1)).any()):
+        low, high = fractions.nan_to_num().aminmax()
+        raise ValueError(f"fractions must lie in [0, 1] or be NaN, got values from {low:g} to {high:g}")
     if torch.broadcast_shapes(counts.shape, fractions.shape) != fractions.shape:
         raise ValueError(f"counts must fit fractions {tuple(fractions.shape)}, got {tuple(counts.shape)}")
     half = 0.5 / counts

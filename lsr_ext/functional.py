@@ -7,6 +7,7 @@ from functools import lru_cache
 
 import torch
 from torch import Tensor
+from torch.autograd.forward_ad import unpack_dual
 
 from lsr_ext import ops, reference
 from lsr_ext.checks import (
@@ -15,6 +16,7 @@ from lsr_ext.checks import (
     check_inputs,
     check_labels,
     check_logits,
+    check_not_negative,
     check_reduction,
     check_values,
 )
@@ -245,28 +247,41 @@ def loss_by_options(
     if validate:
         check_values(logits, labels, mean, std, options, beside)
     if not _use_fused(backend, logits.device):
-        _check_range(logits, labels, mean, beside.block_ids)
+        _check_range(logits, labels, mean, beside)
         return reference.label_super_resolution_loss(
             logits, labels, mean, std, **beside._asdict(), reduction=reduction, **vars(options)
         )
-    if reduction == "none" or _any_requires_grad(mean, std, beside.class_weights, beside.block_weights):
-        _check_range(logits, labels, mean, beside.block_ids)
-        return _loss_of_sums(logits, labels, mean, std, options, beside, reduction)
-    return ops.fused_loss(ops.loss_inputs(logits, labels, mean, std, options, beside), inplace_backward)
+    loss = None
+    if reduction == "mean" and not _is_any_differentiated(mean, std, beside.class_weights, beside.block_weights):
+        loss = ops.fused_loss(ops.loss_inputs(logits, labels, mean, std, options, beside), inplace_backward)
+    if loss is not None:
+        return loss
+    _check_range(logits, labels, mean, beside)
+    return _loss_of_sums(logits, labels, mean, std, options, beside, reduction)
 
 
-def _any_requires_grad(*tables: Tensor | None) -> bool:
-    return torch.is_grad_enabled() and any(table is not None and table.requires_grad for table in tables)
+def _is_any_differentiated(*tables: Tensor | None) -> bool:
+    """Whether a derivative by one of the tables is asked for, backward or forward."""
+    given = [table for table in tables if table is not None]
+    if torch.is_grad_enabled() and any(table.requires_grad for table in given):
+        return True
+    return not torch.compiler.is_compiling() and any(unpack_dual(table).tangent is not None for table in given)
 
 
-def _check_range(logits: Tensor, labels: Tensor | None, mean: Tensor, block_ids: Tensor | None) -> None:
+def _check_range(logits: Tensor, labels: Tensor | None, mean: Tensor, beside: BlockTensors) -> None:
     """Raise on the host what the fused operator raises there."""
     if logits.device.type != "cpu" or torch.compiler.is_compiling():
         return
-    if labels is not None:
-        check_labels(labels, len(mean))
-    if block_ids is not None:
-        check_block_ids(block_ids, len(mean if labels is None else labels))
+    try:
+        if labels is not None:
+            check_labels(labels, len(mean))
+        if beside.block_ids is not None:
+            check_block_ids(beside.block_ids, len(mean if labels is None else labels))
+        for name in ("class_weights", "block_weights"):
+            check_not_negative(getattr(beside, name), name)
+    except RuntimeError as error:
+        if "vmap" not in str(error):  # which shows nobody a sample's values
+            raise
 
 
 def _loss_of_sums(

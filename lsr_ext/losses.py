@@ -36,7 +36,7 @@ class _BlockLoss(nn.Module):
         self.backend = backend
         self.inplace_backward = inplace_backward
         self.reduction = reduction
-        weights = None if class_weights is None else torch.as_tensor(class_weights, dtype=torch.float64).clone()
+        weights = None if class_weights is None else _constant("class_weights", class_weights)
         if weights is not None:
             if weights.ndim != 1 or (classes is not None and len(weights) != classes):
                 raise ValueError(f"class_weights must be {classes or 'L'} numbers >= 0, got {class_weights}")
@@ -76,6 +76,20 @@ class _BlockLoss(nn.Module):
         return f"{chosen}, backend={self.backend!r}"
 
 
+def _constant(name: str, values: float | Sequence[float] | Tensor) -> Tensor:
+    """A copy in double precision. A module would not see what an optimizer makes of the original."""
+    if isinstance(values, Tensor) and values.requires_grad:
+        raise ValueError(
+            f"{name} requires grad, and a loss module keeps a copy: give what is learnt to lsr_ext.functional"
+        )
+    return torch.as_tensor(values, dtype=torch.float64).clone()
+
+
+def _check_form_allows(form: str, std: Tensor) -> None:
+    if form in ("kl", "reverse_kl") and not bool((std > 0).all()):
+        raise ValueError(f"form {form!r} needs std > 0, got {std.tolist()}")
+
+
 class LabelSuperResolutionLoss(_BlockLoss):
     """The intra-, inter- or intra+inter-instance loss for one :class:`CountDistribution`.
 
@@ -91,8 +105,8 @@ class LabelSuperResolutionLoss(_BlockLoss):
         is a scalar, or (N,) with ``reduction="none"``.
 
     Raises:
-        ValueError: on an unknown option, on weights that do not fit the classes, and for a distribution
-            that the form does not allow (std = 0 under "kl" and "reverse_kl").
+        ValueError: on an unknown option, on weights that do not fit the classes, for a distribution that the form
+            does not allow (std = 0 under "kl" and "reverse_kl"), and for tables that require grad.
     """
 
     _tables = ("mean", "std", "class_weights")
@@ -117,8 +131,7 @@ class LabelSuperResolutionLoss(_BlockLoss):
         super().__init__(options, class_weights, classes, backend, inplace_backward, reduction)
         check_distribution(distribution.mean, distribution.std, form)
         for name in ("mean", "std"):
-            table = getattr(distribution, name).to(torch.float64, copy=True)
-            self.register_buffer(name, table, persistent=False)
+            self.register_buffer(name, _constant(name, getattr(distribution, name)), persistent=False)
 
     def forward(
         self,
@@ -142,14 +155,14 @@ class FractionLoss(_BlockLoss):
 
     Args:
         std: standard deviation of the fractions where a batch brings none: one number, or one a class. All forms
-            need one but "proportion" and "squared".
+            need one but "proportion" and "squared", which ignore it.
 
     Shape:
         logits (N, L, H, W), fractions (N, L) with NaN = unknown, std a number, (N,), (N, L) or (1, L), group (N,)
         or (N, L), mask (N, H, W), block_weights (N,); the result is a scalar, or (N,) with ``reduction="none"``.
 
     Raises:
-        ValueError: on an unknown option, and where a form needs a std and none is given.
+        ValueError: on an unknown option, where a form needs a std and none is given, and on one out of range.
 
     Example:
         >>> loss = FractionLoss(form="size", std=0.05)
@@ -180,9 +193,10 @@ class FractionLoss(_BlockLoss):
         options = LossOptions(mode, form, variance, alpha, floor, sharpness, activation)
         super().__init__(options, class_weights, None, backend, inplace_backward, reduction)
         if std is not None:
-            std = torch.as_tensor(std, dtype=torch.float64).clone()
+            std = _constant("std", std)
             if std.ndim > 1 or not bool(((std >= 0) & (std <= 1)).all()):
                 raise ValueError(f"std must be a number in [0, 1] or one a class, got {std.tolist()}")
+            _check_form_allows(options.form, std)
         self.register_buffer("std", std, persistent=False)
 
     def forward(
@@ -201,12 +215,18 @@ class FractionLoss(_BlockLoss):
         return self._loss(logits, None, fractions, self._std_of(fractions, std), beside, validate)
 
     def _std_of(self, fractions: Tensor, given: float | Tensor | None) -> Tensor:
-        """The standard deviation of each fraction."""
+        """The standard deviation of each fraction; 0 for a form that does not look at it."""
+        if not isinstance(fractions, Tensor):
+            raise TypeError(f"fractions must be a tensor, got {type(fractions).__name__}")
+        if self.options.form in FORMS_WITHOUT_STD:
+            return torch.zeros_like(fractions)
         std = self.std if given is None else given
         if std is None:
-            if self.options.form not in FORMS_WITHOUT_STD:
-                raise ValueError(f"form {self.options.form!r} needs a std of the fractions: give the loss one")
-            return torch.zeros_like(fractions)
+            raise ValueError(f"form {self.options.form!r} needs a std of the fractions: give the loss one")
+        if isinstance(std, (int, float)):
+            if not 0 <= std <= 1:
+                raise ValueError(f"std must be a number in [0, 1], got {std}")
+            _check_form_allows(self.options.form, torch.tensor(float(std)))
         table = torch.as_tensor(std, dtype=table_dtype(fractions), device=fractions.device)
         if given is not None and table.ndim == 1:
             table = table[:, None]
@@ -215,5 +235,6 @@ class FractionLoss(_BlockLoss):
         except RuntimeError:
             shape = tuple(fractions.shape)
             raise ValueError(
-                f"std must be a number, one a block or one a fraction of {shape}, got {tuple(table.shape)}"
+                f"std must be a number, one a block, one a class as (1, L) or one a fraction of {shape}, got "
+                f"{tuple(table.shape)}"
             ) from None

@@ -24,8 +24,11 @@ def has_kernel(device_type: str) -> bool:
     return device_type in ("cpu", "meta") or (device_type == "cuda" and has_cuda)
 
 
-def fused_loss(inputs: LossInputs, inplace_backward: bool) -> Tensor:
-    """The loss by the fused operator; with `inplace_backward` its gradient overwrites the logits."""
+def fused_loss(inputs: LossInputs, inplace_backward: bool) -> Tensor | None:
+    """The loss by the fused operator; with `inplace_backward` its gradient overwrites the logits.
+
+    None where a transform of torch.func looks at targets or weights: the operator has no gradient by them.
+    """
     if torch.compiler.is_compiling():  # which plans memory by itself
         return loss_op(*inputs)[0]
     if inplace_backward:
@@ -35,6 +38,8 @@ def fused_loss(inputs: LossInputs, inplace_backward: bool) -> Tensor:
     except RuntimeError as error:
         if not _is_of_a_transform(error):
             raise _plain(error) from None
+    if any(_is_transformed(table) for table in inputs if isinstance(table, Tensor) and table is not inputs.logits):
+        return None
     return TransformedLoss.apply(inplace_backward, *inputs)[0]
 
 
@@ -55,10 +60,20 @@ def _is_of_a_transform(error: RuntimeError) -> bool:
     return "setup_context" in str(error)
 
 
+def _is_transformed(table: Tensor) -> bool:
+    """Whether a transform of torch.func batches or differentiates a table of real numbers."""
+    return table.is_floating_point() and torch.func.debug_unwrap(table) is not table
+
+
 def _plain(error: RuntimeError) -> Exception:
     """What the operator says of values that it finds out of range, without the place in its source."""
     message = str(error)
-    for fault in ("labels must lie in", "block_ids must be below"):
+    for fault in (
+        "labels must lie in",
+        "block_ids must be below",
+        "class_weights must be",
+        "block_weights must be",
+    ):
         if fault in message:
             return ValueError(message[message.index(fault) :].splitlines()[0])
     return error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from numbers import Real
 
 MODES = ("intra", "inter", "intra+inter")
 ACTIVATIONS = ("softmax", "sigmoid")
@@ -32,7 +33,7 @@ class LossOptions:
     """The choices of :func:`lsr_ext.functional.label_super_resolution_loss`, which documents them.
 
     Raises:
-        ValueError: where a value is not one of those listed there.
+        ValueError, TypeError: where a value is not one of those listed there.
     """
 
     mode: str = "intra+inter"
@@ -44,6 +45,10 @@ class LossOptions:
     activation: str = "softmax"
 
     def __post_init__(self) -> None:
+        for name in ("variance", "alpha", "floor", "sharpness"):
+            value = getattr(self, name)
+            if not (value is None or isinstance(value, (float, int, str, Real))):
+                raise TypeError(f"{name} must be a number, got {type(value).__name__}: it has no gradient")
         for name, allowed in (("mode", MODES), ("form", FORMS), ("activation", ACTIVATIONS)):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")

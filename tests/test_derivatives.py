@@ -112,3 +112,75 @@ def test_block_sums_compile_in_one_graph():
     compiled = torch.compile(lambda x: block_moments(x), fullgraph=True, backend="aot_eager")
     for found, expected in zip(compiled(x), block_moments(x), strict=True):
         torch.testing.assert_close(found, expected)
+
+
+TABLES = ("mean", "std", "class_weights", "block_weights")
+
+
+def with_tables(backend, labelled, x, tables):
+    """The loss as a function of everything it is differentiable by."""
+    labels, given = torch.tensor([0, 0, 1, 1, 1, -1]), dict(zip(TABLES, tables, strict=True))
+    options = {"class_weights": given["class_weights"], "block_weights": given["block_weights"]}
+    if labelled:
+        return label_super_resolution_loss(x, labels, given["mean"], given["std"], backend=backend, **options)
+    return fraction_loss(x, given["mean"], given["std"], mode="inter", backend=backend, **options)
+
+
+def tables_of(labelled):
+    torch.manual_seed(4)
+    rows = 2 if labelled else 6
+    return [
+        torch.rand(rows, 3).double(),
+        0.1 + torch.rand(rows, 3).double(),
+        torch.rand(3).double(),
+        torch.rand(6).double(),
+    ]
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@pytest.mark.parametrize("labelled", [True, False])
+def test_derivatives_by_targets_and_weights_within_torch_func(labelled):
+    x, tables = batch()[0], tables_of(labelled)
+    tangents = [table.cos() for table in tables]
+    found = {}
+    for backend in ("fused", "reference"):
+
+        def loss(x, tables, backend=backend):
+            return with_tables(backend, labelled, x, tables)
+
+        def batched(several, loss=loss):
+            return torch.func.vmap(loss, (None, 0))(x, several).sum()
+
+        many = [torch.stack([table, 0.9 * table]) for table in tables]
+        leaves = [table.clone().requires_grad_() for table in many]
+        with forward_ad.dual_level():
+            duals = [forward_ad.make_dual(table, tangent) for table, tangent in zip(tables, tangents, strict=True)]
+            along = [
+                forward_ad.unpack_dual(loss(x, [*tables[:k], duals[k], *tables[k + 1 :]])).tangent
+                for k in range(4)
+            ]
+        found[backend] = [
+            *torch.func.grad(loss, 1)(x, tables),
+            *torch.func.grad(batched)(many),
+            *torch.autograd.grad(batched(leaves), leaves),
+            torch.func.jvp(loss, (x, tables), (x.cos(), tangents))[1],
+            *along,
+            *torch.func.jacrev(torch.func.grad(loss), 1)(x[:, :, :2, :2], tables),
+        ]
+    for fused, reference in zip(*found.values(), strict=True):
+        assert reference.any()
+        torch.testing.assert_close(fused, reference)
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")
+@pytest.mark.parametrize("backend", ["fused", "reference"])
+@pytest.mark.parametrize("reduction", ["mean", "none"])
+def test_vmap_over_labels(backend, reduction):
+    x, labels, mean, std = batch()
+    several = torch.stack([labels, labels.flip(0)])
+
+    def loss(labels):
+        return label_super_resolution_loss(x, labels, mean, std, backend=backend, reduction=reduction)
+
+    expected = torch.stack([loss(each) for each in several])
+    torch.testing.assert_close(torch.func.vmap(loss)(several), expected)

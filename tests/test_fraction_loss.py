@@ -132,11 +132,13 @@ def test_binomial_std_of_counted_cells():
     torch.testing.assert_close(std[0], expected)
     assert std[1, 0].item() == pytest.approx(math.sqrt(0.01 * 0.99 / 50))
     assert std[1, 1].item() == pytest.approx(std[1, 0].item())
-    with pytest.raises(ValueError, match="counts must be above 0, got 0"):
+    with pytest.raises(ValueError, match="counts must be at least 1, got 0"):
         binomial_std(fractions, torch.tensor([100.0, 0.0]))
-    for wrong in (0, -3.0, math.nan):
-        with pytest.raises(ValueError, match=f"counts must be above 0, got {wrong:g}"):
+    for wrong in (0, -3.0, 0.5, math.nan):
+        with pytest.raises(ValueError, match=f"counts must be at least 1, got {wrong:g}"):
             binomial_std(fractions, wrong)
+    with pytest.raises(ValueError, match=r"fractions must lie in \[0, 1\] or be NaN, got values from -2 to 37"):
+        binomial_std(torch.tensor([[math.nan, 37.0, -2.0]]), 10)
 
 
 def test_binomial_std_of_one_number_reads_no_value():
@@ -158,11 +160,41 @@ REFUSED = [
     ({"fractions": torch.rand(8, 3)}, r"fractions must have shape \(N, L\) with L = 2, got \(8, 3\)"),
     ({"fractions": torch.rand(7, 2)}, "fractions are given for 7 blocks, logits for 8"),
     ({"fractions": torch.full((8, 2), 37.0)}, r"fractions must lie in \[0, 1\] or be NaN, got 37 for block 0"),
-    ({"std": torch.rand(3)}, r"std must be a number, one a block or one a fraction of \(8, 2\), got \(3, 1\)"),
+    ({"std": torch.rand(3)}, r"one a class as \(1, L\) or one a fraction of \(8, 2\), got \(3, 1\)"),
+    ({"std": -0.05}, r"std must be a number in \[0, 1\], got -0.05"),
+    ({"std": 5.0}, r"std must be a number in \[0, 1\], got 5"),
+    ({"std": math.nan}, r"std must be a number in \[0, 1\], got nan"),
+    ({"std": torch.full((8, 2), 5.0)}, r"std must lie in \[0, 1\] or be NaN, got 5 for block 0, class 0"),
     ({"std": None}, "form 'marginal' needs a std of the fractions"),
     ({"block_weights": torch.ones(3)}, r"block_weights must have shape \(8,\), got \(3,\)"),
     ({"block_weights": torch.zeros(8)}, "block_weights must be finite numbers >= 0, one at least above 0"),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("form", ["proportion", "squared"])
+def test_a_form_that_needs_no_std_ignores_it(form):
+    logits, _ = batch()
+    fractions = torch.rand(8, 2, dtype=torch.float64)
+    expected = FractionLoss(form=form)(logits, fractions)
+    assert expected > 0
+    for std in (0.3, torch.full((8, 2), torch.nan, dtype=torch.float64)):
+        assert torch.equal(FractionLoss(form=form)(logits, fractions, std), expected)
+
+
+@pytest.mark.parametrize("form", ["kl", "reverse_kl"])
+def test_a_number_of_zero_is_refused_where_the_form_divides_by_it(form):
+    for loss, std in ((lambda: FractionLoss(form=form, std=0.0), None), (lambda: FractionLoss(form=form), 0.0)):
+        with pytest.raises(ValueError, match=f"form '{form}' needs std > 0, got 0"):
+            loss()(batch()[0], torch.rand(8, 2), std)
+
+
+@pytest.mark.parametrize("weights", ["class_weights", "block_weights"])
+@pytest.mark.parametrize("options", [{}, {"backend": "reference"}, {"reduction": "none"}])
+def test_a_negative_weight_is_refused(weights, options):
+    given = torch.tensor([1.0, -2.0]) if weights == "class_weights" else torch.tensor([1.0, -2.0, *[1.0] * 6])
+    fractions = torch.rand(8, 2)
+    with pytest.raises(ValueError, match=f"{weights} must be >= 0, got -2"):
+        fraction_loss(batch()[0], fractions, torch.full_like(fractions, 0.1), **{weights: given}, **options)
 
 
 @pytest.mark.parametrize(("change", "message"), REFUSED)
@@ -174,6 +206,8 @@ def test_bad_input(change, message):
 
 
 def test_lists_arrays_and_integers_are_named():
+    with pytest.raises(TypeError, match="fractions must be a tensor, got list"):
+        FractionLoss(std=0.1)(batch()[0], [[0.1, 0.9]] * 8)
     logits, labels = batch(torch.float32)
     loss_fn = LabelSuperResolutionLoss(DISTRIBUTION)
     for bad, kind in ((labels.tolist(), "list"), (labels.numpy(), "ndarray")):

@@ -145,6 +145,29 @@ def test_bad_options(options, message):
         LabelSuperResolutionLoss(TABLE1, **options)
 
 
+def learnable(*shape):
+    return torch.full(shape, 0.5, dtype=torch.float64, requires_grad=True)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: LabelSuperResolutionLoss(CountDistribution(learnable(2, 2), [[0.1, 0.1]] * 2)),
+        lambda: LabelSuperResolutionLoss(TABLE1, class_weights=learnable(2)),
+        lambda: lsr_ext.FractionLoss(std=learnable()),
+    ],
+)
+def test_a_module_refuses_to_copy_what_is_learnt(make):
+    with pytest.raises(ValueError, match="requires grad, and a loss module keeps a copy"):
+        make()
+
+
+@pytest.mark.parametrize("name", ["variance", "alpha", "floor", "sharpness"])
+def test_an_option_is_no_tensor(name):
+    with pytest.raises(TypeError, match=f"{name} must be a number, got Tensor"):
+        LabelSuperResolutionLoss(TABLE1, **{name: torch.tensor(2.0, requires_grad=True)})
+
+
 def test_a_std_of_zero_is_refused_where_the_form_divides_by_it():
     certain = CountDistribution([[0.5, 0.5]], [[0.0, 0.0]])
     LabelSuperResolutionLoss(certain)

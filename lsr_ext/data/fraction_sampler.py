@@ -28,7 +28,8 @@ class FractionBatchSampler(GroupedBatchSampler):
       rough numbers, and where many blocks have the same fraction, such as 0, so that near ones are all alike.
 
     Batches, epochs, ranks and resuming are those of `GroupedBatchSampler`: a pass has every block with a known
-    fraction once, and more where a last group is filled up. The loss's `group` is
+    fraction once, and more where a last group is filled up. With "bins" it has every block once for each class
+    that is known of it and that bins are made of: those with several values. The loss's `group` is
     `torch.arange(len(batch)) // group_size`; see `GroupNumbers`.
 
     Args:
@@ -134,8 +135,8 @@ class FractionBatchSampler(GroupedBatchSampler):
         varied = np.flatnonzero(high > low)
         if not len(varied):
             return np.flatnonzero(~unknown.all(0))[-1:]
-        # With an unknown fraction the sum is NaN, which is close to nothing.
-        mirrored = len(low) == 2 and bool(np.isclose(self._fractions.sum(1), 1).all())
+        sums = self._fractions[~unknown.all(1)].sum(1)  # NaN, which is close to nothing, where one is unknown
+        mirrored = len(low) == 2 and bool(np.isclose(sums, 1).all())
         return varied[-1:] if mirrored else varied
 
 

@@ -231,25 +231,32 @@ _ABLATION = Table(
 _NUMBERS_STD = 0.05
 _BY_NUMBERS = {"loss.targets": "fractions"}
 _BY_NUMBERS_WITH_STD = {**_BY_NUMBERS, "loss.std": _NUMBERS_STD}
+
+
+def _form(name: str) -> dict[str, str | None]:
+    """Another form, with its own floor: that of the configuration was chosen for the configuration's form."""
+    return {"loss.form": name, "loss.floor": None}
+
+
 _PEERS = Table(
     "peers",
     "Losses that learn pixels from what is known of blocks",
     ("masked_iou", "iou", "f1"),
     (
         Row(_LOW, "low_resolution"),
-        Row("Maximum (multiple-instance learning)", "intra", {"loss.form": "maximum"}),
-        Row("Implicit posterior, QR (Rolf et al. 2022)", "intra", {"loss.form": "implicit_posterior"}),
-        Row("Implicit posterior, RQ (Rolf et al. 2022)", "intra", {"loss.form": "implicit_posterior_rq"}),
-        Row("Proportion loss", "intra", {"loss.form": "proportion"}),
-        Row("Squared error", "intra", {"loss.form": "squared"}),
-        Row("Size penalty (Kervadec et al. 2019)", "intra", {"loss.form": "size"}),
-        Row("Label super-resolution (Malkin et al. 2019)", "intra", {"loss.form": "legacy"}),
-        Row("Intra+inter-instance, the paper's form", "intra+inter", {"loss.form": "paper"}),
+        Row("Maximum (multiple-instance learning)", "intra", _form("maximum")),
+        Row("Implicit posterior, QR (Rolf et al. 2022)", "intra", _form("implicit_posterior")),
+        Row("Implicit posterior, RQ (Rolf et al. 2022)", "intra", _form("implicit_posterior_rq")),
+        Row("Proportion loss", "intra", _form("proportion")),
+        Row("Squared error", "intra", _form("squared")),
+        Row("Size penalty (Kervadec et al. 2019)", "intra", _form("size")),
+        Row("Label super-resolution (Malkin et al. 2019)", "intra", _form("legacy")),
+        Row("Intra+inter-instance, the paper's form", "intra+inter", _form("paper")),
         Row("Intra-instance", "intra"),
         Row(_PROPOSED, "intra+inter"),
-        Row("Proportion loss, by numbers", "intra", {"loss.form": "proportion", **_BY_NUMBERS}),
-        Row("Squared error, by numbers", "intra", {"loss.form": "squared", **_BY_NUMBERS}),
-        Row("Size penalty, by numbers", "intra", {"loss.form": "size", **_BY_NUMBERS_WITH_STD}),
+        Row("Proportion loss, by numbers", "intra", {**_form("proportion"), **_BY_NUMBERS}),
+        Row("Squared error, by numbers", "intra", {**_form("squared"), **_BY_NUMBERS}),
+        Row("Size penalty, by numbers", "intra", {**_form("size"), **_BY_NUMBERS_WITH_STD}),
         Row("Intra-instance, by numbers", "intra", _BY_NUMBERS_WITH_STD),
         Row(f"{_PROPOSED}, by numbers", "intra+inter", _BY_NUMBERS_WITH_STD),
         Row(_FULL, "supervised"),

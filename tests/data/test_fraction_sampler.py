@@ -58,6 +58,14 @@ def test_a_pass_draws_every_known_block(grouping, count, group_size, groups_per_
                 assert grouping == "bins" or len(set(group)) == group_size
 
 
+def test_of_two_classes_that_sum_to_one_bins_are_made_of_one_whatever_is_unknown():
+    share = np.linspace(0, 1, 12)
+    fractions = np.stack([1 - share, share], 1)
+    fractions[5] = np.nan
+    sampler = FractionBatchSampler(fractions, 2, 2, "bins", bins=3)
+    assert len(sampler) == 3
+
+
 @pytest.mark.parametrize("fractions", [TWO, FOUR], ids=["two classes", "four classes"])
 def test_near_blocks_are_nearer_than_those_of_bins_and_random_ones_are_as_wide_as_all(fractions):
     found = {
