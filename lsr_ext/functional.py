@@ -128,8 +128,9 @@ def label_super_resolution_loss(
     - "reverse_kl":  KL(target || predicted);
     - "wasserstein": d^2 + (sqrt(s) - sqrt(r2))^2;
     - "legacy":      the forms of earlier public code, kept exactly;
-    - "proportion":  -eta log(mu + 1e-6), the usual loss of learning from label proportions;
-    - "squared":     d^2;
+    - "proportion":  -eta log(mu + 1e-6), the usual loss of learning from label proportions
+      (Ardehaly and Culotta 2017);
+    - "squared":     d^2, the empirical proportion risk (Yu et al. 2014);
     - "size":        max(|d| - sqrt(r2), 0)^2: nothing within a standard deviation (Kervadec et al. 2019).
 
     Args:
@@ -153,7 +154,9 @@ def label_super_resolution_loss(
         sharpness: adds sharpness * mean log(Q / n + 0.03), which rewards decided pixels.
         activation: "softmax" (exclusive classes) or "sigmoid" (independent classes).
         reduction: "mean", or "none": (N,), for each block the mean over its known classes of its own distances, or
-            of its groups' in the modes of groups.
+            of its groups' in the modes of groups: one entry a block, not a group, so that their mean is not the
+            loss. The sums are the kernels' and the rest plain PyTorch, with tables of blocks x blocks x classes in
+            the modes of groups; `inplace_backward` is then not used.
         backend: "auto", "fused" (the kernels) or "reference" (plain PyTorch).
         inplace_backward: the gradient overwrites the logits, which saves their size in memory. Only for logits
             that a network computed and that nobody reads after the backward pass. Autograd raises where a second
@@ -164,7 +167,8 @@ def label_super_resolution_loss(
     Returns:
         A scalar (or (N,)), float64 for float64 logits and float32 otherwise, differentiable by the logits, and by
         mean, std and the weights where they require it. With nothing known it is 0, and so is its gradient. Second
-        and forward-mode derivatives are right, at the speed of plain PyTorch.
+        and forward-mode derivatives are right, and so are torch.func's transforms by or over all of these, at the
+        speed of plain PyTorch.
 
     Raises:
         ValueError, TypeError: on arguments that do not agree, saying what was expected and what came. On a GPU
@@ -211,7 +215,8 @@ def fraction_loss(
     Args:
         fractions: (N, L) known fractions of the classes in [0, 1], NaN = unknown: takes no part. (K, L) with
             ``block_ids``.
-        std: (N, L) standard deviation of each, >= 0; of a count see :func:`lsr_ext.distributions.binomial_std`.
+        std: (N, L) standard deviation of each, in [0, 1]; NaN here too leaves the fraction out; of a count see
+            :func:`lsr_ext.distributions.binomial_std`.
         group: (N,) or (N, L) integers, blocks of equal id form one group. None: all blocks of the batch form one.
 
     The other arguments, the result and the errors are those of :func:`label_super_resolution_loss`.

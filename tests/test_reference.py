@@ -10,6 +10,7 @@ from scipy import integrate, stats
 from torch.distributions import Normal, kl_divergence
 
 from lsr_ext import reference
+from lsr_ext.options import FORMS, MODES
 
 PIXELS = (3, 5)
 N = PIXELS[0] * PIXELS[1]
@@ -175,13 +176,16 @@ def test_groups_by_brute_force(mode, per_class, grouped):
     assert loss.item() == pytest.approx(brute_force(logits, labels, mean, std, mode, group, weights), rel=1e-10)
 
 
-@pytest.mark.parametrize("form", ["paper", "marginal", "kl", "reverse_kl", "wasserstein", "legacy"])
-@pytest.mark.parametrize("mode", ["intra", "inter", "intra+inter"])
-def test_gradcheck(form, mode):
+@pytest.mark.parametrize("labelled", [True, False])
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("mode", MODES)
+def test_gradcheck(form, mode, labelled):
     torch.manual_seed(1)
     logits = torch.randn(4, 3, 2, 3, dtype=torch.float64, requires_grad=True)
     mean, std = torch.rand(2, 3).double(), (torch.rand(2, 3) * 0.2 + 0.1).double()
     labels = torch.tensor([0, 0, 1, -1])
+    if not labelled:  # groups compare residuals
+        mean, std, labels = torch.rand(4, 3).double(), std[[0, 1, 1, 0]], None
 
     def loss(x):
         return reference.label_super_resolution_loss(x, labels, mean, std, form=form, mode=mode, sharpness=0.3)
