@@ -286,6 +286,7 @@ class Cohort(_Blocks):
         masks: folder of masks of class ids, one per slide, `<name><mask_suffix>.png` or .tif, that cover whole
             slides: for pixel supervision and for scores. null: there are none.
         mask_suffix: what a mask's name has after its slide's.
+        mask_classes: the classes of the masks' ids 0, 1, ...; null: those of the distribution, in its order.
         limit: stop if more than this share of the blocks cannot be read.
         cache_gb: blocks that were read from slides once are kept on disk, up to so many GB (10^9 bytes); 0: none.
         cache_folder: where; null: `block_cache` in the run's folder. It should be on a local disk.
@@ -297,6 +298,7 @@ class Cohort(_Blocks):
     distribution: Literal["table1", "table6", "table7"] | Path
     masks: Path | None = None
     mask_suffix: str = ""
+    mask_classes: list[str] | None = Field(None, min_length=1)
     limit: float = Field(0.05, ge=0, le=1)
     cache_gb: float = Field(0.0, ge=0, allow_inf_nan=False)
     cache_folder: Path | None = None
@@ -331,8 +333,9 @@ class LabelledImages(_Blocks, _Images):
     `lsr_ext.data.read_label_table`. Where they are numbers (`fraction`), give `edges` or `bins` in place of
     `distribution`, and `classes`: blocks are trained by the bin that their foreground's fraction falls in, with
     the mean and standard deviation of the training blocks of the bin. `masks`, class ids, and `dots`, files of
-    `lsr_ext.metrics.read_dots` with the images' names, serve to score held-out images; `second_dots` are those of
-    another rater, for the agreement of the two.
+    `lsr_ext.metrics.read_dots` with the images' names, serve to score held-out images; `mask_classes` names the
+    classes of the ids 0, 1, ..., which are otherwise those of the distribution in its order; `second_dots` are
+    those of another rater, for the agreement of the two.
     """
 
     lacks: ClassVar[dict[str, str]] = dict.fromkeys(
@@ -349,6 +352,7 @@ class LabelledImages(_Blocks, _Images):
     classes: list[str] = Field(["background", "foreground"], min_length=2)
     masks: Path | None = None
     mask_suffix: str = ""
+    mask_classes: list[str] | None = Field(None, min_length=1)
     dots: Path | None = None
     second_dots: Path | None = None
 

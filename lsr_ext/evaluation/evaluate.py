@@ -18,6 +18,7 @@ from lsr_ext.inference import PredictionDescription, TrainedModel, choose_device
 from lsr_ext.inference.stitching import cut_rectangles, rectangles_of
 from lsr_ext.progress import track_progress
 from lsr_ext.sources import TrainingData, prepare_data
+from lsr_ext.sources.mask_ids import warn_of_other_order
 from lsr_ext.training.finish import describe_prediction
 from lsr_ext.training.folders import method_folder, model_folder
 from lsr_ext.training.network import trusted_packages
@@ -48,6 +49,7 @@ def evaluate(config: RunConfig) -> dict[str, dict]:
     data = prepare_data(config)
     check_same_data(config.output, data)
     data = data.readable()
+    warn_of_other_order(data)
     maps = baseline_maps(data)
     fractions = {name: map_fractions(found, len(data.test.classes)) for name, found in maps.items()}
     prediction = describe_prediction(config.evaluation, data.block_size_px)

@@ -25,6 +25,7 @@ from lsr_ext.data.labels import expected_area
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.sources.context import RunContext
 from lsr_ext.sources.labelled_images import read_distribution
+from lsr_ext.sources.mask_ids import bind_mask_ids
 from lsr_ext.sources.training_data import TrainingData, foreground_index
 
 _logger = logging.getLogger(__name__)
@@ -134,8 +135,10 @@ def prepare_cohort(data: Cohort, context: RunContext) -> TrainingData:
     size_px = int(source.manifest.table["size_px"][0].as_py())
     if data.block_size_px not in (None, size_px):
         raise ValueError(f"data.block_size_px: the manifest's blocks are {size_px} px, got {data.block_size_px}")
-    masks = data.masks and SlideMasks(data.root / data.masks, len(distribution.classes), data.mask_suffix)
-    if masks is not None:
+    masks = None
+    if data.masks is not None:
+        class_of_id = bind_mask_ids(data.mask_classes, distribution.classes)
+        masks = SlideMasks(data.root / data.masks, class_of_id.tolist(), data.mask_suffix)
         splits = ["train", context.split, *(["validation"] * context.validates)]
         _check_masks(source.manifest, masks, splits)
     train = CohortBlocks(source, distribution.classes, masks, data.limit, "train", labels, targets)

@@ -23,6 +23,7 @@ from lsr_ext.data import (
 from lsr_ext.data.kept_arrays import Memory
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.sources.context import RunContext
+from lsr_ext.sources.mask_ids import bind_mask_ids, to_classes
 from lsr_ext.sources.splits import split_blocks
 from lsr_ext.sources.training_data import SECOND_RATER, TRUTH, TrainingData, foreground_index
 
@@ -127,10 +128,11 @@ def read_distribution(data: LabelledImages | Cohort) -> CountDistribution:
 
 def _read_held_out_masks(data: LabelledImages, held_out: BlockCollection) -> list[np.ndarray]:
     """Masks of the held-out images; the others, which stay unused, are zero."""
+    class_of_id = bind_mask_ids(data.mask_classes, held_out.classes)
     masks = [np.zeros(image.shape[:2], dtype=np.int64) for image in held_out.images]
     for index in {block.image for block in held_out.blocks}:
-        name = Path(held_out.names[index])
-        masks[index] = read_mask(data.root / data.masks / f"{name.stem}{data.mask_suffix}.png")
+        path = data.root / data.masks / f"{Path(held_out.names[index]).stem}{data.mask_suffix}.png"
+        masks[index] = to_classes(read_mask(path), class_of_id, path)
     return masks
 
 

@@ -14,6 +14,7 @@ from lsr_ext.data.simulate import simulate_fields
 from lsr_ext.evaluation.low_resolution import low_resolution_maps
 from lsr_ext.sources import prepare_data
 from lsr_ext.sources.labelling import draw_annotated, estimate_distribution
+from lsr_ext.sources.mask_ids import warn_of_other_order
 from lsr_ext.sources.stained_image import stained_image
 from lsr_ext.sources.training_data import describe_labels
 
@@ -159,6 +160,36 @@ def test_masks_of_held_out_images_are_for_scoring_alone(tmp_path):
     assert data.train.masks is None
     held_out = data.test.blocks[0].image
     assert data.test.masks[held_out].sum() == draw_disc(8)[1].sum()
+
+
+def write_truth(folder, draw):
+    folder.mkdir()
+    for index in range(8):
+        Image.fromarray(draw(draw_disc(6 + 9 * (index % 2) + index / 4)[1])).save(folder / f"disc{index}.png")
+
+
+def test_mask_ids_are_bound_to_classes_by_name(tmp_path):
+    write_truth(tmp_path / "truth", lambda disc: 1 - disc)
+    data = {"masks": "truth", "mask_classes": ["disc", "ground"]}
+    found = prepare_data(load_config(write_labels_run(tmp_path, data=data))).test
+    discs = [draw_disc(6 + 9 * (k % 2) + k / 4)[1] for k in range(8)]
+    for block in found.blocks:
+        np.testing.assert_array_equal(found.masks[block.image], discs[int(found.names[block.image][4])])
+    for wrong, message in (
+        (["disc", "tumour"], r"expected classes among \['ground', 'disc'\], got 'tumour'"),
+        (["disc", "disc"], "expected each class once"),
+        (["disc"], r"expected class ids in \[0, 1\), got 0 to 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            prepare_data(load_config(write_labels_run(tmp_path, data=data | {"mask_classes": wrong})))
+
+
+@pytest.mark.parametrize("inverted", [False, True])
+def test_masks_in_another_order_than_the_labels_are_told_of(tmp_path, caplog, inverted):
+    write_truth(tmp_path / "truth", lambda disc: 1 - disc if inverted else disc)
+    data = prepare_data(load_config(write_labels_run(tmp_path, data={"masks": "truth"})))
+    warn_of_other_order(data)
+    assert ("'ground' as 'disc', 'disc' as 'ground'; see data.mask_classes" in caplog.text) is inverted
 
 
 @pytest.mark.parametrize("key", ["labels", "distribution", "images"])

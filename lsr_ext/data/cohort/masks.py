@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -20,15 +21,16 @@ class SlideMasks:
 
     Args:
         folder: of `<name of the slide><suffix>.png`, `.tif` or `.npy`, which `read_mask` reads; see `find_beside`.
-        num_classes: L; ids are in [0, L).
+        class_of_id: the class index of each id 0, 1, ..., or the number of ids that are class indices.
         suffix: what a mask's name has after its slide's.
 
     Raises:
         FileNotFoundError: there is no such folder.
     """
 
-    def __init__(self, folder: str | Path, num_classes: int, suffix: str = "") -> None:
-        self.folder, self.num_classes, self.suffix = Path(folder), num_classes, suffix
+    def __init__(self, folder: str | Path, class_of_id: Sequence[int] | int, suffix: str = "") -> None:
+        self.folder, self.suffix = Path(folder), suffix
+        self._class_of_id = np.arange(class_of_id) if isinstance(class_of_id, int) else np.array(class_of_id)
         if not self.folder.is_dir():
             raise FileNotFoundError(f"expected a folder of masks, found none at {folder}")
 
@@ -54,17 +56,18 @@ class SlideMasks:
 
         Raises:
             FileNotFoundError: the slide has no mask.
-            ValueError: a mask of another aspect than the slide, or class ids outside [0, L).
+            ValueError: a mask of another aspect than the slide, or ids that are of no class.
         """
         path = self._path(slide.path)
         if path is None:
             raise FileNotFoundError(f"expected a mask of {slide.path.name} in {self.folder}, found none")
-        mask, (width, height) = _open(path, slide, self.num_classes)
+        mask, (width, height) = _open(path, slide, len(self._class_of_id))
         x, y, block_width, block_height = rectangle.tolist()
         centres = (np.arange(size_px) + 0.5) / size_px
         rows = ((y + centres * block_height) * mask.shape[0] / height).astype(np.int64)
         columns = ((x + centres * block_width) * mask.shape[1] / width).astype(np.int64)
-        return mask[np.ix_(rows.clip(0, mask.shape[0] - 1), columns.clip(0, mask.shape[1] - 1))].astype(np.int64)
+        ids = mask[np.ix_(rows.clip(0, mask.shape[0] - 1), columns.clip(0, mask.shape[1] - 1))]
+        return self._class_of_id[ids].astype(np.int64)
 
     def _path(self, slide: Path) -> Path | None:
         return find_beside(self.folder, slide, MAP_SUFFIXES, self.suffix)
