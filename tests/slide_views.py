@@ -11,6 +11,7 @@ from slides import tissue_like, write_pyramid
 from lsr_ext.data.cohort.manifest import make_table, write_table
 from lsr_ext.inference.slide_store import PredictionStore
 from lsr_ext.inference.window_grid import Rectangle
+from lsr_ext.wsi.versions import sample_digest
 
 MPP, PREDICTED_MPP = 0.25, 0.5
 CLASSES, COLOURS = ["background", "tumour", "stroma"], ["#9ca3af", "#ffe119", "#f032e6"]
@@ -48,7 +49,7 @@ def write_prediction(folder: Path, slide: Path, size: tuple[int, int]) -> Path:
     width, height = (int(side * MPP / PREDICTED_MPP) for side in size)
     about = {
         "slide": slide.name,
-        "slide_bytes": slide.stat().st_size,
+        "slide_digest": sample_digest(slide),
         "slide_size": list(size),
         "slide_mpp": [MPP, MPP],
         "mpp": PREDICTED_MPP,

@@ -114,7 +114,12 @@ def build_command(
     cohort.build_cohort(listed, source, recipe, output, rectangles=places, **options)
     manifest = cohort.read_manifest(output)
     left_out = len(cohort.read_report(f"{output}.report.jsonl"))
-    print(f"{output}: {len(manifest)} blocks of {len(listed) - left_out} slides, {left_out} slides left out")
+    used = len(manifest.slides()[0])
+    without = len(listed) - left_out - used
+    print(
+        f"{output}: {len(manifest)} blocks of {used} slides, {left_out} slides left out, {without} without a "
+        "labelled block on tissue"
+    )
 
 
 @app.command("cut")

@@ -75,7 +75,9 @@ def cells_command(
     output: Annotated[Path, typer.Argument(help="Write this file, .csv, .parquet, .geojson or .geojson.gz.")],
     classes: Annotated[
         list[str] | None,
-        typer.Option("--class", metavar="NAME", help="Class of cells. Repeat. Default: all but background."),
+        typer.Option(
+            "--class", metavar="NAME", help="Class of cells. Repeat. Default: all but background and other."
+        ),
     ] = None,
     min_area_um2: MinArea = 0.0,
     qupath_bounds: Bounds = "auto",

@@ -23,7 +23,7 @@ from lsr_ext.inference.window_grid import Rectangle, WindowGrid, blend_windows, 
 from lsr_ext.progress import track_progress
 from lsr_ext.wsi import Slide, tissue_mask
 from lsr_ext.wsi.tissue import TissueMask
-from lsr_ext.wsi.versions import slide_version
+from lsr_ext.wsi.versions import sample_digest
 
 BLOCK_PX = 4 * CHUNK_PX  # the side of what is predicted at once; larger blocks predict fewer windows twice
 _logger = logging.getLogger(__name__)
@@ -252,7 +252,7 @@ def _about(model: TrainedModel, view: _View, how: PredictionDescription) -> dict
     path, shown = view.slide.path, view.slide.view.given()
     return ({"slide_view": shown} if shown else {}) | {
         "slide": path.name,
-        "slide_bytes": slide_version(path)[0],
+        "slide_digest": sample_digest(path),
         "slide_size": list(view.slide.size),
         "slide_mpp": list(view.slide.known_mpp()),
         "slide_bounds": view.slide.bounds and list(view.slide.bounds),

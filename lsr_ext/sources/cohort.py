@@ -27,6 +27,7 @@ from lsr_ext.sources.context import RunContext
 from lsr_ext.sources.labelled_images import read_distribution
 from lsr_ext.sources.mask_ids import bind_mask_ids
 from lsr_ext.sources.training_data import TrainingData, foreground_index
+from lsr_ext.wsi import SlideError
 
 _logger = logging.getLogger(__name__)
 _GREATEST_SPREAD = 2.0  # of microns per pixel: a recipe reads slides to the nearest power of 2
@@ -146,7 +147,7 @@ def prepare_cohort(data: Cohort, context: RunContext) -> TrainingData:
     foreground = foreground_index(data.foreground, distribution.classes)
     validation = train.of_split("validation") if context.validates else None
     mpp = _mpp(source.manifest, data.mpp)
-    return TrainingData(train, test, distribution, foreground, mpp=mpp, validation=validation)
+    return TrainingData(train, test, distribution, foreground, mpp=mpp, validation=validation, limit=data.limit)
 
 
 def _open(path: Path, data: Cohort, folder: Path) -> BlockSource:
@@ -240,12 +241,19 @@ def _held_out(
     slides, slide_of = manifest.slides()
     rectangles = manifest.rectangles
 
+    def read_block(row: int) -> np.ndarray:
+        try:
+            return source.read(row)
+        except (SlideError, OSError):
+            source.refresh(row)
+        return source.read(row)
+
     def read_mask(row: int) -> np.ndarray:
         return masks.read(slides[slide_of[row]], rectangles[row], size_px)
 
     names = [f"{slides[slide_of[row]].path.stem} ({rectangles[row][0]}, {rectangles[row][1]})" for row in rows]
     return BlockCollection(
-        _ReadBlocks(rows, source.read),
+        _ReadBlocks(rows, read_block),
         [Block(index, 0, 0, size_px, size_px) for index in range(len(rows))],
         labels[rows],
         list(distribution.classes),

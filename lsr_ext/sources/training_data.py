@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from lsr_ext.baselines import StainSet
     from lsr_ext.metrics import DotSet
 
+_logger = logging.getLogger(__name__)
 TRUTH, SECOND_RATER = "truth", "second rater"
 
 
@@ -84,6 +86,7 @@ class TrainingData:
         low_resolution: image index -> the low-resolution model's map of it, where the source has one.
         mpp: microns per pixel of the blocks; None: not known.
         validation: held-out blocks to validate on while training, where that was asked for.
+        limit: the largest share of the held-out blocks that may be unreadable, in [0, 1].
     """
 
     train: TrainingBlocks
@@ -96,10 +99,23 @@ class TrainingData:
     low_resolution: Mapping[int, np.ndarray] | None = None
     mpp: float | None = None
     validation: TrainingBlocks | None = None
+    limit: float = 0.0
 
     def readable(self) -> TrainingData:
-        """The same without held-out blocks that cannot be read."""
-        return replace(self, test=self.test.readable())
+        """The same without held-out blocks that cannot be read.
+
+        Raises:
+            ValueError: they are more than `limit` allows.
+        """
+        readable = self.test.readable()
+        lost, total = len(self.test) - len(readable), len(self.test)
+        if lost > self.limit * total:
+            raise ValueError(
+                f"{lost} of {total} held-out blocks cannot be read, more than the limit of {self.limit:.2%}"
+            )
+        if lost:
+            _logger.warning("%d of %d held-out blocks cannot be read, and are not scored", lost, total)
+        return replace(self, test=readable)
 
     @property
     def expected_area(self) -> np.ndarray:

@@ -227,7 +227,9 @@ def _settings_path(config: RunConfig) -> Path:
 def _settings(config: RunConfig) -> dict:
     """What the weights depend on: a run may be moved, given more methods, scored or executed otherwise."""
     excluded = {"output": True, "shared": True, "methods": True, "evaluation": True, "training": set(EXECUTION)}
-    return config.model_dump(mode="json", exclude=excluded | {"data": {"cache_gb", "cache_folder", "memory_gb"}})
+    return config.model_dump(
+        mode="json", exclude=excluded | {"data": {"cache_gb", "cache_folder", "memory_gb", "limit"}}
+    )
 
 
 def _differences(before: object, now: object, key: str = "") -> list[str]:

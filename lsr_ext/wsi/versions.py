@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
+
+_PIECES, _PIECE_BYTES = 16, 4096
 
 
 def slide_version(path: Path) -> tuple[int, int]:
@@ -17,6 +21,23 @@ def slide_version(path: Path) -> tuple[int, int]:
     """
     found = [path.stat(), *(file.stat() for file in _files_of_tiles(path) if file.is_file())]
     return sum(each.st_size for each in found), max(each.st_mtime_ns for each in found)
+
+
+def sample_digest(path: Path) -> str:
+    """Return the SHA-256 of the sizes of a slide's files and of pieces of them: the same for a copy of the slide.
+
+    Raises:
+        FileNotFoundError: there is no such slide.
+    """
+    found = hashlib.sha256()
+    for file in [path, *sorted(file for file in _files_of_tiles(path) if file.is_file())]:
+        with file.open("rb") as opened:
+            size = opened.seek(0, os.SEEK_END)
+            found.update(size.to_bytes(8, "little"))
+            for piece in range(_PIECES):
+                opened.seek(max(size - _PIECE_BYTES, 0) * piece // (_PIECES - 1))
+                found.update(opened.read(_PIECE_BYTES))
+    return found.hexdigest()
 
 
 def _files_of_tiles(path: Path) -> Iterator[Path]:

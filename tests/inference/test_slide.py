@@ -166,6 +166,16 @@ def test_a_finished_prediction_is_left_as_it_is(slide, tmp_path):
         predict_slide(small_model(), slide, tmp_path / "out", everywhere=True)
 
 
+def test_another_slide_of_the_same_name_and_size_is_not_taken_for_it(slide, tmp_path):
+    predict_slide(small_model(), slide, tmp_path / "out", everywhere=True)
+    content = bytearray(slide.path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 2**16] = bytes(2**16)
+    slide.path.write_bytes(content)
+    with pytest.raises(ValueError, match="is a prediction of another slide_digest"):
+        predict_slide(small_model(), slide, tmp_path / "out", everywhere=True)
+
+
 def test_another_models_unfinished_prediction_is_not_continued(slide, tmp_path, monkeypatch):
     monkeypatch.setattr("lsr_ext.inference.slide_store.PredictionStore.write", lambda *_: 1 / 0)
     with pytest.raises(ZeroDivisionError):

@@ -15,6 +15,7 @@ from lsr_ext.data.cohort import (
     CohortSlide,
     JoinedBlocks,
     Masks,
+    SlideBlocks,
     build_cohort,
     cut_cohort,
     open_blocks,
@@ -140,9 +141,28 @@ def test_held_out_blocks_that_cannot_be_read_are_not_scored(cohort, tmp_path, ca
     damaged = manifest.table["slide"][int(manifest.rows_of("test")[0])].as_py()
     corrupt_tiles(tmp_path / damaged)
     open_slide(tmp_path / damaged).forget()
+    with pytest.raises(
+        ValueError, match=r"\d of \d+ held-out blocks cannot be read, more than the limit of 5\.00%"
+    ):
+        evaluate(config)
+    config = configure(tmp_path, tmp_path, data={"limit": 0.5})
     assert 0 <= evaluate(config)["intra+inter"]["iou"] <= 1
-    assert "is left out" in caplog.text
+    assert "is left out" in caplog.text and "held-out blocks cannot be read, and are not scored" in caplog.text
     assert write_report(config).is_file()
+
+
+def test_a_held_out_block_is_read_again_with_a_new_handle(cohort, tmp_path, monkeypatch):
+    data = prepare_data(configure(cohort, tmp_path))
+    original, failed = SlideBlocks.read, set()
+
+    def fails_once(self, row):
+        if row not in failed:
+            failed.add(row)
+            raise OSError("stale file handle")
+        return original(self, row)
+
+    monkeypatch.setattr(SlideBlocks, "read", fails_once)
+    assert len(data.readable().test) == len(data.test) == len(failed)
 
 
 def test_a_store_gives_the_same_blocks(cohort, tmp_path):

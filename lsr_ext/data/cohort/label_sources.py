@@ -19,6 +19,7 @@ from lsr_ext.data.geojson import QUPATH_BOUNDS, qupath_corner
 from lsr_ext.data.images import MAX_PIXELS, read_mask
 
 MAP_SUFFIXES = (".npy", ".png", ".tif", ".tiff")
+_ENOUGH_PATCHES = 8  # to tell the grid that they lie on from chance
 Bounds: TypeAlias = tuple[int, int, int, int]
 
 
@@ -128,6 +129,14 @@ class PatchProbabilities:
                 raise ValueError(
                     f"{self.path}, {slide.name}: expected multiples of {side} px{start}, got a patch at {x}, {y}"
                 )
+        # A classifier that tiles every slide alike, whatever its resolution, has other patches on some.
+        corners = np.array(list(patches)) - origin
+        spacing = int(np.gcd.reduce(corners, axis=None))
+        if len(patches) >= _ENOUGH_PATCHES and spacing > side:
+            raise ValueError(
+                f"{self.path}, {slide.name}: expected patches of {side} px, all {len(patches)} lie on a grid of "
+                f"{spacing} px"
+            )
 
     def fingerprint(self, slide: Path) -> str:
         return _digest(repr(sorted(self._patches[self.labels_of(slide)].items())).encode())

@@ -19,6 +19,7 @@ from lsr_ext.files import remove_unfinished, write_atomically
 from lsr_ext.progress import track_progress
 from lsr_ext.wsi import CorruptSlideError, SlideError
 from lsr_ext.wsi.handles import in_threads
+from lsr_ext.wsi.versions import slide_version
 
 SHARD_BLOCKS = 256
 _ARRAY, _MANIFEST, _ABOUT, _SHARDS = "blocks.zarr", "manifest.parquet", "about.json", "shards"
@@ -81,8 +82,8 @@ def cut_cohort(
 
     A shard is written under a temporary name, renamed, and recorded with its SHA-256; each block has a CRC-32C. An
     interrupted run continues with the first shard that has no record or another checksum, and ends with the same
-    bytes. Blocks that cannot be read are tried again with a new handle, then left out of the store's manifest and
-    recorded with the reason; a later run tries them again.
+    bytes; shards of slides that have changed since are cut again. Blocks that cannot be read are tried again with
+    a new handle, then left out of the store's manifest and recorded with the reason; a later run tries them again.
 
     Args:
         manifest: manifest of the cohort; all blocks must have the same `size_px`.
@@ -103,12 +104,15 @@ def cut_cohort(
     _prepare(folder, manifest, shard_blocks)
     array = _open_array(folder, len(cohort), size_px, shard_blocks)
     blocks = SlideBlocks(cohort)
+    slides, slide_of = cohort.slides()
+    states = [list(slide_version(slide.path)) if slide.path.is_file() else None for slide in slides]
     failed: dict[int, str] = {}
     starts = range(0, len(cohort), shard_blocks)
     for shard, start in track_progress(list(enumerate(starts)), "shards", least=2):
-        if not _is_done(folder, shard):
-            rows = range(start, min(start + shard_blocks, len(cohort)))
-            failed |= _cut_shard(array, blocks, rows, folder, shard)
+        rows = range(start, min(start + shard_blocks, len(cohort)))
+        versions = {str(slides[k].path): states[k] for k in np.unique(slide_of[rows.start : rows.stop]).tolist()}
+        if not _is_done(folder, shard, versions):
+            failed |= _cut_shard(array, blocks, rows, folder, shard, versions)
         if len(failed) > limit * len(cohort):
             raise QuarantineLimitError(
                 f"{len(failed)} of {len(cohort)} blocks cannot be read, more than the limit of {limit:.2%}; see "
@@ -163,7 +167,12 @@ def _open_array(folder: Path, blocks: int, size_px: int, shard_blocks: int) -> z
 
 
 def _cut_shard(
-    array: zarr.Array, blocks: SlideBlocks, rows: Sequence[int], folder: Path, shard: int
+    array: zarr.Array,
+    blocks: SlideBlocks,
+    rows: Sequence[int],
+    folder: Path,
+    shard: int,
+    versions: dict[str, list[int] | None],
 ) -> dict[int, str]:
     pixels = np.zeros((len(rows), *array.shape[1:]), np.uint8)
     failed: dict[int, str] = {}
@@ -179,6 +188,7 @@ def _cut_shard(
     record = {
         "sha256": _digest(_shard_file(folder, shard)),
         "failed": {str(row): failed[row] for row in sorted(failed)},
+        "slides": versions,
     }
     write_atomically(_record(folder, shard), json.dumps(record).encode())
     return failed
@@ -201,9 +211,15 @@ def _write_manifest(cohort: Manifest, path: Path, folder: Path, failed: Sequence
     write_table(table, folder / _MANIFEST, cohort.label_names, cohort.classes, about)
 
 
-def _is_done(folder: Path, shard: int) -> bool:
-    record = _record(folder, shard)
-    return record.is_file() and not json.loads(record.read_text())["failed"] and _is_whole(folder, shard)
+def _is_done(folder: Path, shard: int, versions: dict[str, list[int] | None]) -> bool:
+    """Whether a shard is whole, and its slides have not changed since. One that is gone, None, has not."""
+    path = _record(folder, shard)
+    if not path.is_file():
+        return False
+    record = json.loads(path.read_text())
+    before = record.get("slides", versions)
+    changed = any(before.get(name, now) not in (now, None) for name, now in versions.items() if now is not None)
+    return not record["failed"] and not changed and _is_whole(folder, shard)
 
 
 def _is_whole(folder: Path, shard: int) -> bool:

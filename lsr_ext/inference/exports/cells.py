@@ -16,6 +16,7 @@ from lsr_ext.inference.exports.geojson import class_kinds, feature, write_featur
 from lsr_ext.inference.prediction import Prediction, open_prediction
 from lsr_ext.metrics.region_table import find_regions
 
+_NO_CELLS = ("background", "other")  # the names of what is left beside the classes of a cohort
 SUFFIXES = (".csv", ".parquet", ".geojson", ".geojson.gz")
 
 
@@ -38,7 +39,7 @@ def export_cells(
     Args:
         prediction: `NAME.zarr`, as `predict_slide` writes it.
         output: the file; its suffix chooses the format.
-        classes: the names of the classes that are cells; None: all but one called background.
+        classes: the names of the classes that are cells; None: all but those called background and other.
         min_area_um2: leave out smaller cells.
         qupath_bounds: of GeoJSON, as for `export_geojson`; tables count from the corner of level 0.
 
@@ -69,7 +70,7 @@ def cell_table(prediction: Prediction, classes: Sequence[str] | None, min_area_u
         ValueError: as `export_cells` does.
     """
     if classes is None:
-        classes = [name for name in prediction.classes if name != "background"]
+        classes = [name for name in prediction.classes if name not in _NO_CELLS]
     ids = prediction.class_ids(classes)
     pixel_um2 = prediction.mpp**2
     width = prediction.labels.shape[1]

@@ -16,6 +16,7 @@ from lsr_ext.data.cohort import (
     CohortDataset,
     Quarantine,
     QuarantineLimitError,
+    SlideBlocks,
     StoredBlocks,
     cut_cohort,
     read_manifest,
@@ -226,6 +227,20 @@ def test_damage_to_a_store_is_found_and_quarantined(cohort, tmp_path):
     cut_cohort(cohort, folder, shard_blocks=8)  # repairs it
     assert verify_store(folder) == []
     assert len(CohortDataset(StoredBlocks(folder)).__getitems__(range(24))) == 24
+
+
+def test_a_store_is_cut_again_where_a_slide_has_changed(tmp_path):
+    cohort = make_cohort(tmp_path, 3)
+    folder = cut_cohort(cohort, tmp_path / "store", shard_blocks=8)
+    before = [StoredBlocks(folder).read(row) for row in range(12)]
+    slides, slide_of = read_manifest(cohort).slides()
+    slides[0].path.write_bytes(slides[1].path.read_bytes())
+    SlideBlocks(read_manifest(cohort)).refresh(0)  # as a new process has it
+    cut_cohort(cohort, folder, shard_blocks=8)
+    changed = [row for row in range(12) if not np.array_equal(StoredBlocks(folder).read(row), before[row])]
+    assert changed == np.flatnonzero(slide_of == 0).tolist()
+    slides[0].path.unlink()
+    assert cut_cohort(cohort, folder, shard_blocks=8) == folder  # what is cut stays, although a slide is gone
 
 
 def test_a_store_is_of_one_cohort(cohort, tmp_path):

@@ -3,6 +3,7 @@ import json
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import zarr
 from predictions import random_map, write_prediction
 from scipy import ndimage
 from typer.testing import CliRunner
@@ -56,6 +57,15 @@ def test_a_cell_is_a_row(prediction, tmp_path):
     rows = pq.read_table(tmp_path / "a.parquet").to_pylist()
     assert rows[0]["class"] == "tumour" and rows[0]["area_um2"] == 17 * 0.25 and rows[0]["score"] == 0.2
     assert rows[1] == {"x": 42.0, "y": 23.0, "class": "stroma", "score": 0.8, "area_um2": 1.5}
+
+
+def test_what_is_left_beside_the_classes_is_no_cell(tmp_path):
+    labels = np.repeat(np.arange(4, dtype=np.uint8), 8).reshape(4, 8)
+    path = write_prediction(tmp_path / "a.zarr", labels, np.full((4, 4, 8), 64, np.uint8))
+    group = zarr.open_group(path, mode="r+")
+    group.attrs["classes"] = ["other", "tumour", "background", "stroma"]
+    assert export_cells(path, tmp_path / "a.parquet") == 2
+    assert pq.read_table(tmp_path / "a.parquet")["class"].to_pylist() == ["tumour", "stroma"]
 
 
 def test_the_table_is_a_set_of_dots(prediction, tmp_path):
