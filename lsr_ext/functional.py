@@ -301,13 +301,6 @@ def _loss_of_sums(
     """The kernels for the pixels and plain PyTorch for their sums: what the fused operator has no gradient for."""
     blocks = len(mean if labels is None else labels)
     sums = ops.block_moments(ops.MomentInputs(logits, beside.mask, beside.block_ids, blocks, options.activation))
-    outside = None
-    if labels is not None:
-        labels = labels.long()
-        outside = (labels < -1) | (labels >= len(mean))
-        labels = torch.where(outside, -1, labels)
     tables = {name: getattr(beside, name) for name in ("group", "class_weights", "block_weights")}
     loss = reference.table_loss(*sums, labels, mean, std, options, **tables, reduction=reduction)
-    if outside is not None:  # where nobody could look at the values, the result says it, as the operator's does
-        loss = torch.where(outside.any(), torch.nan, loss)
     return loss.to(torch.promote_types(logits.dtype, torch.float32))

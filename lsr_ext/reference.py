@@ -121,7 +121,8 @@ def table_loss(
     Args:
         n: (K,) valid pixels per block.
         S, Q: (K, L) sums of p and of p (1 - p).
-        labels: (K,) or (K, L) low-resolution labels, -1 = unknown; None: the blocks have targets of their own.
+        labels: (K,) or (K, L) low-resolution labels, -1 = unknown; one outside [-1, Z) makes the loss NaN. None:
+            the blocks have targets of their own.
         mean, std: (Z, L) target mean and standard deviation of the class fraction, per label; without labels
             (K, L), NaN = unknown.
         group: (K,) or (K, L) group ids; blocks of equal id and equal label form one group.
@@ -139,8 +140,9 @@ def table_loss(
         eta, rho = mean.to(S.dtype), std.to(S.dtype)
     else:
         labels = _per_class(labels.long(), cells)
-        known = counted & (labels >= 0)
-        z = labels.clamp(min=0)
+        outside = (labels < -1) | (labels >= len(mean))
+        known = counted & (labels >= 0) & ~outside
+        z = torch.where(known, labels, 0)
         eta, rho = mean.to(S.dtype).gather(0, z), std.to(S.dtype).gather(0, z)
     # An unknown cell is given variances of 1, so that what is not counted is at least finite.
     eta, rho = torch.where(known, eta, 0), torch.where(known, rho, 1)
@@ -177,7 +179,8 @@ def table_loss(
     loss = _weighted_mean(distance, share, over)
     if options.sharpness:
         loss = loss + options.sharpness * _weighted_mean(torch.log(q + SHARPNESS_OFFSET), weight, over)
-    return loss
+    # Where nobody could look at labels without waiting, the result tells that some are out of range.
+    return loss if own_targets else torch.where(outside.any(), torch.nan, loss)
 
 
 def _per_class(table: Tensor, cells: torch.Size) -> Tensor:
