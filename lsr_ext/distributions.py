@@ -61,14 +61,23 @@ def binomial_std(fractions: Tensor, counts: Tensor | float) -> Tensor:
         is_wrong = not bool((counts >= 1).all())
     if is_wrong:
         raise ValueError(f"counts must be at least 1, got {counts.min():g}")
-    if fractions.device.type == "cpu" and bool(((fractions < 0) | (fractions > 1)).any()):
-        low, high = fractions.nan_to_num().aminmax()
-        raise ValueError(f"fractions must lie in [0, 1] or be NaN, got values from {low:g} to {high:g}")
+    _check_in_range(fractions)
     if torch.broadcast_shapes(counts.shape, fractions.shape) != fractions.shape:
         raise ValueError(f"counts must fit fractions {tuple(fractions.shape)}, got {tuple(counts.shape)}")
     half = 0.5 / counts
     eta = torch.minimum(torch.maximum(fractions, half), 1 - half)
     return (eta * (1 - eta) / counts).clamp(min=0).sqrt()
+
+
+def _check_in_range(fractions: Tensor) -> None:
+    """Raise where looking is free: not on a GPU, in a compiled call or at a sample of vmap."""
+    if fractions.device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    if torch.func.debug_unwrap(fractions) is not fractions:
+        return
+    if bool(((fractions < 0) | (fractions > 1)).any()):
+        low, high = fractions.nan_to_num().aminmax()
+        raise ValueError(f"fractions must lie in [0, 1] or be NaN, got values from {low:g} to {high:g}")
 
 
 @dataclass(frozen=True)

@@ -143,7 +143,7 @@ def label_super_resolution_loss(
             the blocks of the batch with equal labels form one group.
         mask: (N, H, W) bool, True where a pixel is valid. A block without a valid pixel takes no part.
         block_ids: (N, H, W) int32 in [-1, K): the block of each pixel, -1 = none.
-        class_weights: (L,) weights >= 0 of the classes in the mean.
+        class_weights: (L,) weights >= 0 of the classes in the mean; on a GPU nobody looks at their signs.
         block_weights: (N,) weights >= 0 of the blocks: one of weight 2 counts as two, in the mean over blocks and
             in its groups; one of weight 0 takes no part. (K,) with ``block_ids``.
         variance: the paper prints two variances of a block's mean. "independent": Q / n^2, the variance of
@@ -215,7 +215,8 @@ def fraction_loss(
     Args:
         fractions: (N, L) known fractions of the classes in [0, 1], NaN = unknown: takes no part. (K, L) with
             ``block_ids``.
-        std: (N, L) standard deviation of each, in [0, 1]; NaN here too leaves the fraction out; of a count see
+        std: (N, L) standard deviation of each, in [0, 1]; NaN here too leaves the fraction out,
+            whatever the form; of a count see
             :func:`lsr_ext.distributions.binomial_std`.
         group: (N,) or (N, L) integers, blocks of equal id form one group. None: all blocks of the batch form one.
 
@@ -251,13 +252,16 @@ def loss_by_options(
     check_reduction(reduction)
     if validate:
         check_values(logits, labels, mean, std, options, beside)
-    if not _use_fused(backend, logits.device):
+    tables = mean, std, beside.class_weights, beside.block_weights
+    # A compiled operator would drop the tangents of forward mode.
+    in_forward_mode = torch.compiler.is_compiling() and _have_tangents(logits, *tables)
+    if not _use_fused(backend, logits.device) or in_forward_mode:
         _check_range(logits, labels, mean, beside)
         return reference.label_super_resolution_loss(
             logits, labels, mean, std, **beside._asdict(), reduction=reduction, **vars(options)
         )
     loss = None
-    if reduction == "mean" and not _is_any_differentiated(mean, std, beside.class_weights, beside.block_weights):
+    if reduction == "mean" and not (_require_grad(*tables) or _have_tangents(*tables)):
         loss = ops.fused_loss(ops.loss_inputs(logits, labels, mean, std, options, beside), inplace_backward)
     if loss is not None:
         return loss
@@ -265,12 +269,12 @@ def loss_by_options(
     return _loss_of_sums(logits, labels, mean, std, options, beside, reduction)
 
 
-def _is_any_differentiated(*tables: Tensor | None) -> bool:
-    """Whether a derivative by one of the tables is asked for, backward or forward."""
-    given = [table for table in tables if table is not None]
-    if torch.is_grad_enabled() and any(table.requires_grad for table in given):
-        return True
-    return not torch.compiler.is_compiling() and any(unpack_dual(table).tangent is not None for table in given)
+def _require_grad(*tensors: Tensor | None) -> bool:
+    return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
+
+
+def _have_tangents(*tensors: Tensor | None) -> bool:
+    return any(x is not None and unpack_dual(x).tangent is not None for x in tensors)
 
 
 def _check_range(logits: Tensor, labels: Tensor | None, mean: Tensor, beside: BlockTensors) -> None:

@@ -226,7 +226,8 @@ class FractionLoss(_BlockLoss):
         if isinstance(std, (int, float)):
             if not 0 <= std <= 1:
                 raise ValueError(f"std must be a number in [0, 1], got {std}")
-            _check_form_allows(self.options.form, torch.tensor(float(std)))
+            if std == 0:
+                _check_form_allows(self.options.form, torch.zeros(()))
         table = torch.as_tensor(std, dtype=table_dtype(fractions), device=fractions.device)
         if given is not None and table.ndim == 1:
             table = table[:, None]

@@ -49,6 +49,7 @@ def write_prediction(folder: Path, slide: Path, size: tuple[int, int]) -> Path:
     width, height = (int(side * MPP / PREDICTED_MPP) for side in size)
     about = {
         "slide": slide.name,
+        "slide_bytes": slide.stat().st_size,
         "slide_digest": sample_digest(slide),
         "slide_size": list(size),
         "slide_mpp": [MPP, MPP],

@@ -184,3 +184,20 @@ def test_vmap_over_labels(backend, reduction):
 
     expected = torch.stack([loss(each) for each in several])
     torch.testing.assert_close(torch.func.vmap(loss)(several), expected)
+
+
+@pytest.mark.parametrize("by", ["logits", "targets"])
+def test_a_compiled_forward_derivative(by):
+    torch._dynamo.reset()
+    x, labels, mean, std = batch()
+
+    def along(backend):
+        def loss(x, mean):
+            return label_super_resolution_loss(x, labels, mean, std, backend=backend)
+
+        tangents = (x.cos(), torch.zeros_like(mean)) if by == "logits" else (torch.zeros_like(x), mean.cos())
+        return lambda: torch.func.jvp(loss, (x, mean), tangents)[1]
+
+    expected = along("reference")()
+    assert expected != 0
+    torch.testing.assert_close(torch.compile(along("fused"), backend="aot_eager")(), expected)

@@ -141,6 +141,21 @@ def test_binomial_std_of_counted_cells():
         binomial_std(torch.tensor([[math.nan, 37.0, -2.0]]), 10)
 
 
+def test_what_checks_numbers_compiles_in_one_graph_and_maps():
+    torch._dynamo.reset()
+    logits, fractions = batch(torch.float32)[0], torch.rand(8, 2)
+    loss_fn = FractionLoss(form="kl")
+
+    def step(logits, fractions, std):
+        return loss_fn(logits, fractions, std) + binomial_std(fractions, 100).sum()
+
+    compiled = torch.compile(step, fullgraph=True, backend="aot_eager")
+    for std in (0.1, 0.2, 0.3):
+        torch.testing.assert_close(compiled(logits, fractions, std), step(logits, fractions, std))
+    mapped = torch.func.vmap(lambda row: binomial_std(row[None], 100)[0])(fractions)
+    torch.testing.assert_close(mapped, binomial_std(fractions, 100))
+
+
 def test_binomial_std_of_one_number_reads_no_value():
     assert binomial_std(torch.empty(2, 3, device="meta"), 100).shape == (2, 3)  # of tensors without values
 

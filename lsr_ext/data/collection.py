@@ -14,7 +14,7 @@ from torch.utils.data import default_collate
 
 from lsr_ext.data.blocks import Block, block_fractions, cut_blocks
 from lsr_ext.data.dataset import BlockDataset
-from lsr_ext.data.digests import digest
+from lsr_ext.data.digests import digest, sample_rows
 from lsr_ext.data.folders import read_mask_pairs
 from lsr_ext.data.images import read_image
 from lsr_ext.data.kept_arrays import Memory
@@ -137,13 +137,12 @@ class BlockCollection:
         return BlockDataset(self, with_masks=self.masks is not None, augment=augment)
 
     def digest(self) -> str:
-        """A text that changes with the blocks, their labels and what is in memory of their pixels and masks."""
+        """A text that changes with the blocks, their labels, and sampled rows of their images and masks."""
         targets = () if self.targets is None else self.targets
         places = [(self.names[block.image], block.x, block.y, block.width, block.height) for block in self.blocks]
         used = dict.fromkeys(block.image for block in self.blocks)
-        held = [arrays for arrays in (self.images, self.masks) if isinstance(arrays, list)]
-        # Not of floats, which a simulation makes anew, in its last digits as the processor has it.
-        pixels = (arrays[image] for arrays in held for image in used if arrays[image].dtype.kind in "iu")
+        kinds = [arrays for arrays in (self.images, self.masks) if arrays is not None]
+        pixels = (sample_rows(arrays[image]) for arrays in kinds for image in used)
         return digest(self.classes, self.label_names, places, self.labels, *targets, *pixels)
 
     def without_masks(self) -> BlockCollection:

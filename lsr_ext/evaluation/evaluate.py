@@ -47,7 +47,7 @@ def evaluate(config: RunConfig) -> dict[str, dict]:
     """
     check_output(config)
     data = prepare_data(config)
-    check_same_data(config.output, data)
+    check_same_data(config, data)
     data = data.readable()
     warn_of_other_order(data)
     maps = baseline_maps(data)

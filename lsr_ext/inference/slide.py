@@ -252,6 +252,7 @@ def _about(model: TrainedModel, view: _View, how: PredictionDescription) -> dict
     path, shown = view.slide.path, view.slide.view.given()
     return ({"slide_view": shown} if shown else {}) | {
         "slide": path.name,
+        "slide_bytes": path.stat().st_size,
         "slide_digest": sample_digest(path),
         "slide_size": list(view.slide.size),
         "slide_mpp": list(view.slide.known_mpp()),

@@ -16,6 +16,7 @@ from lsr_ext.inference.window_grid import Rectangle
 
 CHUNK_PX = 1024
 NOT_PREDICTED = 255  # the class of pixels outside the tissue
+_ADDED = {"slide_digest"}
 _UNFINISHED, _DONE, _ABOUT = ".unfinished", "done", "about.json"
 
 
@@ -29,9 +30,21 @@ def check_finished(path: Path, about: Mapping[str, Any]) -> None:
         found = dict(zarr.open_group(path, mode="r").attrs)
     except (OSError, ValueError, KeyError) as error:
         raise ValueError(f"{path} is in the way and not a prediction ({error})") from error
-    if found != dict(about):
-        differing = sorted(key for key in found.keys() | about.keys() if found.get(key) != about.get(key))
+    if differing := _differing(found, about):
         raise ValueError(f"{path} is a prediction of another {', '.join(differing)}: choose another output folder")
+
+
+def _differing(found: Mapping[str, Any], about: Mapping[str, Any]) -> list[str]:
+    """The keys whose values differ; a key that earlier versions did not write is missing from theirs."""
+    keys = (found.keys() | about.keys()) - (_ADDED - found.keys())
+    return sorted(key for key in keys if found.get(key) != about.get(key))
+
+
+def _read_about(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_bytes())
+    except ValueError:  # damaged: of nothing that is known
+        return {}
 
 
 class PredictionStore:
@@ -96,7 +109,7 @@ class PredictionStore:
     def _claim(self, about: Mapping[str, Any]) -> None:
         path = self._folder / _ABOUT
         content = json.dumps(dict(about), sort_keys=True).encode()
-        if path.exists() and path.read_bytes() != content:
+        if path.exists() and _differing(_read_about(path), json.loads(content)):
             raise ValueError(
                 f"{self._folder} is an unfinished prediction by another model, slide or setting: remove it, or "
                 "choose another output folder"

@@ -45,7 +45,7 @@ def write_report(config: RunConfig) -> Path:
     if not metrics_path.is_file():
         raise FileNotFoundError(f"expected the scores of a run, found none at {metrics_path}: evaluate first")
     data = prepare_data(config)
-    check_same_data(config.output, data)
+    check_same_data(config, data)
     data = data.readable()
     predictions = {method: load_prediction(config.output, method) for method in config.methods}
     maps = baseline_maps(data) | {name: maps for name, (maps, _) in predictions.items()}

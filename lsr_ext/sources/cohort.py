@@ -82,12 +82,12 @@ class CohortBlocks:
         return CohortDataset(self._source, self._split, augment=augment, **options)
 
     def digest(self) -> str:
-        """A text that changes with the blocks, their labels and the sizes of masks; slides may lie elsewhere."""
+        """A text that changes with the blocks, their labels and the masks' sizes; slides may lie elsewhere."""
         manifest = self._source.manifest
         slides, slide_of = manifest.slides()
         named, place = np.unique(slide_of[self._rows], return_inverse=True)
         used = [slides[k].path for k in named]
-        masks = None if self.masks is None else [self.masks.bytes_of(path) for path in used]
+        masks = None if self.masks is None else self.masks.describe(used)
         sizes = manifest.table["size_px"].to_numpy()[self._rows]
         targets = () if self.targets is None else self.targets
         names = [path.name for path in used]
@@ -139,7 +139,7 @@ def prepare_cohort(data: Cohort, context: RunContext) -> TrainingData:
     masks = None
     if data.masks is not None:
         class_of_id = bind_mask_ids(data.mask_classes, distribution.classes)
-        masks = SlideMasks(data.root / data.masks, class_of_id.tolist(), data.mask_suffix)
+        masks = SlideMasks(data.root / data.masks, class_of_id, data.mask_suffix)
         splits = ["train", context.split, *(["validation"] * context.validates)]
         _check_masks(source.manifest, masks, splits)
     train = CohortBlocks(source, distribution.classes, masks, data.limit, "train", labels, targets)

@@ -9,7 +9,7 @@ import numpy as np
 
 from lsr_ext.config.data import LandCover
 from lsr_ext.data import BlockCollection, cut_blocks
-from lsr_ext.data.digests import digest
+from lsr_ext.data.digests import digest, sample_rows
 from lsr_ext.data.land_cover import (
     LandCoverDataset,
     LandCoverPatch,
@@ -60,7 +60,7 @@ class LandCoverBlocks:
     def digest(self) -> str:
         """A text that changes with the patches, their labels and the crops."""
         arrays = (array for patch in self.patches for array in (patch.image, patch.labels, patch.mask))
-        return digest(self.classes, self.crop_px, *arrays)
+        return digest(self.classes, self.crop_px, *map(sample_rows, arrays))
 
     def without_masks(self) -> LandCoverBlocks:
         """Itself: a crop always comes with its mask, which only a pixel loss looks at."""

@@ -35,6 +35,8 @@ from lsr_ext.training.same_data import keep_to_data
 # The network is cast by this module for bf16-true: Lightning's would round the targets of a batch too. Other names
 # are Lightning's own.
 _LIGHTNING_PRECISION = {"32": "32-true", "bf16-true": "32-true"}
+# Of a section of data. What masks say is compared by its content.
+_NOT_LEARNT_FROM = ("cache_gb", "cache_folder", "memory_gb", "limit", "mask_classes")
 _logger = logging.getLogger(__name__)
 
 
@@ -55,7 +57,7 @@ def train(config: RunConfig) -> None:
     check_execution(config.training)
     choose_arithmetic(config.training)
     data = prepare_data(config)
-    keep_to_data(config.output, data)
+    keep_to_data(config, data)
     for line in describe_labels(data):
         _logger.info("%s", line)
     write_atomically(_settings_path(config), yaml.safe_dump(_settings(config), sort_keys=False).encode())
@@ -74,6 +76,8 @@ def check_output(config: RunConfig) -> None:
     if not path.exists():
         return
     before, now = yaml.safe_load(path.read_text(encoding="utf-8")), _settings(config)
+    for name in _NOT_LEARNT_FROM:  # earlier versions wrote some
+        before.get("data", {}).pop(name, None)
     if keys := _differences(before, now):
         named = "; ".join(f"{key} was {_get(before, key)}, now it is {_get(now, key)}" for key in keys)
         raise ValueError(f"{path} is of a run with another configuration ({named}): choose another output folder")
@@ -87,10 +91,15 @@ def _train_method(config: RunConfig, name: str, data: TrainingData) -> None:
     trained_on = _trained_on(config, name, data)
     last = read_last(folder)
     done, is_done = _progress(last, training.steps)
-    if described.exists() and (is_done or _is_model_of(described, trained_on, without_checkpoint=last is None)):
+    if described.exists() and (is_done or read_description(described).trained_on == trained_on):
         _logger.info("%s: already trained", name)
         _update_model(described.parent, config, data.block_size_px)
         return
+    if described.exists() and last is None:
+        raise ValueError(
+            f"{described.parent} is a model of another training ({read_description(described).trained_on}), and "
+            "its checkpoint is gone: move it, or choose another output folder"
+        )
     described.unlink(missing_ok=True)  # a model of a shorter training must not be taken for this one's
     device = choose_device(training.accelerator)
     teacher = method.teacher and model_folder(config.output, method.teacher)
@@ -128,21 +137,6 @@ def _trained_on(config: RunConfig, name: str, data: TrainingData) -> str:
     """What a model's description says of its training."""
     steps = config.training.steps
     return f"{config.data.source}: {len(data.train)} blocks; {name}, {steps} steps, seed {config.seed}"
-
-
-def _is_model_of(described: Path, trained_on: str, without_checkpoint: bool) -> bool:
-    """Whether a model is that of this training, to its end.
-
-    Raises:
-        ValueError: it is of another training and has no checkpoint to go on from: it would be lost.
-    """
-    found = read_description(described).trained_on
-    if without_checkpoint and found != trained_on:
-        raise ValueError(
-            f"{described.parent} is a model of another training ({found}), and its checkpoint is gone: move it, "
-            "or choose another output folder"
-        )
-    return found == trained_on
 
 
 def _update_model(folder: Path, config: RunConfig, block_size_px: int) -> None:
@@ -227,9 +221,7 @@ def _settings_path(config: RunConfig) -> Path:
 def _settings(config: RunConfig) -> dict:
     """What the weights depend on: a run may be moved, given more methods, scored or executed otherwise."""
     excluded = {"output": True, "shared": True, "methods": True, "evaluation": True, "training": set(EXECUTION)}
-    return config.model_dump(
-        mode="json", exclude=excluded | {"data": {"cache_gb", "cache_folder", "memory_gb", "limit"}}
-    )
+    return config.model_dump(mode="json", exclude=excluded | {"data": set(_NOT_LEARNT_FROM)})
 
 
 def _differences(before: object, now: object, key: str = "") -> list[str]:

@@ -7,13 +7,14 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+_HAMAMATSU, _OF_HAMAMATSU = (".vms", ".vmu"), (".jpg", ".ngr", ".opt")
 _PIECES, _PIECE_BYTES = 16, 4096
 
 
 def slide_version(path: Path) -> tuple[int, int]:
     """Return the bytes of a slide's files and the time of their last change in ns.
 
-    The tiles of NAME.mrxs are in the folder NAME, those of NAME.vms and NAME.vmu in files beside it whose names
+    The tiles of NAME.mrxs are in the folder NAME, those of NAME.vms and NAME.vmu in images beside it whose names
     begin with NAME: they count too. Of a DICOM slide only the file itself counts.
 
     Raises:
@@ -44,5 +45,6 @@ def _files_of_tiles(path: Path) -> Iterator[Path]:
     suffix = path.suffix.lower()
     if suffix == ".mrxs" and path.with_suffix("").is_dir():
         yield from path.with_suffix("").iterdir()
-    if suffix in (".vms", ".vmu"):
-        yield from (file for file in path.parent.iterdir() if file.name.startswith(path.stem) and file != path)
+    if suffix in _HAMAMATSU:
+        beside = (file for file in path.parent.iterdir() if file.suffix.lower() in _OF_HAMAMATSU)
+        yield from (file for file in beside if file.name.startswith(path.stem))

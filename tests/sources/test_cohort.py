@@ -151,6 +151,15 @@ def test_held_out_blocks_that_cannot_be_read_are_not_scored(cohort, tmp_path, ca
     assert write_report(config).is_file()
 
 
+def test_the_order_of_mask_ids_may_be_put_right_after_training(cohort, tmp_path):
+    train(configure(cohort, tmp_path))
+    inverted = configure(cohort, tmp_path, data={"mask_classes": ["tumour", "other"]})
+    assert evaluate(inverted)["intra+inter"]["iou"] >= 0
+    train(configure(cohort, tmp_path, methods=["supervised"]))
+    with pytest.raises(ValueError, match="run on other data .the training masks have changed since"):
+        train(configure(cohort, tmp_path, methods=["supervised"], data={"mask_classes": ["tumour", "other"]}))
+
+
 def test_a_held_out_block_is_read_again_with_a_new_handle(cohort, tmp_path, monkeypatch):
     data = prepare_data(configure(cohort, tmp_path))
     original, failed = SlideBlocks.read, set()

@@ -99,6 +99,16 @@ def test_a_run_is_not_continued_nor_scored_on_other_data(tmp_path, changed):
             call(config)
 
 
+def test_a_run_goes_on_with_other_memory_and_is_scored_on_another_split(tmp_path):
+    data = {"validation_fraction": 0.2, "noise_std": 0.1}
+    path = write_masks_run(tmp_path, data=data, training={"validate_every_steps": 2})
+    config = load_config(path)
+    train(config)
+    for change in ({"data.memory_gb": 0.0}, {"data.memory_gb": 0.0, "evaluation.split": "validation"}):
+        evaluate(load_config(path, change))
+    train(load_config(path, {"data.memory_gb": 0.0}))
+
+
 def test_a_run_may_be_scored_on_other_held_out_images(tmp_path):
     config = load_config(write_masks_run(tmp_path))
     train(config)

@@ -27,6 +27,7 @@ def test_the_files_of_tiles_count(tmp_path, slide, tiles):
     write(tiles, 100, 1000)
     assert slide_version(slide) == (105, 2000)
     write(tiles, 100, 3000)
+    write(tmp_path / f"{slide.name}.ndpa", 7, 9000)  # annotations
     assert slide_version(slide) == (105, 3000)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeAlias
@@ -20,6 +21,7 @@ from lsr_ext.data.images import MAX_PIXELS, read_mask
 
 MAP_SUFFIXES = (".npy", ".png", ".tif", ".tiff")
 _ENOUGH_PATCHES = 8  # to tell the grid that they lie on from chance
+_logger = logging.getLogger(__name__)
 Bounds: TypeAlias = tuple[int, int, int, int]
 
 
@@ -133,9 +135,13 @@ class PatchProbabilities:
         corners = np.array(list(patches)) - origin
         spacing = int(np.gcd.reduce(corners, axis=None))
         if len(patches) >= _ENOUGH_PATCHES and spacing > side:
-            raise ValueError(
-                f"{self.path}, {slide.name}: expected patches of {side} px, all {len(patches)} lie on a grid of "
-                f"{spacing} px"
+            _logger.warning(
+                "%s, %s: expected patches of %d px, all %d lie on a grid of %d px: are they larger?",
+                self.path,
+                slide.name,
+                side,
+                len(patches),
+                spacing,
             )
 
     def fingerprint(self, slide: Path) -> str:

@@ -38,10 +38,10 @@ class SlideMasks:
         """Whether the folder has a mask of the slide."""
         return self._path(slide) is not None
 
-    def bytes_of(self, slide: Path) -> int | None:
-        """The size of the mask's file; None: the slide has none."""
-        path = self._path(slide)
-        return None if path is None else path.stat().st_size
+    def describe(self, slides: Sequence[Path]) -> list[object]:
+        """What changes with the slides' masks: the classes of their ids, and the sizes of their files."""
+        paths = map(self._path, slides)
+        return [self._class_of_id.tolist(), *(None if path is None else path.stat().st_size for path in paths)]
 
     def read(self, slide: CohortSlide, rectangle: np.ndarray, size_px: int) -> np.ndarray:
         """The classes at the centres of a block's pixels.

@@ -76,13 +76,15 @@ def test_probabilities_of_another_grid_or_slide_are_refused(tmp_path, slide):
         PatchProbabilities(path).values(slide.with_name("b.svs"), SIZE, GRID, None)
 
 
-def test_probabilities_of_larger_patches_are_refused(tmp_path, slide):
+def test_probabilities_of_larger_patches_are_told_of(tmp_path, slide, caplog):
     """A classifier that tiles slides of 20x by the pixels of those of 40x."""
-    path = tmp_path / "patches.csv"
-    rows = [f"TCGA-A1.01,{200 * x},{200 * y},0.5\n" for y in range(2) for x in range(4)]
-    path.write_text("slide,x,y,probability\n" + "".join(rows))
-    with pytest.raises(ValueError, match="expected patches of 100 px, all 8 lie on a grid of 200 px"):
+    for spacing in (100, 200):
+        path = tmp_path / f"{spacing}.csv"
+        rows = [f"TCGA-A1.01,{spacing * x},{spacing * y},0.5\n" for y in range(2) for x in range(4)]
+        path.write_text("slide,x,y,probability\n" + "".join(rows))
         PatchProbabilities(path).values(slide, SIZE, GRID, None)
+    assert "200.csv, " in caplog.text and "100.csv, " not in caplog.text
+    assert "expected patches of 100 px, all 8 lie on a grid of 200 px" in caplog.text
 
 
 @pytest.mark.parametrize("suffix", [".npy", ".png"])
