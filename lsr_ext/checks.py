@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from lsr_ext.options import REDUCTIONS, LossOptions
+from lsr_ext.options import FORMS_OVER_STD, REDUCTIONS, LossOptions
 
 LOGIT_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 LABEL_DTYPES = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
@@ -160,6 +161,18 @@ def check_weights(weights: Tensor, name: str) -> None:
         raise ValueError(f"{name} must be finite numbers >= 0, one at least above 0, got {values.tolist()}")
 
 
+def check_where_free(device: torch.device, *checks: Callable[[], None]) -> None:
+    """Make checks of values where looking is free: not on a GPU, in a compiled call or at a sample of vmap."""
+    if device.type != "cpu" or torch.compiler.is_compiling():
+        return
+    for check in checks:
+        try:
+            check()
+        except RuntimeError as error:
+            if "vmap" not in str(error):
+                raise
+
+
 def check_not_negative(weights: Tensor | None, name: str) -> None:
     """Raise where a weight is below 0, which has no meaning."""
     if weights is not None and weights.numel() and float(weights.detach().min()) < 0:
@@ -185,7 +198,7 @@ def check_fractions(fractions: Tensor, std: Tensor, form: str) -> None:
             raise ValueError(
                 f"{name} must lie in [0, 1] or be NaN, got {values[k, cls]:g} for block {k}, class {cls}"
             )
-    if form in ("kl", "reverse_kl") and bool((known & ~(std > 0)).any()):
+    if form in FORMS_OVER_STD and bool((known & ~(std > 0)).any()):
         raise ValueError(f"form {form!r} needs std > 0 wherever a fraction is known")
 
 
@@ -195,5 +208,5 @@ def check_distribution(mean: Tensor, std: Tensor, form: str) -> None:
         raise ValueError(f"mean must lie in [0, 1], got values from {mean.min():g} to {mean.max():g}")
     if not bool((std >= 0).all()):
         raise ValueError(f"std must be >= 0, got {std.min():g}")
-    if form in ("kl", "reverse_kl") and not bool((std > 0).all()):
+    if form in FORMS_OVER_STD and not bool((std > 0).all()):
         raise ValueError(f"form {form!r} needs std > 0 for every label and class, got {std.min():g}")

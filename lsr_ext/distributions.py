@@ -7,11 +7,13 @@ import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import torch
 from torch import Tensor
 
+from lsr_ext.checks import check_where_free
 from lsr_ext.files import write_atomically
 
 _PAPER_LABELS = (
@@ -61,7 +63,7 @@ def binomial_std(fractions: Tensor, counts: Tensor | float) -> Tensor:
         is_wrong = not bool((counts >= 1).all())
     if is_wrong:
         raise ValueError(f"counts must be at least 1, got {counts.min():g}")
-    _check_in_range(fractions)
+    check_where_free(fractions.device, partial(_check_in_range, fractions))
     if torch.broadcast_shapes(counts.shape, fractions.shape) != fractions.shape:
         raise ValueError(f"counts must fit fractions {tuple(fractions.shape)}, got {tuple(counts.shape)}")
     half = 0.5 / counts
@@ -70,11 +72,6 @@ def binomial_std(fractions: Tensor, counts: Tensor | float) -> Tensor:
 
 
 def _check_in_range(fractions: Tensor) -> None:
-    """Raise where looking is free: not on a GPU, in a compiled call or at a sample of vmap."""
-    if fractions.device.type != "cpu" or torch.compiler.is_compiling():
-        return
-    if torch.func.debug_unwrap(fractions) is not fractions:
-        return
     if bool(((fractions < 0) | (fractions > 1)).any()):
         low, high = fractions.nan_to_num().aminmax()
         raise ValueError(f"fractions must lie in [0, 1] or be NaN, got values from {low:g} to {high:g}")

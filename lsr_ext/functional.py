@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from lsr_ext.checks import (
     check_not_negative,
     check_reduction,
     check_values,
+    check_where_free,
 )
 from lsr_ext.options import LossOptions
 
@@ -279,18 +280,15 @@ def _have_tangents(*tensors: Tensor | None) -> bool:
 
 def _check_range(logits: Tensor, labels: Tensor | None, mean: Tensor, beside: BlockTensors) -> None:
     """Raise on the host what the fused operator raises there."""
-    if logits.device.type != "cpu" or torch.compiler.is_compiling():
-        return
-    try:
-        if labels is not None:
-            check_labels(labels, len(mean))
-        if beside.block_ids is not None:
-            check_block_ids(beside.block_ids, len(mean if labels is None else labels))
-        for name in ("class_weights", "block_weights"):
-            check_not_negative(getattr(beside, name), name)
-    except RuntimeError as error:
-        if "vmap" not in str(error):  # which shows nobody a sample's values
-            raise
+    blocks = len(mean if labels is None else labels)
+    checks = [
+        partial(check_not_negative, getattr(beside, name), name) for name in ("class_weights", "block_weights")
+    ]
+    if labels is not None:
+        checks.append(partial(check_labels, labels, len(mean)))
+    if beside.block_ids is not None:
+        checks.append(partial(check_block_ids, beside.block_ids, blocks))
+    check_where_free(logits.device, *checks)
 
 
 def _loss_of_sums(

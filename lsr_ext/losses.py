@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lsr_ext.checks import BlockTensors, check_distribution, check_reduction, check_weights
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.functional import BACKENDS, loss_by_options
-from lsr_ext.options import FORMS_WITHOUT_STD, LossOptions
+from lsr_ext.options import FORMS_OVER_STD, FORMS_WITHOUT_STD, LossOptions
 from lsr_ext.reference import table_dtype
 
 
@@ -85,9 +85,9 @@ def _constant(name: str, values: float | Sequence[float] | Tensor) -> Tensor:
     return torch.as_tensor(values, dtype=torch.float64).clone()
 
 
-def _check_form_allows(form: str, std: Tensor) -> None:
-    if form in ("kl", "reverse_kl") and not bool((std > 0).all()):
-        raise ValueError(f"form {form!r} needs std > 0, got {std.tolist()}")
+def _check_positive(form: str, is_positive: bool, std: object) -> None:
+    if form in FORMS_OVER_STD and not is_positive:
+        raise ValueError(f"form {form!r} needs std > 0, got {std}")
 
 
 class LabelSuperResolutionLoss(_BlockLoss):
@@ -196,7 +196,7 @@ class FractionLoss(_BlockLoss):
             std = _constant("std", std)
             if std.ndim > 1 or not bool(((std >= 0) & (std <= 1)).all()):
                 raise ValueError(f"std must be a number in [0, 1] or one a class, got {std.tolist()}")
-            _check_form_allows(options.form, std)
+            _check_positive(options.form, bool((std > 0).all()), std.tolist())
         self.register_buffer("std", std, persistent=False)
 
     def forward(
@@ -226,8 +226,7 @@ class FractionLoss(_BlockLoss):
         if isinstance(std, (int, float)):
             if not 0 <= std <= 1:
                 raise ValueError(f"std must be a number in [0, 1], got {std}")
-            if std == 0:
-                _check_form_allows(self.options.form, torch.zeros(()))
+            _check_positive(self.options.form, std > 0, std)
         table = torch.as_tensor(std, dtype=table_dtype(fractions), device=fractions.device)
         if given is not None and table.ndim == 1:
             table = table[:, None]

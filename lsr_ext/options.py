@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from numbers import Real
+from types import NoneType
 
 MODES = ("intra", "inter", "intra+inter")
 ACTIVATIONS = ("softmax", "sigmoid")
@@ -25,6 +26,7 @@ DEFAULT_FLOOR_REL = {
 DEFAULT_FLOOR_ABS = 1e-8  # the square of a hundredth of a percent of a block
 FORMS = tuple(DEFAULT_FLOOR_REL)
 FORMS_WITHOUT_STD = ("proportion", "squared")  # that look at the target's mean alone
+FORMS_OVER_STD = ("kl", "reverse_kl")  # that divide by it, or by what is predicted
 REDUCTIONS = ("mean", "none")
 
 
@@ -45,10 +47,10 @@ class LossOptions:
     activation: str = "softmax"
 
     def __post_init__(self) -> None:
-        for name in ("variance", "alpha", "floor", "sharpness"):
-            value = getattr(self, name)
-            if not (value is None or isinstance(value, (float, int, str, Real))):
-                raise TypeError(f"{name} must be a number, got {type(value).__name__}: it has no gradient")
+        for name, beside in (("variance", str), ("alpha", float), ("floor", NoneType), ("sharpness", float)):
+            if not isinstance(getattr(self, name), (float, int, beside, Real)):
+                kind = type(getattr(self, name)).__name__
+                raise TypeError(f"{name} must be a number, got {kind}: it has no gradient")
         for name, allowed in (("mode", MODES), ("form", FORMS), ("activation", ACTIVATIONS)):
             if getattr(self, name) not in allowed:
                 raise ValueError(f"{name} must be one of {allowed}, got {getattr(self, name)!r}")

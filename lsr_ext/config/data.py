@@ -317,6 +317,12 @@ class Cohort(_Blocks):
         return reasons | {"limited": "needs blocks that the count distribution was estimated from"}
 
     @model_validator(mode="after")
+    def _check_masks(self) -> Cohort:
+        if self.mask_classes and self.masks is None:
+            raise ValueError("mask_classes names the ids of masks: give masks too")
+        return self
+
+    @model_validator(mode="after")
     def _check_no_split(self) -> Cohort:
         given = sorted(_SPLIT_KEYS & self.model_fields_set)
         if given:
@@ -371,6 +377,12 @@ class LabelledImages(_Blocks, _Images):
             )
         if self.edges is not None and any(low >= high for low, high in pairwise(self.edges)):
             raise ValueError(f"edges must increase, got {self.edges}")
+        return self
+
+    @model_validator(mode="after")
+    def _check_masks(self) -> LabelledImages:
+        if self.mask_classes and self.masks is None:
+            raise ValueError("mask_classes names the ids of masks: give masks too")
         return self
 
     @model_validator(mode="after")

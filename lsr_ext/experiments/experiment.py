@@ -21,6 +21,7 @@ from lsr_ext.experiments.workers import carry_out
 from lsr_ext.files import write_atomically
 from lsr_ext.progress import track_progress
 from lsr_ext.report.png import write_figure
+from lsr_ext.training.same_data import changed_parts
 
 
 def run_experiment(
@@ -94,11 +95,10 @@ def _check_same_data(results: Results) -> None:
             continue
         key = orjson.dumps([config["seed"], config["data"]])
         other, expected = first.setdefault(key, (name, found))
-        changed = [part for part in found if expected.get(part, found[part]) != found[part]]
-        if changed:
+        if changed := changed_parts(expected, found):
             raise ValueError(
-                f"the data changed between the runs {other} and {name} ({' and '.join(changed)}): remove the runs "
-                "on the older data, or choose another output folder"
+                f"the data changed between the runs {other} and {name} ({changed}): remove the runs on the older "
+                "data, or choose another output folder"
             )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from lsr_ext.data.cohort import (
     SlideMasks,
     open_blocks,
 )
+from lsr_ext.data.cohort.dataset import read_twice
 from lsr_ext.data.digests import digest
 from lsr_ext.data.labels import expected_area
 from lsr_ext.distributions import CountDistribution
@@ -27,7 +29,6 @@ from lsr_ext.sources.context import RunContext
 from lsr_ext.sources.labelled_images import read_distribution
 from lsr_ext.sources.mask_ids import bind_mask_ids
 from lsr_ext.sources.training_data import TrainingData, foreground_index
-from lsr_ext.wsi import SlideError
 
 _logger = logging.getLogger(__name__)
 _GREATEST_SPREAD = 2.0  # of microns per pixel: a recipe reads slides to the nearest power of 2
@@ -241,19 +242,12 @@ def _held_out(
     slides, slide_of = manifest.slides()
     rectangles = manifest.rectangles
 
-    def read_block(row: int) -> np.ndarray:
-        try:
-            return source.read(row)
-        except (SlideError, OSError):
-            source.refresh(row)
-        return source.read(row)
-
     def read_mask(row: int) -> np.ndarray:
         return masks.read(slides[slide_of[row]], rectangles[row], size_px)
 
     names = [f"{slides[slide_of[row]].path.stem} ({rectangles[row][0]}, {rectangles[row][1]})" for row in rows]
     return BlockCollection(
-        _ReadBlocks(rows, read_block),
+        _ReadBlocks(rows, partial(read_twice, source)),
         [Block(index, 0, 0, size_px, size_px) for index in range(len(rows))],
         labels[rows],
         list(distribution.classes),

@@ -52,6 +52,15 @@ def test_a_row_that_the_data_cannot_give_is_left_out_with_the_reason(tmp_path):
     assert "Full pixel supervision" not in [row.name for row in plan.table.rows]
 
 
+def test_a_peers_form_has_its_own_floor(tmp_path):
+    """That of a configuration was chosen for its form: at 1e-4 the paper's collapses."""
+    path = write_masks_run(tmp_path, loss={"form": "kl", "floor": 1e-4})
+    plan = plan_runs(TABLES["peers"], path, {}, seeds=1)
+    floors = {run.config.loss.form: run.config.loss.floor for run in plan.runs}
+    assert floors.pop("kl") == 1e-4
+    assert "paper" in floors and set(floors.values()) == {None}
+
+
 @pytest.mark.parametrize("name", ["table5", "table9", "ablation", "peers"])
 def test_data_with_masks_give_every_row(tmp_path, name):
     plan = plan_runs(TABLES[name], write_masks_run(tmp_path), {}, seeds=1)

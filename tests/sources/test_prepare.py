@@ -175,6 +175,8 @@ def test_mask_ids_are_bound_to_classes_by_name(tmp_path):
     discs = [draw_disc(6 + 9 * (k % 2) + k / 4)[1] for k in range(8)]
     for block in found.blocks:
         np.testing.assert_array_equal(found.masks[block.image], discs[int(found.names[block.image][4])])
+    with pytest.raises(ValueError, match="mask_classes names the ids of masks: give masks too"):
+        load_config(write_labels_run(tmp_path, data=data | {"masks": None}))
     for wrong, message in (
         (["disc", "tumour"], r"expected classes among \['ground', 'disc'\], got 'tumour'"),
         (["disc", "disc"], "expected each class once"),

@@ -43,6 +43,19 @@ class BlockSource(Protocol):
         """Return the rows that are unreadable with this one: itself, or all of a slide that does not open."""
 
 
+def read_twice(source: BlockSource, row: int) -> np.ndarray:
+    """Read a row, and once more with a new handle if that fails.
+
+    Raises:
+        SlideError, OSError: the block cannot be read.
+    """
+    try:
+        return source.read(row)
+    except (SlideError, OSError):
+        source.refresh(row)
+    return source.read(row)
+
+
 class SlideBlocks:
     """Read blocks from the slides; each is averaged down from its rectangle."""
 
@@ -146,13 +159,7 @@ class CohortDataset(Dataset[dict[str, torch.Tensor | int]]):
         Raises:
             SlideError, OSError: the block cannot be read, even with a new handle.
         """
-        row = int(self.rows[index])
-        try:
-            pixels = self.source.read(row)
-        except (SlideError, OSError):
-            self.source.refresh(row)
-            pixels = self.source.read(row)
-        return self._item(index, pixels)
+        return self._item(index, read_twice(self.source, int(self.rows[index])))
 
     def __getitems__(self, indices: Sequence[int]) -> list[dict[str, torch.Tensor | int]]:
         """Read items; those that can be read are returned in the order of `indices`."""
@@ -173,11 +180,7 @@ class CohortDataset(Dataset[dict[str, torch.Tensor | int]]):
             return None
         row = int(self.rows[index])
         try:
-            return self.source.read(row)
-        except (SlideError, OSError):
-            self.source.refresh(row)
-        try:
-            return self.source.read(row)
+            return read_twice(self.source, row)
         except (SlideError, OSError) as error:
             self._leave_out(row, error)
             return None

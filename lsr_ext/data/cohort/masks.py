@@ -21,16 +21,16 @@ class SlideMasks:
 
     Args:
         folder: of `<name of the slide><suffix>.png`, `.tif` or `.npy`, which `read_mask` reads; see `find_beside`.
-        class_of_id: the class index of each id 0, 1, ..., or the number of ids that are class indices.
+        class_of_id: the class index of each id 0, 1, ...
         suffix: what a mask's name has after its slide's.
 
     Raises:
         FileNotFoundError: there is no such folder.
     """
 
-    def __init__(self, folder: str | Path, class_of_id: Sequence[int] | int, suffix: str = "") -> None:
+    def __init__(self, folder: str | Path, class_of_id: Sequence[int], suffix: str = "") -> None:
         self.folder, self.suffix = Path(folder), suffix
-        self._class_of_id = np.arange(class_of_id) if isinstance(class_of_id, int) else np.array(class_of_id)
+        self._class_of_id = np.array(class_of_id)
         if not self.folder.is_dir():
             raise FileNotFoundError(f"expected a folder of masks, found none at {folder}")
 

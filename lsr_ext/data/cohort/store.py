@@ -12,7 +12,7 @@ import pyarrow as pa
 import zarr
 from zarr.codecs import Crc32cCodec, ZstdCodec
 
-from lsr_ext.data.cohort.dataset import SlideBlocks
+from lsr_ext.data.cohort.dataset import SlideBlocks, read_twice
 from lsr_ext.data.cohort.manifest import Manifest, describe_views, read_about, read_manifest, write_table
 from lsr_ext.data.cohort.quarantine import DEFAULT_LIMIT, QuarantineLimitError
 from lsr_ext.files import remove_unfinished, write_atomically
@@ -179,7 +179,7 @@ def _cut_shard(
 
     def cut(row: int) -> None:
         try:
-            pixels[row - rows[0]] = _read_twice(blocks, row)
+            pixels[row - rows[0]] = read_twice(blocks, row)
         except (SlideError, OSError) as error:
             failed[row] = f"{type(error).__name__}: {error}"
 
@@ -192,14 +192,6 @@ def _cut_shard(
     }
     write_atomically(_record(folder, shard), json.dumps(record).encode())
     return failed
-
-
-def _read_twice(blocks: SlideBlocks, row: int) -> np.ndarray:
-    try:
-        return blocks.read(row)
-    except (SlideError, OSError):
-        blocks.refresh(row)
-    return blocks.read(row)
 
 
 def _write_manifest(cohort: Manifest, path: Path, folder: Path, failed: Sequence[int]) -> None:

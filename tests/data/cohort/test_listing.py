@@ -84,7 +84,7 @@ def test_slides_of_one_name_in_two_folders_have_labels_of_their_own(tmp_path):
     manifest = read_manifest(build_cohort(listed, source, RECIPE, tmp_path / "m.parquet", shares=SHARES))
     by_slide = {(row["slide"], row["label"]) for row in manifest.table.to_pylist()}
     assert by_slide == {("slides/A/s.tif", 0), ("slides/B/s.tif", 3)}
-    truth = SlideMasks(tmp_path / "masks", 2)
+    truth = SlideMasks(tmp_path / "masks", range(2))
     read = [truth.read(slide, np.array([0, 0, 64, 64]), 8) for slide in listed]
     assert (read[0] == 0).all() and (read[1] == 1).all()
 

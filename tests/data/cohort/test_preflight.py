@@ -133,7 +133,7 @@ def test_a_mask_of_another_aspect_is_refused(tmp_path):
     (check,) = check_cohort([slide], HeatMaps(tmp_path), RECIPE)
     assert message in check.error
     with pytest.raises(ValueError, match=message):
-        SlideMasks(CASES / "09_mask" / "masks", 256).read(slide, np.array([0, 0, 64, 64]), 8)
+        SlideMasks(CASES / "09_mask" / "masks", range(256)).read(slide, np.array([0, 0, 64, 64]), 8)
 
 
 @needs_cases

@@ -126,7 +126,7 @@ def test_what_else_opens_slides_shows_them_so(folder, tmp_path, caplog):
     assert [check.error for check in checks] == ["", ""]
     drawn = check_cohort(list_slides(folder / "slides.csv"), Regions(tmp_path / "drawn", ["lsr block"]), RECIPE)
     assert [check.error for check in drawn] == ["", ""]
-    masks = SlideMasks(folder / "maps", 256)
+    masks = SlideMasks(folder / "maps", range(256))
     assert masks.read(manifest.slides()[0][0], manifest.rectangles[0], 16).shape == (16, 16)
     with caplog.at_level(logging.WARNING):
         write_slides_report(path, output=tmp_path / "report")
