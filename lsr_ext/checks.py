@@ -36,14 +36,18 @@ def check_logits(logits: Tensor, mask: Tensor | None, block_ids: Tensor | None, 
         raise TypeError(f"logits must be float32, float64, bfloat16 or float16, got {logits.dtype}")
     if activation == "softmax" and logits.shape[1] < 2:
         raise ValueError(f"softmax needs at least 2 classes, got {logits.shape[1]}: use activation='sigmoid'")
+    if mask is not None:
+        _check_map("mask", mask, torch.bool, logits)
+    if block_ids is not None:
+        _check_map("block_ids", block_ids, torch.int32, logits)
+
+
+def _check_map(name: str, given: Tensor, dtype: torch.dtype, logits: Tensor) -> None:
     pixels = (logits.shape[0], *logits.shape[2:])
-    for name, tensor, dtype in (("mask", mask, torch.bool), ("block_ids", block_ids, torch.int32)):
-        if tensor is None:
-            continue
-        if tensor.dtype != dtype:
-            raise TypeError(f"{name} must be {dtype}, got {tensor.dtype}")
-        if tensor.shape != pixels:
-            raise ValueError(f"{name} must have the logits' (N, H, W) = {tuple(pixels)}, got {_shape(tensor)}")
+    if given.dtype != dtype:
+        raise TypeError(f"{name} must be {dtype}, got {given.dtype}")
+    if given.shape != pixels:
+        raise ValueError(f"{name} must have the logits' (N, H, W) = {pixels}, got {_shape(given)}")
 
 
 def check_inputs(
@@ -51,61 +55,93 @@ def check_inputs(
 ) -> None:
     """Raise unless the arguments of the loss agree in rank, shape, dtype and device; values are not read.
 
-    Without labels mean and std are the blocks' own fractions and their standard deviations.
+    Without labels mean and std are the blocks' own fractions and their standard deviations. Each call of the loss
+    waits for these checks, so they look at as little as they can.
     """
-    _check_tensor("logits", logits, logits)
-    named = zip(beside._fields, beside, strict=True)
-    for name, tensor in (("labels", labels), ("mean", mean), ("std", std), *named):
-        if tensor is not None:
-            _check_tensor(name, tensor, logits)
-    check_logits(logits, beside.mask, beside.block_ids, options.activation)
-    classes = logits.shape[1]
-    targets = ("mean", "std") if labels is not None else ("fractions", "std")
+    group, mask, block_ids, class_weights, block_weights = beside
+    _check_tensors(logits, mean, std, labels, beside)
+    check_logits(logits, mask, block_ids, options.activation)
+    images, classes, _, _ = logits.shape
     if labels is not None:
-        _check_labels(logits, labels, beside.block_ids)
+        _check_labels(labels, images, classes, block_ids)
+    if mean.shape != std.shape or mean.ndim != 2 or mean.shape[1] != classes:
+        _refuse_shapes(labels, mean, std, classes)
     blocks = (mean if labels is None else labels).shape[0]
-    for name, table in zip(targets, (mean, std), strict=True):
-        if table.ndim != 2 or table.shape[1] != classes:
-            rows = "Z" if labels is not None else "N"
-            raise ValueError(f"{name} must have shape ({rows}, L) with L = {classes}, got {_shape(table)}")
-        if not table.is_floating_point():
-            raise TypeError(f"{name} must be a float tensor, got {table.dtype}")
-    if mean.shape != std.shape:
-        raise ValueError(f"{targets[0]} and std must have one shape, got {_shape(mean)} and {_shape(std)}")
-    if beside.block_ids is None and blocks != logits.shape[0]:
+    if not (mean.is_floating_point() and std.is_floating_point()):
+        name, table = ("std", std) if mean.is_floating_point() else (_target_name(labels), mean)
+        raise TypeError(f"{name} must be a float tensor, got {table.dtype}")
+    if block_ids is None and blocks != images:
         raise ValueError(
-            f"{'labels' if labels is not None else 'fractions'} are given for {blocks} blocks, "
-            f"logits for {logits.shape[0]}"
+            f"{'labels' if labels is not None else 'fractions'} are given for {blocks} blocks, logits for {images}"
         )
-    group = beside.group
-    if group is not None and group.dtype not in LABEL_DTYPES:
-        raise TypeError(f"group must be integers, got {group.dtype}")
-    if group is not None and group.shape not in ((blocks,), (blocks, classes)):
-        raise ValueError(f"group must have shape ({blocks},) or ({blocks}, {classes}), got {_shape(group)}")
-    weights = ("class_weights", beside.class_weights, classes), ("block_weights", beside.block_weights, blocks)
-    for name, given, length in weights:
-        if given is not None and given.shape != (length,):
-            raise ValueError(f"{name} must have shape ({length},), got {_shape(given)}")
-        if given is not None and not given.is_floating_point():
-            raise TypeError(f"{name} must be a float tensor, got {given.dtype}")
+    if group is not None:
+        _check_group(group, blocks, classes)
+    if class_weights is not None:
+        _check_weights("class_weights", class_weights, classes)
+    if block_weights is not None:
+        _check_weights("block_weights", block_weights, blocks)
 
 
-def _check_tensor(name: str, tensor: object, logits: Tensor) -> None:
-    if not isinstance(tensor, Tensor):
-        raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
-    if tensor.device != logits.device:
-        raise ValueError(f"{name} must be on the logits' device, {logits.device}, got {tensor.device}")
+def _check_tensors(logits: Tensor, mean: Tensor, std: Tensor, labels: Tensor | None, beside: BlockTensors) -> None:
+    """Raise unless all that is given to the loss are tensors on one device."""
+    for name, tensor in (("logits", logits), (_target_name(labels), mean), ("std", std)):
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
+    device = logits.device
+    for place, tensor in enumerate((mean, std, labels, *beside)):
+        if tensor is None:
+            continue
+        if isinstance(tensor, Tensor) and tensor.device == device:
+            continue
+        name = (_target_name(labels), "std", "labels", *BlockTensors._fields)[place]
+        if not isinstance(tensor, Tensor):
+            raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
+        raise ValueError(f"{name} must be on the logits' device, {device}, got {tensor.device}")
 
 
-def _check_labels(logits: Tensor, labels: Tensor, block_ids: Tensor | None) -> None:
+def check_have_labels(labels: Tensor | None) -> None:
+    """Raise where there are no labels: the targets of labels would be taken for the blocks' own."""
+    if labels is None:
+        raise TypeError("labels must be a tensor, got NoneType; where fractions are known use the fraction loss")
+
+
+def _target_name(labels: Tensor | None) -> str:
+    return "fractions" if labels is None else "mean"
+
+
+def _refuse_shapes(labels: Tensor | None, mean: Tensor, std: Tensor, classes: int) -> None:
+    """Raise what is wrong with the targets' shapes."""
+    rows = "Z" if labels is not None else "N"
+    for name, table in ((_target_name(labels), mean), ("std", std)):
+        if table.ndim != 2 or table.shape[1] != classes:
+            raise ValueError(f"{name} must have shape ({rows}, L) with L = {classes}, got {_shape(table)}")
+    raise ValueError(f"{_target_name(labels)} and std must have one shape, got {_shape(mean)} and {_shape(std)}")
+
+
+def _check_labels(labels: Tensor, images: int, classes: int, block_ids: Tensor | None) -> None:
     if labels.dtype not in LABEL_DTYPES:
         raise TypeError(f"labels must be integers, got {labels.dtype}")
-    if labels.ndim not in (1, 2):
+    shape = labels.shape
+    if len(shape) not in (1, 2):
         raise ValueError(f"labels must have shape (N,) or (N, L), got {_shape(labels)}")
-    if block_ids is None and labels.shape[0] != logits.shape[0]:
-        raise ValueError(f"labels are given for {labels.shape[0]} blocks, logits for {logits.shape[0]}")
-    if labels.ndim == 2 and labels.shape[1] != logits.shape[1]:
-        raise ValueError(f"labels are given for {labels.shape[1]} classes, logits for {logits.shape[1]}")
+    if block_ids is None and shape[0] != images:
+        raise ValueError(f"labels are given for {shape[0]} blocks, logits for {images}")
+    if len(shape) == 2 and shape[1] != classes:
+        raise ValueError(f"labels are given for {shape[1]} classes, logits for {classes}")
+
+
+def _check_group(group: Tensor, blocks: int, classes: int) -> None:
+    if group.dtype not in LABEL_DTYPES:
+        raise TypeError(f"group must be integers, got {group.dtype}")
+    if group.shape not in ((blocks,), (blocks, classes)):
+        raise ValueError(f"group must have shape ({blocks},) or ({blocks}, {classes}), got {_shape(group)}")
+
+
+def _check_weights(name: str, weights: Tensor, length: int) -> None:
+    if weights.shape != (length,):
+        raise ValueError(f"{name} must have shape ({length},), got {_shape(weights)}")
+    if not weights.is_floating_point():
+        raise TypeError(f"{name} must be a float tensor, got {weights.dtype}")
 
 
 def check_values(

@@ -13,6 +13,7 @@ from lsr_ext import ops, reference
 from lsr_ext.checks import (
     BlockTensors,
     check_block_ids,
+    check_have_labels,
     check_inputs,
     check_labels,
     check_logits,
@@ -24,6 +25,7 @@ from lsr_ext.checks import (
 from lsr_ext.options import LossOptions
 
 BACKENDS = ("auto", "fused", "reference")
+_options_once = lru_cache(maxsize=1024)(LossOptions)
 
 
 @lru_cache
@@ -32,6 +34,18 @@ def _say_fallback(device_type: str) -> None:
         f"no fused kernel for device type {device_type!r}: the reference in plain PyTorch is used",
         stacklevel=4,
     )
+
+
+def _options(*choices: str | float | None) -> LossOptions:
+    """The options, checked once however often they are chosen."""
+    if torch.compiler.is_compiling():  # which sees through a cache, and warns of it
+        return LossOptions(*choices)
+    try:
+        return _options_once(*choices)
+    except TypeError as error:
+        if "unhashable" not in str(error):
+            raise
+    return LossOptions(*choices)  # which says what is wrong with a list
 
 
 def _use_fused(backend: str, device: torch.device) -> bool:
@@ -175,7 +189,8 @@ def label_super_resolution_loss(
         ValueError, TypeError: on arguments that do not agree, saying what was expected and what came. On a GPU
             labels and block ids out of range, which the host cannot see without waiting, make the result NaN.
     """
-    options = LossOptions(mode, form, variance, alpha, floor, sharpness, activation)
+    check_have_labels(labels)
+    options = _options(mode, form, variance, alpha, floor, sharpness, activation)
     beside = BlockTensors(group, mask, block_ids, class_weights, block_weights)
     return loss_by_options(
         logits, labels, mean, std, options, beside, reduction, backend, inplace_backward, validate
@@ -229,7 +244,7 @@ def fraction_loss(
         >>> round(fraction_loss(logits, known, torch.full_like(known, 0.1), form="squared").item(), 6)
         0.03
     """
-    options = LossOptions(mode, form, variance, alpha, floor, sharpness, activation)
+    options = _options(mode, form, variance, alpha, floor, sharpness, activation)
     beside = BlockTensors(group, mask, block_ids, class_weights, block_weights)
     return loss_by_options(
         logits, None, fractions, std, options, beside, reduction, backend, inplace_backward, validate
@@ -255,14 +270,14 @@ def loss_by_options(
         check_values(logits, labels, mean, std, options, beside)
     tables = mean, std, beside.class_weights, beside.block_weights
     # A compiled operator would drop the tangents of forward mode.
-    in_forward_mode = torch.compiler.is_compiling() and _have_tangents(logits, *tables)
+    in_forward_mode = torch.compiler.is_compiling() and any(map(_has_tangent, (logits, *tables)))
     if not _use_fused(backend, logits.device) or in_forward_mode:
         _check_range(logits, labels, mean, beside)
         return reference.label_super_resolution_loss(
-            logits, labels, mean, std, **beside._asdict(), reduction=reduction, **vars(options)
+            logits, labels, mean, std, **beside._asdict(), reduction=reduction, **options.chosen()
         )
     loss = None
-    if reduction == "mean" and not (_require_grad(*tables) or _have_tangents(*tables)):
+    if reduction == "mean" and not _are_differentiated(tables):
         loss = ops.fused_loss(ops.loss_inputs(logits, labels, mean, std, options, beside), inplace_backward)
     if loss is not None:
         return loss
@@ -270,12 +285,19 @@ def loss_by_options(
     return _loss_of_sums(logits, labels, mean, std, options, beside, reduction)
 
 
-def _require_grad(*tensors: Tensor | None) -> bool:
-    return torch.is_grad_enabled() and any(x is not None and x.requires_grad for x in tensors)
+def _has_tangent(tensor: Tensor | None) -> bool:
+    return tensor is not None and unpack_dual(tensor).tangent is not None
 
 
-def _have_tangents(*tensors: Tensor | None) -> bool:
-    return any(x is not None and unpack_dual(x).tangent is not None for x in tensors)
+def _are_differentiated(tables: tuple[Tensor | None, ...]) -> bool:
+    """Whether a derivative by one of these is asked for, in reverse mode or forward mode."""
+    by_gradient = torch.is_grad_enabled()
+    for table in tables:
+        if table is None:
+            continue
+        if (by_gradient and table.requires_grad) or _has_tangent(table):
+            return True
+    return False
 
 
 def _check_range(logits: Tensor, labels: Tensor | None, mean: Tensor, beside: BlockTensors) -> None:

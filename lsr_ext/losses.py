@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor, nn
 
-from lsr_ext.checks import BlockTensors, check_distribution, check_reduction, check_weights
+from lsr_ext.checks import BlockTensors, check_distribution, check_have_labels, check_reduction, check_weights
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.functional import BACKENDS, loss_by_options
 from lsr_ext.options import FORMS_OVER_STD, FORMS_WITHOUT_STD, LossOptions
@@ -72,7 +72,7 @@ class _BlockLoss(nn.Module):
 
     def extra_repr(self) -> str:
         """The options, as they stand in ``print(model)``."""
-        chosen = ", ".join(f"{name}={value!r}" for name, value in vars(self.options).items())
+        chosen = ", ".join(f"{name}={value!r}" for name, value in self.options.chosen().items())
         return f"{chosen}, backend={self.backend!r}"
 
 
@@ -144,6 +144,7 @@ class LabelSuperResolutionLoss(_BlockLoss):
         block_weights: Tensor | None = None,
     ) -> Tensor:
         """The loss of a batch."""
+        check_have_labels(labels)
         beside = BlockTensors(group, mask, block_ids, self.class_weights, block_weights)
         return self._loss(logits, labels, self.mean, self.std, beside, validate)
 

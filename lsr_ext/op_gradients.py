@@ -145,14 +145,16 @@ def _saved_inputs(ctx: FunctionCtx, kind: type[MomentInputs | LossInputs]) -> tu
     return kind(*values), *saved[count:]
 
 
-def _loss_gradient(inputs: LossInputs, a: Tensor, b: Tensor, grad: Tensor, inplace: bool) -> Tensor:
-    """The gradient by the logits; written over them if `inplace`."""
+def _loss_gradient(inputs: LossInputs, a: Tensor, b: Tensor, grad: Tensor) -> Tensor:
+    """The gradient by the logits."""
     if _is_differentiated_again():
         return LossGradient.apply(grad, a, b, *inputs)
-    logits, maps = inputs.logits, (inputs.mask, inputs.block_ids)
-    if not inplace:
-        return gradient_op(logits, *maps, a, b, grad, inputs.activation)
-    gradient_op_(logits, *maps, a, b, grad, inputs.activation)
+    return gradient_op(inputs.logits, inputs.mask, inputs.block_ids, a, b, grad, inputs.activation)
+
+
+def _overwrite_by_gradient(logits: Tensor, *others: Tensor | str | None) -> Tensor:
+    """The gradient by the logits, written over them; the arguments are the operator's."""
+    gradient_op_(logits, *others)
     # Whoever else saved the logits, this node included, is told by autograd that they are gone.
     torch.autograd.graph.increment_version(logits)
     return logits.detach()
@@ -187,7 +189,7 @@ def _loss_backward(ctx: FunctionCtx, grad: Tensor | None, *_: Tensor | None) -> 
     if grad is None:
         return _gradients(LossInputs, logits=None)
     inputs, a, b = _saved_inputs(ctx, LossInputs)
-    return _gradients(LossInputs, logits=_loss_gradient(inputs, a, b, grad, inplace=False))
+    return _gradients(LossInputs, logits=_loss_gradient(inputs, a, b, grad))
 
 
 library.register_autograd("lsr::block_moments", _moments_backward, setup_context=_save_moments_context)
@@ -210,24 +212,15 @@ class TransformedMoments(torch.autograd.Function):
 
 
 class TransformedLoss(torch.autograd.Function):
-    """As :class:`TransformedMoments`, for the fused loss; with `inplace` the gradient overwrites the logits."""
+    """As :class:`TransformedMoments`, for the fused loss; its gradient never overwrites the logits."""
 
     generate_vmap_rule = True
+    forward = staticmethod(loss_op)
+    setup_context = staticmethod(_save_loss_context)
+    backward = staticmethod(_loss_backward)
 
     @staticmethod
-    def forward(inplace: bool, *inputs: object) -> tuple[Tensor, Tensor, Tensor]:
-        return loss_op(*inputs)
-
-    @staticmethod
-    def setup_context(ctx: FunctionCtx, inputs: tuple, output: tuple) -> None:
-        _save_loss_context(ctx, inputs[1:], output)
-
-    @staticmethod
-    def backward(ctx: FunctionCtx, *grads: Tensor | None) -> tuple:
-        return None, *_loss_backward(ctx, *grads)
-
-    @staticmethod
-    def jvp(ctx: FunctionCtx, _: None, tangent: Tensor, *others: None) -> tuple[Tensor | None, ...]:
+    def jvp(ctx: FunctionCtx, tangent: Tensor, *_: None) -> tuple[Tensor | None, ...]:
         inputs, _, _ = _saved_inputs(ctx, LossInputs)
         _, tangent = torch.func.jvp(partial(_reference_loss, inputs), (inputs.logits,), (tangent,))
         return tangent, None, None
@@ -270,7 +263,7 @@ class EagerLoss(torch.autograd.Function):
     @staticmethod
     def forward(ctx: FunctionCtx, logits: Tensor, inputs: LossInputs, inplace: bool) -> Tensor:
         loss, a, b = loss_without_gradient_op(logits.detach(), *inputs[1:])
-        ctx.others, ctx.inplace = inputs[1:], inplace
+        ctx.others, ctx.activation, ctx.inplace = inputs[1:], inputs.activation, inplace
         saved = logits, inputs.mask, inputs.block_ids, a, b
         ctx.save_for_backward(*saved)
         ctx.save_for_forward(*saved)
@@ -278,12 +271,17 @@ class EagerLoss(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: FunctionCtx, grad: Tensor) -> tuple:
-        logits, _, _, a, b = ctx.saved_tensors
-        return _loss_gradient(LossInputs(logits, *ctx.others), a, b, grad, ctx.inplace), None, None
+        logits, mask, block_ids, a, b = ctx.saved_tensors
+        if _is_differentiated_again():
+            gradient = LossGradient.apply(grad, a, b, logits, *ctx.others)
+        elif ctx.inplace:
+            gradient = _overwrite_by_gradient(logits, mask, block_ids, a, b, grad, ctx.activation)
+        else:
+            gradient = gradient_op(logits, mask, block_ids, a, b, grad, ctx.activation)
+        return gradient, None, None
 
     @staticmethod
     def jvp(ctx: FunctionCtx, tangent: Tensor, *_: None) -> Tensor:
         logits, mask, block_ids, a, b = ctx.saved_tensors
-        activation = LossInputs(logits, *ctx.others).activation
-        gradient = gradient_op(logits, mask, block_ids, a, b, None, activation)
+        gradient = gradient_op(logits, mask, block_ids, a, b, None, ctx.activation)
         return (gradient * tangent).sum(dtype=torch.promote_types(logits.dtype, torch.float32))

@@ -31,6 +31,9 @@ gradient_op = torch.ops.lsr.pixel_gradient.default
 gradient_op_ = torch.ops.lsr.pixel_gradient_.default
 
 
+_WIDE = torch.float64, torch.float32
+
+
 class MomentInputs(NamedTuple):
     """The arguments of ``torch.ops.lsr.block_moments``."""
 
@@ -69,31 +72,32 @@ def _integers(table: Tensor | None) -> Tensor | None:
 
 def _reals(table: Tensor | None) -> Tensor | None:
     """Numbers as the operator takes them: of fewer digits they are widened, which loses none."""
-    return table if table is None or table.dtype in (torch.float64, torch.float32) else table.float()
+    return table if table is None or table.dtype in _WIDE else table.float()
 
 
 def loss_inputs(
     logits: Tensor, labels: Tensor | None, mean: Tensor, std: Tensor, options: LossOptions, beside: BlockTensors
 ) -> LossInputs:
     """The operator's arguments for :func:`lsr_ext.functional.label_super_resolution_loss`'s."""
+    group, mask, block_ids, class_weights, block_weights = beside
     return LossInputs(
-        logits=logits,
-        labels=_integers(labels),
-        mean=_reals(mean),
-        std=_reals(std),
-        group=_integers(beside.group),
-        mask=beside.mask,
-        block_ids=beside.block_ids,
-        class_weights=_reals(beside.class_weights),
-        block_weights=_reals(beside.block_weights),
-        mode=options.mode,
-        form=options.form,
-        n_eff=options.n_eff,
-        alpha=options.alpha,
-        floor_rel=options.floor_rel,
-        floor_abs=options.floor_abs,
-        sharpness=options.sharpness,
-        activation=options.activation,
+        logits,
+        _integers(labels),
+        _reals(mean),
+        _reals(std),
+        _integers(group),
+        mask,
+        block_ids,
+        _reals(class_weights),
+        _reals(block_weights),
+        options.mode,
+        options.form,
+        options.n_eff,
+        options.alpha,
+        options.floor_rel,
+        options.floor_abs,
+        options.sharpness,
+        options.activation,
     )
 
 

@@ -40,7 +40,7 @@ def fused_loss(inputs: LossInputs, inplace_backward: bool) -> Tensor | None:
             raise _plain(error) from None
     if any(_is_transformed(table) for table in inputs if isinstance(table, Tensor) and table is not inputs.logits):
         return None
-    return TransformedLoss.apply(inplace_backward, *inputs)[0]
+    return TransformedLoss.apply(*inputs)[0]
 
 
 def block_moments(inputs: MomentInputs) -> tuple[Tensor, Tensor, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from numbers import Real
 from types import NoneType
 
@@ -34,6 +34,11 @@ REDUCTIONS = ("mean", "none")
 class LossOptions:
     """The choices of :func:`lsr_ext.functional.label_super_resolution_loss`, which documents them.
 
+    Attributes:
+        n_eff: the effective number of pixels of a block; infinity stands for all of them (Eq. 14-16).
+        floor_rel: what is added to the predicted variance, as a multiple of the target's.
+        floor_abs: what is added to the predicted variance whatever the target.
+
     Raises:
         ValueError, TypeError: where a value is not one of those listed there.
     """
@@ -45,6 +50,9 @@ class LossOptions:
     floor: float | None = None
     sharpness: float = 0.0
     activation: str = "softmax"
+    n_eff: float = field(init=False, repr=False, compare=False)
+    floor_rel: float = field(init=False, repr=False, compare=False)
+    floor_abs: float = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
         for name, beside in (("variance", str), ("alpha", float), ("floor", NoneType), ("sharpness", float)):
@@ -68,21 +76,21 @@ class LossOptions:
         if not -math.inf < self.sharpness < math.inf:
             raise ValueError(f"sharpness must be finite, got {self.sharpness}")
 
-    @property
-    def n_eff(self) -> float:
-        """The effective number of pixels of a block; infinity stands for all of them (Eq. 14-16)."""
+        # As attributes: each call of the loss reads them.
+        object.__setattr__(self, "n_eff", self._effective_pixels())
+        object.__setattr__(self, "floor_rel", DEFAULT_FLOOR_REL[self.form] if self.floor is None else 0.0)
+        object.__setattr__(self, "floor_abs", self._absolute_floor())
+
+    def _effective_pixels(self) -> float:
         if self.form == "legacy" or self.variance == "independent":
             return math.inf
         return 1.0 if self.variance == "printed" else float(self.variance)
 
-    @property
-    def floor_rel(self) -> float:
-        """What is added to the predicted variance, as a multiple of the target's."""
-        return DEFAULT_FLOOR_REL[self.form] if self.floor is None else 0.0
-
-    @property
-    def floor_abs(self) -> float:
-        """What is added to the predicted variance whatever the target."""
+    def _absolute_floor(self) -> float:
         if self.floor is not None:
             return float(self.floor)
         return 0.0 if self.form == "legacy" else DEFAULT_FLOOR_ABS
+
+    def chosen(self) -> dict[str, str | float | None]:
+        """The choices by name."""
+        return {choice.name: getattr(self, choice.name) for choice in fields(self) if choice.init}

@@ -155,6 +155,14 @@ REFUSED = [
     ({"mean": torch.zeros(2, 2)}, ValueError, r"mean must have shape \(Z, L\) with L = 3, got \(2, 2\)"),
     ({"mean": torch.zeros(3, 3)}, ValueError, "mean and std must have one shape"),
     ({"mean": torch.zeros(2, 3).int()}, TypeError, "mean must be a float tensor"),
+    ({"std": torch.zeros(2, 3).int()}, TypeError, "std must be a float tensor"),
+    ({"std": torch.zeros(2, 2)}, ValueError, r"std must have shape \(Z, L\) with L = 3, got \(2, 2\)"),
+    ({"logits": [0.0]}, TypeError, "logits must be a tensor, got list"),
+    ({"mean": [0.0]}, TypeError, "mean must be a tensor, got list"),
+    ({"labels": [0, 1]}, TypeError, "labels must be a tensor, got list"),
+    ({"mask": [True]}, TypeError, "mask must be a tensor, got list"),
+    ({"std": torch.zeros(2, 3, device="meta")}, ValueError, "std must be on the logits' device, cpu, got meta"),
+    ({"group": torch.zeros(2, device="meta")}, ValueError, "group must be on the logits' device, cpu, got meta"),
     ({"mask": torch.ones(2, 4, 4)}, TypeError, "mask must be torch.bool, got torch.float32"),
     ({"mask": torch.ones(2, 4, 5).bool()}, ValueError, r"mask must have the .*\(2, 4, 4\), got \(2, 4, 5\)"),
     ({"block_ids": torch.zeros(2, 4, 4).long()}, TypeError, "block_ids must be torch.int32, got torch.int64"),
@@ -165,6 +173,8 @@ REFUSED = [
     ({"mode": "both"}, ValueError, "mode must be one of .* got 'both'"),
     ({"form": "l2"}, ValueError, "form must be one of .* got 'l2'"),
     ({"variance": "dependent"}, ValueError, "variance must be 'independent', 'printed' or a number"),
+    ({"variance": [16]}, TypeError, "variance must be a number, got list"),
+    ({"mode": ["intra"]}, ValueError, r"mode must be one of .* got \['intra'\]"),
     ({"variance": 0.5}, ValueError, "variance as a number of pixels must be >= 1, got 0.5"),
     ({"alpha": 0.0}, ValueError, "alpha must be positive and finite, got 0.0"),
     ({"floor": -1.0}, ValueError, "floor must be None or a finite number >= 0, got -1.0"),
@@ -178,6 +188,17 @@ REFUSED = [
 def test_bad_input(change, error, message):
     with pytest.raises(error, match=message):
         call(**change)
+
+
+def test_targets_of_labels_are_not_taken_for_the_blocks_own():
+    """Two labels and two blocks: the shapes would fit."""
+    logits, tables = torch.zeros(2, 3, 4, 4), torch.full((2, 2, 3), 0.3)
+    with pytest.raises(TypeError, match="labels must be a tensor, got NoneType"):
+        functional.label_super_resolution_loss(logits, None, *tables)
+    with pytest.raises(TypeError, match="labels must be a tensor, got NoneType"):
+        lsr_ext.LabelSuperResolutionLoss(lsr_ext.CountDistribution(*tables))(logits, None)
+    with pytest.raises(TypeError, match="fractions must be a tensor, got NoneType"):
+        functional.fraction_loss(logits, None, tables[1])
 
 
 NAN_BLOCK = torch.zeros(2, 3, 4, 4).index_put((torch.tensor(1), torch.tensor(0)), torch.tensor(float("nan")))

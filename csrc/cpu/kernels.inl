@@ -129,7 +129,7 @@ void gradient_of(const Pixels& pixels, const Range& range, const GradientSource&
   using T = Compute<S>;
   const int classes = static_cast<int>(pixels.classes);
   const Scratch<S> scratch(classes);
-  const Buffer coefficients(2 * classes * sizeof(T));
+  const Buffer<(4 << 10)> coefficients(2 * classes * sizeof(T));
   T* a = reinterpret_cast<T*>(coefficients.data());
   T* b = a + classes;
   int64_t loaded = -1;

@@ -16,10 +16,16 @@ constexpr int part_vectors(int classes) {
   return classes <= 16 ? kPartVectors : classes <= 64 ? 256 / classes : 2;
 }
 
+// Memory, on the stack where it is enough: from the heap, taken and given back at every call, it would have
+// malloc tidy up each time, and the system clear pages.
+template <int64_t kOwnBytes>
 class Buffer {
  public:
-  explicit Buffer(int64_t bytes) : data_(::operator new(static_cast<size_t>(bytes), kAlignment)) {}
-  ~Buffer() { ::operator delete(data_, kAlignment); }
+  explicit Buffer(int64_t bytes)
+      : data_(bytes <= kOwnBytes ? own_ : ::operator new(static_cast<size_t>(bytes), kAlignment)) {}
+  ~Buffer() {
+    if (data_ != own_) ::operator delete(data_, kAlignment);
+  }
   Buffer(const Buffer&) = delete;
   Buffer& operator=(const Buffer&) = delete;
   char* data() const { return static_cast<char*>(data_); }
@@ -27,6 +33,7 @@ class Buffer {
  private:
   static constexpr std::align_val_t kAlignment{64};
   void* data_;
+  alignas(64) char own_[kOwnBytes];
 };
 
 // Room for a part's exponentials; for the sums, or the gradient of a number of classes that is not Static;
@@ -64,7 +71,7 @@ class Scratch {
   }
 
   int64_t classes_, pixels_;
-  Buffer buffer_;
+  Buffer<(64 << 10)> buffer_;  // enough for 64 classes
 };
 
 }  // namespace
