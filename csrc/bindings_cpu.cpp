@@ -4,6 +4,7 @@
 #include <torch/csrc/stable/tensor.h>
 
 #include <algorithm>
+#include <limits>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -36,6 +37,13 @@ void check_values(const TargetInput& targets) {
   for (int64_t i = 0; i < labels.tensor.numel(); ++i) {
     STD_TORCH_CHECK(labels.data[i] >= -1 && labels.data[i] < targets.target_rows, "labels must lie in [-1, ",
                     targets.target_rows - 1, "], got ", labels.data[i], " for block ", i / labels.columns);
+  }
+}
+
+// NaN is no number that could be out of range.
+void check_range(const std::vector<double>& values, double most, const char* name) {
+  for (const double value : values) {
+    STD_TORCH_CHECK(!(value < 0 || value > most), name, " must lie in [0, ", most, "], got ", value);
   }
 }
 
@@ -95,6 +103,8 @@ std::tuple<Tensor, Tensor, Tensor> label_super_resolution(
   const std::vector<double> means = doubles(targets.mean), stds = doubles(targets.std);
   const std::vector<double> class_values = doubles(targets.class_weights);
   const std::vector<double> block_values = doubles(targets.block_weights);
+  check_range(means, 1, targets.labels ? "mean" : "fractions");
+  check_range(stds, std::numeric_limits<double>::infinity(), "std");
   check_weights(class_values, "class_weights");
   check_weights(block_values, "block_weights");
   const Table table{blocks,

@@ -79,6 +79,7 @@ struct PixelInput {
               ids ? static_cast<const int32_t*>(ids->const_data_ptr()) : nullptr,
               blocks,
               parse_activation(activation)};
+    STD_TORCH_CHECK(pixels.classes >= 1, "logits need at least one class, got 0");
     STD_TORCH_CHECK(pixels.activation == Activation::kSigmoid || pixels.classes >= 2,
                     "softmax needs at least 2 classes, got ", pixels.classes);
   }

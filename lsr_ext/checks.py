@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-from lsr_ext.options import FORMS_OVER_STD, REDUCTIONS, LossOptions
+from lsr_ext.options import ACTIVATIONS, FORMS_OVER_STD, REDUCTIONS, LossOptions
 
 LOGIT_DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
 LABEL_DTYPES = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
@@ -29,13 +30,15 @@ def _shape(tensor: Tensor) -> tuple[int, ...]:
 
 
 def check_logits(logits: Tensor, mask: Tensor | None, block_ids: Tensor | None, activation: str) -> None:
-    """Raise unless logits are (N,L,H,W) floats, and mask and block_ids (N,H,W) bool and int32."""
+    """Raise unless logits are (N,L,H,W) floats, and mask and block_ids (N,H,W) bool and int32 on their device."""
     if logits.ndim != 4:
         raise ValueError(f"logits must have shape (N, L, H, W), got {_shape(logits)}")
     if logits.dtype not in LOGIT_DTYPES:
         raise TypeError(f"logits must be float32, float64, bfloat16 or float16, got {logits.dtype}")
     if activation == "softmax" and logits.shape[1] < 2:
         raise ValueError(f"softmax needs at least 2 classes, got {logits.shape[1]}: use activation='sigmoid'")
+    if logits.shape[1] < 1:
+        raise ValueError(f"logits need at least one class, got shape {_shape(logits)}")
     if mask is not None:
         _check_map("mask", mask, torch.bool, logits)
     if block_ids is not None:
@@ -82,6 +85,24 @@ def check_inputs(
         _check_weights("block_weights", block_weights, blocks)
 
 
+def check_moment_inputs(
+    logits: Tensor, mask: Tensor | None, block_ids: Tensor | None, blocks: int | None, activation: str
+) -> None:
+    """Raise unless the arguments of the block sums agree; values are not read."""
+    if not isinstance(logits, Tensor):
+        raise TypeError(f"logits must be a tensor, got {type(logits).__name__}")
+    for name, tensor in (("mask", mask), ("block_ids", block_ids)):
+        if tensor is not None:
+            _check_tensor(name, tensor, logits.device)
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation must be one of {ACTIVATIONS}, got {activation!r}")
+    check_logits(logits, mask, block_ids, activation)
+    if (block_ids is None) != (blocks is None):
+        raise ValueError("block_ids and num_blocks go together: give both or neither")
+    if blocks is not None and not (isinstance(blocks, (int, torch.SymInt)) and blocks >= 0):
+        raise ValueError(f"num_blocks must be an integer >= 0, got {blocks!r}")
+
+
 def _check_tensors(logits: Tensor, mean: Tensor, std: Tensor, labels: Tensor | None, beside: BlockTensors) -> None:
     """Raise unless all that is given to the loss are tensors on one device."""
     for name, tensor in (("logits", logits), (_target_name(labels), mean), ("std", std)):
@@ -91,11 +112,13 @@ def _check_tensors(logits: Tensor, mean: Tensor, std: Tensor, labels: Tensor | N
     for place, tensor in enumerate((mean, std, labels, *beside)):
         if tensor is None:
             continue
-        if isinstance(tensor, Tensor) and tensor.device == device:
-            continue
-        name = (_target_name(labels), "std", "labels", *BlockTensors._fields)[place]
-        if not isinstance(tensor, Tensor):
-            raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
+        _check_tensor((_target_name(labels), "std", "labels", *BlockTensors._fields)[place], tensor, device)
+
+
+def _check_tensor(name: str, tensor: object, device: torch.device) -> None:
+    if not isinstance(tensor, Tensor):
+        raise TypeError(f"{name} must be a tensor, got {type(tensor).__name__}")
+    if tensor.device != device:
         raise ValueError(f"{name} must be on the logits' device, {device}, got {tensor.device}")
 
 
@@ -160,6 +183,8 @@ def check_values(
     finite = logits.isfinite().all(1)
     if mask is not None:
         finite |= ~mask
+    if block_ids is not None:
+        finite |= block_ids < 0
     bad = (~finite).flatten(1).any(1).nonzero().flatten().tolist()
     if bad:
         raise ValueError(f"logits must be finite, got NaN or infinity in image(s) {bad}")
@@ -207,6 +232,15 @@ def check_where_free(device: torch.device, *checks: Callable[[], None]) -> None:
         except RuntimeError as error:
             if "vmap" not in str(error):
                 raise
+
+
+def check_targets(labels: Tensor | None, mean: Tensor, std: Tensor) -> None:
+    """Raise where a target is out of its range. NaN is no number that could be, and what is learnt may pass it."""
+    for name, table, most in ((_target_name(labels), mean, 1.0), ("std", std, math.inf)):
+        values = table.detach()
+        outside = values[(values < 0) | (values > most)]
+        if len(outside) and not table.requires_grad:
+            raise ValueError(f"{name} must lie in [0, {most:g}], got {outside[0]:g}")
 
 
 def check_not_negative(weights: Tensor | None, name: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from lsr_ext.checks import check_where_free
+from lsr_ext.checks import check_labels, check_where_free
 from lsr_ext.files import write_atomically
 
 _PAPER_LABELS = (
@@ -54,11 +54,12 @@ def binomial_std(fractions: Tensor, counts: Tensor | float) -> Tensor:
         >>> binomial_std(torch.tensor([[0.5, 0.0]]), 100)
         tensor([[0.0500, 0.0071]])
     """
+    wide = torch.promote_types(fractions.dtype, torch.float32)  # a count may be too large for half of it
     if isinstance(counts, (int, float)):
         is_wrong = not counts >= 1
-        counts = fractions.new_full((), counts)  # filled there: a copy from the host would wait for a GPU
+        counts = fractions.new_full((), counts, dtype=wide)  # filled there: a copy from the host would wait
     else:
-        counts = torch.as_tensor(counts, dtype=fractions.dtype, device=fractions.device)
+        counts = torch.as_tensor(counts, dtype=wide, device=fractions.device)
         counts = counts[:, None] if counts.ndim == 1 else counts
         is_wrong = not bool((counts >= 1).all())
     if is_wrong:
@@ -67,8 +68,8 @@ def binomial_std(fractions: Tensor, counts: Tensor | float) -> Tensor:
     if torch.broadcast_shapes(counts.shape, fractions.shape) != fractions.shape:
         raise ValueError(f"counts must fit fractions {tuple(fractions.shape)}, got {tuple(counts.shape)}")
     half = 0.5 / counts
-    eta = torch.minimum(torch.maximum(fractions, half), 1 - half)
-    return (eta * (1 - eta) / counts).clamp(min=0).sqrt()
+    eta = torch.minimum(torch.maximum(fractions.to(wide), half), 1 - half)
+    return (eta * (1 - eta) / counts).clamp(min=0).sqrt().to(fractions.dtype)
 
 
 def _check_in_range(fractions: Tensor) -> None:
@@ -190,6 +191,11 @@ class CountDistribution:
         for block, name, fraction in cells:
             if name not in classes or block[0] not in label_names:
                 raise ValueError(f"{source}: unexpected label {block[0]!r} or class {name!r}")
+            if name in blocks.get(block, {}):
+                raise ValueError(
+                    f"{source}: label {block[0]!r}, block {block[1]!r} has two fractions of {name!r}: "
+                    "give each annotation a block of its own"
+                )
             blocks.setdefault(block, {})[name] = fraction
         for block, row in blocks.items():
             if missing := [name for name in classes if name not in row]:
@@ -230,10 +236,13 @@ class CountDistribution:
         """Mean and (population) standard deviation over the blocks of each label."""
         if len(labels) != len(fractions):
             raise ValueError(f"expected one label per block, got {len(labels)} for {len(fractions)} blocks")
+        if labels.is_floating_point():
+            raise ValueError(f"labels must be integers, got {labels.dtype}")
         per_class = labels.ndim == 2
         labels = labels.long().reshape(len(labels), -1).expand(fractions.shape)
         count = len(label_names) or int(labels.max()) + 1
         names = tuple(label_names) or tuple(map(str, range(count)))
+        check_labels(labels, count)
         mean, std = torch.empty(2, count, len(classes), dtype=torch.float64)
         for z in range(count):
             for c in range(len(classes)):

@@ -16,9 +16,10 @@ from lsr_ext.checks import (
     check_have_labels,
     check_inputs,
     check_labels,
-    check_logits,
+    check_moment_inputs,
     check_not_negative,
     check_reduction,
+    check_targets,
     check_values,
     check_where_free,
 )
@@ -90,10 +91,10 @@ def block_moments(
     Raises:
         ValueError, TypeError: on a wrong rank, shape or dtype, saying what was expected and what came.
     """
-    check_logits(logits, mask, block_ids, activation)
-    if (block_ids is None) != (num_blocks is None):
-        raise ValueError("block_ids and num_blocks go together: give both or neither")
+    check_moment_inputs(logits, mask, block_ids, num_blocks, activation)
     if not _use_fused(backend, logits.device):
+        if block_ids is not None:
+            check_where_free(logits.device, partial(check_block_ids, block_ids, num_blocks))
         return reference.block_moments(logits, mask, activation, block_ids=block_ids, num_blocks=num_blocks)
     blocks = logits.shape[0] if num_blocks is None else num_blocks
     return ops.block_moments(ops.MomentInputs(logits, mask, block_ids, blocks, activation))
@@ -160,10 +161,12 @@ def label_super_resolution_loss(
         block_ids: (N, H, W) int32 in [-1, K): the block of each pixel, -1 = none.
         class_weights: (L,) weights >= 0 of the classes in the mean; on a GPU nobody looks at their signs.
         block_weights: (N,) weights >= 0 of the blocks: one of weight 2 counts as two, in the mean over blocks and
-            in its groups; one of weight 0 takes no part. (K,) with ``block_ids``.
+            in its groups; one of weight 0 takes no part, and has no gradient by its weight.
+            (K,) with ``block_ids``.
         variance: the paper prints two variances of a block's mean. "independent": Q / n^2, the variance of
             a mean of independent pixels (Eq. 14-16). "printed": Q / n (Eq. 3). A number n_eff in [1, n]:
-            Q / (n n_eff), for pixels that are correlated (Appendix A).
+            Q / (n n_eff), for pixels that are correlated (Appendix A). The form "legacy" has Q / n^2 whatever is
+            chosen.
         alpha: scale of the target's standard deviation (Appendix A, Table 5).
         floor: added to s. None: rel * r2 + 1e-8, rel by form (1 for "paper"); 0.0: the formula exactly.
         sharpness: adds sharpness * mean log(Q / n + 0.03), which rewards decided pixels.
@@ -181,9 +184,9 @@ def label_super_resolution_loss(
 
     Returns:
         A scalar (or (N,)), float64 for float64 logits and float32 otherwise, differentiable by the logits, and by
-        mean, std and the weights where they require it. With nothing known it is 0, and so is its gradient. Second
-        and forward-mode derivatives are right, and so are torch.func's transforms by or over all of these, at the
-        speed of plain PyTorch.
+        mean, std and the weights where they require it (by a std of exactly 0 it is NaN under "wasserstein" and
+        "size"). With nothing known it is 0, and so is its gradient. Second and forward-mode derivatives are right,
+        and so are torch.func's transforms by or over all of these, at the speed of plain PyTorch.
 
     Raises:
         ValueError, TypeError: on arguments that do not agree, saying what was expected and what came. On a GPU
@@ -272,7 +275,7 @@ def loss_by_options(
     # A compiled operator would drop the tangents of forward mode.
     in_forward_mode = torch.compiler.is_compiling() and any(map(_has_tangent, (logits, *tables)))
     if not _use_fused(backend, logits.device) or in_forward_mode:
-        _check_range(logits, labels, mean, beside)
+        _check_range(logits, labels, mean, std, beside)
         return reference.label_super_resolution_loss(
             logits, labels, mean, std, **beside._asdict(), reduction=reduction, **options.chosen()
         )
@@ -281,7 +284,7 @@ def loss_by_options(
         loss = ops.fused_loss(ops.loss_inputs(logits, labels, mean, std, options, beside), inplace_backward)
     if loss is not None:
         return loss
-    _check_range(logits, labels, mean, beside)
+    _check_range(logits, labels, mean, std, beside)
     return _loss_of_sums(logits, labels, mean, std, options, beside, reduction)
 
 
@@ -300,12 +303,13 @@ def _are_differentiated(tables: tuple[Tensor | None, ...]) -> bool:
     return False
 
 
-def _check_range(logits: Tensor, labels: Tensor | None, mean: Tensor, beside: BlockTensors) -> None:
+def _check_range(logits: Tensor, labels: Tensor | None, mean: Tensor, std: Tensor, beside: BlockTensors) -> None:
     """Raise on the host what the fused operator raises there."""
     blocks = len(mean if labels is None else labels)
     checks = [
         partial(check_not_negative, getattr(beside, name), name) for name in ("class_weights", "block_weights")
     ]
+    checks.append(partial(check_targets, labels, mean, std))
     if labels is not None:
         checks.append(partial(check_labels, labels, len(mean)))
     if beside.block_ids is not None:

@@ -249,12 +249,13 @@ class EagerMoments(torch.autograd.Function):
         """The gradient is linear in that of the sums, and its transpose is what is asked for."""
         inputs = MomentInputs(ctx.saved_tensors[0], *ctx.others)
         shape = inputs.blocks, inputs.logits.shape[1]
+        is_differentiated_again = torch.is_grad_enabled()
         with torch.enable_grad():
             grads = [
                 inputs.logits.new_zeros(shape, dtype=table_dtype(inputs.logits), requires_grad=True) for _ in "SQ"
             ]
             along = (MomentGradient.apply(*grads, *inputs) * tangent).sum()
-        return None, *torch.autograd.grad(along, grads)
+            return None, *torch.autograd.grad(along, grads, create_graph=is_differentiated_again)
 
 
 class EagerLoss(torch.autograd.Function):
@@ -282,6 +283,8 @@ class EagerLoss(torch.autograd.Function):
 
     @staticmethod
     def jvp(ctx: FunctionCtx, tangent: Tensor, *_: None) -> Tensor:
-        logits, mask, block_ids, a, b = ctx.saved_tensors
-        gradient = gradient_op(logits, mask, block_ids, a, b, None, ctx.activation)
-        return (gradient * tangent).sum(dtype=torch.promote_types(logits.dtype, torch.float32))
+        """In single precision at least: a gradient in half of it would be rounded before it is summed."""
+        logits, _, _, a, b = ctx.saved_tensors
+        one = logits.new_ones((), dtype=torch.promote_types(logits.dtype, torch.float32))
+        gradient = LossGradient.apply(one, a, b, logits.to(one.dtype), *ctx.others)
+        return (gradient * tangent).sum()

@@ -71,6 +71,9 @@ def _plain(error: RuntimeError) -> Exception:
     for fault in (
         "labels must lie in",
         "block_ids must be below",
+        "mean must lie in",
+        "fractions must lie in",
+        "std must lie in",
         "class_weights must be",
         "block_weights must be",
     ):
@@ -81,9 +84,21 @@ def _plain(error: RuntimeError) -> Exception:
 
 def check_may_overwrite(logits: Tensor) -> None:
     """Raise where a gradient written over the logits would destroy a leaf, or overlap itself."""
-    if logits.is_leaf and logits.requires_grad:
+    whole = logits if logits._base is None else logits._base
+    if whole.is_leaf and whole.requires_grad:
+        kind = "a leaf" if whole is logits else "a view of a leaf"
         raise ValueError(
-            "inplace_backward needs logits that a network computed, got a leaf: it would be overwritten"
+            f"inplace_backward needs logits that a network computed, got {kind}: it would be overwritten"
         )
-    if any(stride == 0 and size > 1 for stride, size in zip(logits.stride(), logits.shape, strict=True)):
+    if _overlaps(logits):
         raise ValueError(f"inplace_backward needs logits without overlap, got strides {logits.stride()}")
+
+
+def _overlaps(tensor: Tensor) -> bool:
+    """Whether a dimension steps into what those of smaller strides have walked through."""
+    walked = 0
+    for stride, size in sorted(zip(tensor.stride(), tensor.shape, strict=True)):
+        if size > 1 and stride <= walked:
+            return True
+        walked += (size - 1) * stride
+    return False

@@ -127,7 +127,8 @@ def table_loss(
             (K, L), NaN = unknown.
         group: (K,) or (K, L) group ids; blocks of equal id and equal label form one group.
         class_weights: (L,) weights of the classes in the mean.
-        block_weights: (K,) weights of the blocks: one of weight 2 counts as two.
+        block_weights: (K,) weights of the blocks: one of weight 2 counts as two, one of weight 0 takes no part
+            and has no gradient by its weight.
         reduction: "mean", or "none": (K,), each block's (its groups') mean over its known classes.
     """
     cells = S.shape
@@ -210,7 +211,8 @@ def _group_variance(residual: Tensor, centre: Tensor, members: Tensor, total: Te
 def _weighted_mean(values: Tensor, weight: Tensor, dim: int | None = None) -> Tensor:
     """The mean over known cells, of all or along a dimension; 0 with a zero gradient where there are none."""
     total = weight.sum(dim)
-    values = torch.where(weight > 0, values, 0)
+    # What has no weight may be infinite; where it is not, its weight still has a gradient.
+    values = torch.where((weight > 0) | values.isfinite(), values, 0)
     return (values * weight).sum(dim) / torch.where(total > 0, total, 1)
 
 

@@ -137,6 +137,53 @@ def tables_of(labelled):
     ]
 
 
+@pytest.mark.parametrize(
+    ("make", "options"),
+    [
+        (by_label, {}),
+        (by_label, {"mode": "intra", "form": "kl"}),
+        (by_label, {"reduction": "none"}),
+        (by_fraction, {}),
+        (by_fraction, {"reduction": "none"}),
+        (squared_sums, {}),
+    ],
+)
+def test_reverse_over_dual_numbers(make, options):
+    """The gradient of a directional derivative is the Hessian times the direction."""
+    x, direction = batch()[0], batch()[0].cos()
+    leaf = x.clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(make("reference", **options)(leaf).sum(), leaf, create_graph=True)
+    (expected,) = torch.autograd.grad((gradient * direction).sum(), leaf)
+    with forward_ad.dual_level():
+        dual = make("fused", **options)(forward_ad.make_dual(leaf, direction)).sum()
+        (found,) = torch.autograd.grad(forward_ad.unpack_dual(dual).tangent, leaf)
+    torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
+
+
+def test_dual_numbers_in_half_precision_are_summed_in_full():
+    x = torch.randn(2, 3, 256, 256, generator=torch.Generator().manual_seed(3)).half()
+    tangents = []
+    for logits in (x, x.float()):
+        with forward_ad.dual_level():
+            dual = forward_ad.make_dual(logits, torch.ones_like(logits) + 0.5 * (logits > 0))
+            loss = label_super_resolution_loss(dual, torch.tensor([0, 1]), *batch()[2:])
+            tangents.append(forward_ad.unpack_dual(loss).tangent)
+    torch.testing.assert_close(*tangents, rtol=1e-5, atol=0)
+
+
+@pytest.mark.parametrize("backend", ["fused", "reference"])
+@pytest.mark.parametrize("mode", ["intra", "intra+inter"])
+def test_the_gradient_by_a_class_weight_of_zero_is_that_of_its_neighbours(backend, mode):
+    x, labels, mean, std = batch()
+    gradients = []
+    for least in (0.0, 1e-9):
+        weights = torch.tensor([1.0, 1.0, least], dtype=torch.float64, requires_grad=True)
+        options = {"class_weights": weights, "mode": mode, "backend": backend}
+        gradients += torch.autograd.grad(label_super_resolution_loss(x, labels, mean, std, **options), weights)
+    assert gradients[0][2] != 0
+    torch.testing.assert_close(*gradients)
+
+
 @pytest.mark.filterwarnings("ignore:There is a performance drop")
 @pytest.mark.parametrize("labelled", [True, False])
 def test_derivatives_by_targets_and_weights_within_torch_func(labelled):

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from lsr_ext import CountDistribution
+from lsr_ext.distributions import binomial_std
 
 
 def test_paper_tables():
@@ -88,6 +89,24 @@ def test_bad_fractions(tmp_path, content, message):
     with pytest.raises(ValueError, match=message) as caught:
         CountDistribution.from_fractions(path)
     assert "fractions.csv" in str(caught.value)
+
+
+def test_nothing_that_is_given_is_left_out():
+    """Two annotators of one block, a label beyond the names, and labels that are no integers."""
+    rows = [("x", 1, "a", 0.1), ("x", 1, "b", 0.9), ("x", 1, "a", 0.4), ("x", 1, "b", 0.6)]
+    table = [dict(zip(("label", "block", "class", "fraction"), row, strict=True)) for row in rows]
+    with pytest.raises(ValueError, match="label 'x', block '1' has two fractions of 'a'"):
+        CountDistribution.from_fractions(table)
+    fractions = torch.tensor([[0.2, 0.8], [0.4, 0.6], [1.0, 0.0]])
+    with pytest.raises(ValueError, match=r"labels must lie in \[-1, 1\], got 5 for block 2"):
+        CountDistribution.from_table(fractions, [0, 1, 5], ["a", "b"], ["u", "v"])
+    with pytest.raises(ValueError, match="labels must be integers, got torch.float32"):
+        CountDistribution.from_table(fractions, [0.9, 1.9, 1.0], ["a", "b"])
+
+
+def test_a_count_beyond_half_precision():
+    std = binomial_std(torch.tensor([[0.5]], dtype=torch.float16), 100_000)
+    torch.testing.assert_close(std, torch.tensor([[0.0016]], dtype=torch.float16), rtol=0.02, atol=0)
 
 
 def test_save_and_load(tmp_path):

@@ -146,6 +146,9 @@ REFUSED = [
     ({"logits": torch.zeros(2, 3, 4)}, ValueError, r"logits must have shape \(N, L, H, W\), got \(2, 3, 4\)"),
     ({"logits": torch.zeros(2, 3, 4, 4).int()}, TypeError, "float16, got torch.int32"),
     ({"logits": torch.zeros(2, 1, 4, 4)}, ValueError, "softmax needs at least 2 classes, got 1"),
+    ({"logits": torch.zeros(2, 0, 4, 4), "activation": "sigmoid"}, ValueError, "logits need at least one class"),
+    ({"mean": torch.full((2, 3), 37.0)}, ValueError, r"mean must lie in \[0, 1\], got 37"),
+    ({"std": torch.full((2, 3), -0.1)}, ValueError, r"std must lie in \[0, inf\], got -0.1"),
     ({"labels": torch.tensor([0.0, 1.0])}, TypeError, "labels must be integers, got torch.float32"),
     ({"labels": torch.tensor([0, 1, 1])}, ValueError, "labels are given for 3 blocks, logits for 2"),
     ({"labels": torch.zeros(2, 4).long()}, ValueError, "labels are given for 4 classes, logits for 3"),
@@ -184,10 +187,38 @@ REFUSED = [
 ]  # fmt: skip
 
 
+@pytest.mark.parametrize("backend", ["auto", "reference"])
 @pytest.mark.parametrize(("change", "error", "message"), REFUSED)
-def test_bad_input(change, error, message):
+def test_bad_input(change, error, message, backend):
     with pytest.raises(error, match=message):
-        call(**change)
+        call(**{"backend": backend, **change})
+
+
+IDS = torch.zeros(2, 4, 4).int()
+REFUSED_MOMENTS = [
+    ({"logits": [0.0]}, TypeError, "logits must be a tensor, got list"),
+    ({"logits": torch.zeros(2, 0, 4, 4), "activation": "sigmoid"}, ValueError, "logits need at least one class"),
+    ({"activation": "Softmax"}, ValueError, "activation must be one of .* got 'Softmax'"),
+    ({"mask": [True]}, TypeError, "mask must be a tensor, got list"),
+    ({"mask": torch.ones(2, 4, 4, device="meta").bool()}, ValueError, "mask must be on the logits' device"),
+    ({"block_ids": IDS}, ValueError, "block_ids and num_blocks go together"),
+    ({"block_ids": IDS, "num_blocks": 2.0}, ValueError, "num_blocks must be an integer >= 0, got 2.0"),
+    ({"block_ids": IDS + 2, "num_blocks": 2}, ValueError, "block_ids must be below the 2 blocks, got 2"),
+]
+
+
+@pytest.mark.parametrize("backend", ["fused", "reference"])
+@pytest.mark.parametrize(("change", "error", "message"), REFUSED_MOMENTS)
+def test_bad_input_of_block_moments(change, error, message, backend):
+    with pytest.raises(error, match=message):
+        functional.block_moments(**{"logits": torch.zeros(2, 3, 4, 4), "backend": backend, **change})
+
+
+def test_percents_are_no_fractions():
+    logits, std = torch.zeros(1, 2, 4, 4), torch.full((1, 2), 0.05)
+    for backend in ("fused", "reference"):
+        with pytest.raises(ValueError, match=r"fractions must lie in \[0, 1\], got 37"):
+            functional.fraction_loss(logits, torch.tensor([[37.0, 63.0]]), std, backend=backend)
 
 
 def test_targets_of_labels_are_not_taken_for_the_blocks_own():
@@ -233,11 +264,8 @@ def test_validate_accepts_what_is_valid(backend):
     mask[1, 0, 0] = True
     masked_nan[1, :, 0, 0] = 0
     assert torch.isfinite(call(masked_nan, mask=mask, validate=True, backend=backend))
-
-
-def test_block_moments_refuses_ids_without_a_count():
-    with pytest.raises(ValueError, match="block_ids and num_blocks go together"):
-        functional.block_moments(torch.zeros(1, 2, 3, 3), block_ids=torch.zeros(1, 3, 3).int())
+    ids = torch.where(mask, torch.arange(2)[:, None, None], -1).int()
+    assert torch.isfinite(call(masked_nan, block_ids=ids, validate=True, backend=backend))
 
 
 FORMS = ["paper", "marginal", "kl", "reverse_kl", "wasserstein", "legacy", "proportion", "squared", "size"]

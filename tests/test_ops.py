@@ -92,10 +92,10 @@ def test_inplace_backward_gives_the_same_gradient():
 
 def test_inplace_backward_overwrites_the_logits():
     logits, labels, mean, std = batch()
-    view = logits.view_as(logits)
-    loss = lsr_ext.functional.label_super_resolution_loss(view, labels, mean, std, inplace_backward=True)
-    (gradient,) = torch.autograd.grad(loss, view)
-    assert gradient.data_ptr() == logits.data_ptr()
+    computed = logits * 1
+    loss = lsr_ext.functional.label_super_resolution_loss(computed, labels, mean, std, inplace_backward=True)
+    (gradient,) = torch.autograd.grad(loss, computed)
+    assert gradient.data_ptr() == computed.data_ptr()
 
 
 def test_inplace_backward_guards_against_misuse():
@@ -105,8 +105,12 @@ def test_inplace_backward_guards_against_misuse():
     logits, *rest = batch()
     with pytest.raises(ValueError, match="needs logits that a network computed, got a leaf"):
         loss(logits, *rest)
-    with pytest.raises(ValueError, match="needs logits without overlap, got strides"):
-        loss((logits * 1)[:1].expand(6, 3, 5, 7), *rest)
+    with pytest.raises(ValueError, match="needs logits that a network computed, got a view of a leaf"):
+        loss(logits[:, :3], *rest)
+    computed = logits * 1
+    for overlapping in (computed[:1].expand(6, 3, 5, 7), computed.as_strided((6, 3, 5, 7), (105, 35, 4, 1))):
+        with pytest.raises(ValueError, match="needs logits without overlap, got strides"):
+            loss(overlapping, *rest)
     # A second backward pass, and another operation that needs the logits it saved, are told.
     twice = loss(logits * 1, *rest)
     twice.backward(retain_graph=True)
@@ -306,6 +310,18 @@ def test_every_build_of_the_kernels(build):
     needs = {"portable": [], "avx2": ["avx2", "fma"], "avx512": ["avx512f", "avx512bw", "avx512dq", "avx512vl"]}
     supported = all(f" {flag} " in flags for flag in needs[build])
     assert done.stdout.strip() == (build if supported else "portable")
+
+
+def test_a_small_stack_is_enough():
+    """A thread's stack may be far smaller than the main one's; what overflows it ends the process."""
+    script = (
+        "import threading, torch, lsr_ext, test_ops as t; threading.stack_size(64 * 1024);"
+        "tables = t.large_batch(); results = [];"
+        "thread = threading.Thread(target=lambda: results.append(t.loss_and_gradient(*tables)));"
+        "thread.start(); thread.join(); assert results"
+    )
+    done = subprocess.run([sys.executable, "-c", script], cwd="tests", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_operators_refuse_tables_of_the_wrong_shape():

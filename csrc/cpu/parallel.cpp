@@ -74,7 +74,7 @@ struct Output {
 // Calls call(i) for each of an image's ranges of every image.
 template <class Call>
 void for_each_range(ParallelFor parallel, const Pixels& pixels, int64_t per_image, Call call) {
-  const int64_t elements = pixels.classes * std::max<int64_t>(1, pixels.height * pixels.width / per_image);
+  const int64_t elements = std::max<int64_t>(1, pixels.classes * (pixels.height * pixels.width / per_image));
   parallel(
       pixels.images * per_image, std::max<int64_t>(1, kThreadElements / elements),
       [](void* context, int64_t index) { (*static_cast<Call*>(context))(index); }, &call);

@@ -71,7 +71,7 @@ class Scratch {
   }
 
   int64_t classes_, pixels_;
-  Buffer<(64 << 10)> buffer_;  // enough for 64 classes
+  Buffer<(24 << 10)> buffer_;  // enough for eight classes, and small enough for any thread's stack
 };
 
 }  // namespace

@@ -105,7 +105,7 @@ def build_command(
     listing = cohort.scan_slides(slides)
     listed = cohort.with_mpp(listing.slides, mpp)
     tissue = cohort.TissueFinder(tissue_masks, tissue_threshold, keep_pen)
-    shares = None if share is None else dict(_share(text) for text in share)
+    shares = _shares(share)
     places = None if rectangles is None else cohort.Rectangles(rectangles)
     checks = cohort.check_cohort(listed, source, recipe, tissue, workers, places)
     write_atomically(Path(f"{output}.checks.csv"), cohort.checks_as_csv(checks).encode())
@@ -164,6 +164,15 @@ def _source(
     if heat_maps:
         return HeatMaps(heat_maps)
     return Regions(regions, classes, qupath_bounds) if regions else Masks(given[0], classes)
+
+
+def _shares(given: Sequence[str] | None) -> dict[str, float] | None:
+    if given is None:
+        return None
+    shares = [_share(text) for text in given]
+    if len(dict(shares)) < len(shares):
+        raise ValueError(f"expected one share for each split, got {', '.join(given)}")
+    return dict(shares)
 
 
 def _share(text: str) -> tuple[str, float]:

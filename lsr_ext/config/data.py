@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
-from lsr_ext.config.section import Colour, Count, Page, PositiveNumber, Section, Share
+from lsr_ext.config.section import ClassNames, Colour, Count, Page, PositiveNumber, Section, Share
 
 # What decides the splits where no source of its own does.
 _SPLIT_KEYS = {"test_fraction", "validation_fraction", "split_seed", "patient", "splits", "split_folders"}
@@ -194,7 +194,7 @@ class MaskFolders(PixelTruthSection, _Images):
     cell_class_column: str = "class"
     resize_list: str | None = None
     downscale: Count = 1
-    classes: list[str] = Field(["background", "foreground"], min_length=2)
+    classes: ClassNames = Field(["background", "foreground"])
 
     @model_validator(mode="after")
     def _check_folders(self) -> MaskFolders:
@@ -232,7 +232,7 @@ class DottedImages(FractionSection, _Images):
     images: Path = Path("images")
     dots: Path = Path("dots")
     second_dots: Path | None = None
-    classes: list[str] = Field(min_length=2)
+    classes: ClassNames
     cell_area_px: PositiveNumber
 
 
@@ -355,7 +355,7 @@ class LabelledImages(_Blocks, _Images):
     distribution: Literal["table1", "table6", "table7"] | Path | None = None
     edges: list[Share] | None = Field(None, min_length=1)
     bins: int | None = Field(None, ge=2)
-    classes: list[str] = Field(["background", "foreground"], min_length=2)
+    classes: ClassNames = Field(["background", "foreground"])
     masks: Path | None = None
     mask_suffix: str = ""
     mask_classes: list[str] | None = Field(None, min_length=1)

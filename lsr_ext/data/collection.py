@@ -18,7 +18,7 @@ from lsr_ext.data.digests import digest, sample_rows
 from lsr_ext.data.folders import read_mask_pairs
 from lsr_ext.data.images import read_image
 from lsr_ext.data.kept_arrays import Memory
-from lsr_ext.data.label_table import LabelTable, read_label_table
+from lsr_ext.data.label_table import LabelTable, check_distinct_images, read_label_table
 from lsr_ext.data.labels import add_label_noise, expected_area, quantile_edges, quantise_fractions
 from lsr_ext.data.targets import Targets
 from lsr_ext.progress import track_progress
@@ -188,7 +188,8 @@ class BlockCollection:
 
         Raises:
             FileNotFoundError: the table or an image it names is missing.
-            ValueError: an invalid table or image, or single-block images of different sizes.
+            ValueError: an invalid table or image, an image under two names, or single-block images of different
+                sizes.
         """
         table = read_label_table(csv, label_names, names_are_ordered=names_are_ordered)
         if not table.has_labels:
@@ -212,6 +213,7 @@ class BlockCollection:
             memory: what they may take; None: as much as they need.
         """
         labels = _labels_of_classes(table, list(classes), csv)
+        check_distinct_images(table.images, Path(folder), csv)
         memory = memory or Memory()
         images = memory.keep(read_image(Path(folder) / name) for name in table.images)
         sizes = [image.shape[:2] for image in images]

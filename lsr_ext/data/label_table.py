@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -112,6 +113,28 @@ def read_label_table(
         _read_splits(fields["split"], where) if "split" in fields else None,
         [clean(name) or None for name in fields["patient"]] if "patient" in fields else None,
     )
+
+
+def check_distinct_images(images: Iterable[str], folder: Path, table: str | Path) -> None:
+    """Refuse one image under two names, such as `a.png` and `./a.png`: it could be trained on and tested.
+
+    Args:
+        images: their names, relative to `folder`.
+        folder: that the images are read from.
+        table: the file that names them, for the message.
+
+    Raises:
+        ValueError: there is one.
+
+    Example:
+        >>> check_distinct_images(["a.png", "b/a.png"], Path("images"), "labels.csv")
+    """
+    name_of: dict[str, str] = {}
+    for name in images:
+        path = os.path.realpath(folder / name)
+        other = name_of.setdefault(path, name)
+        if other != name:
+            raise ValueError(f"{table}: expected each image once, got {path} as both {other!r} and {name!r}")
 
 
 def _read_rows(path: Path) -> Iterator[tuple[int, list[str]]]:

@@ -199,18 +199,24 @@ def _bind(manifest: Manifest, distribution: CountDistribution) -> tuple[np.ndarr
 
 
 def _check_masks(manifest: Manifest, masks: SlideMasks, splits: Sequence[str]) -> None:
-    """Every slide of these splits needs a mask of its own name."""
+    """Every slide of these splits needs a mask of its own."""
     slides, slide_of = manifest.slides()
     used = [
         slides[k].path for k in sorted({int(slide_of[row]) for split in splits for row in manifest.rows_of(split)})
     ]
-    missing = [slide.name for slide in used if not masks.has(slide)]
+    paths = [masks.path(slide) for slide in used]
+    missing = [slide.name for slide, path in zip(used, paths, strict=True) if path is None]
     if missing:
         raise ValueError(
             f"data.masks: {len(missing)} of {len(used)} slides have no mask: {', '.join(missing[:5])}"
         )
-    if len({slide.stem for slide in used}) < len(used):
-        raise ValueError("data.masks: two slides of one name would have one mask")
+    slide_of_mask: dict[Path, Path] = {}
+    for slide, path in zip(used, paths, strict=True):
+        other = slide_of_mask.setdefault(path, slide)
+        if other.resolve() != slide.resolve():  # one file under two paths is one slide
+            raise ValueError(
+                f"data.masks: expected a mask for each slide, got {path} for both {other} and {slide}"
+            )
 
 
 def _mpp(manifest: Manifest, given: float | None) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -23,6 +23,7 @@ from lsr_ext.data import (
 from lsr_ext.data.kept_arrays import Memory
 from lsr_ext.distributions import CountDistribution
 from lsr_ext.sources.context import RunContext
+from lsr_ext.sources.image_files import find_image_files
 from lsr_ext.sources.mask_ids import bind_mask_ids, to_classes
 from lsr_ext.sources.splits import split_blocks
 from lsr_ext.sources.training_data import SECOND_RATER, TRUTH, TrainingData, foreground_index
@@ -61,10 +62,15 @@ def prepare_labelled_images(data: LabelledImages, context: RunContext) -> Traini
     train = collection.subset(splits.train)
     if distribution is None:
         distribution = CountDistribution.from_table(train.targets.fractions, train.labels, classes, label_names)
+    scored = list(_images_of(collection.subset(np.concatenate([splits.validation, splits.test]))).values())
     if data.masks is not None:
-        held_out = replace(held_out, masks=_read_held_out_masks(data, held_out))
+        held_out = replace(held_out, masks=_read_held_out_masks(data, held_out, scored))
     raters = {TRUTH: data.dots, SECOND_RATER: data.second_dots}
-    dots = {rater: _read_held_out_dots(data.root / folder, held_out) for rater, folder in raters.items() if folder}
+    dots = {
+        rater: _read_held_out_dots(data.root / folder, held_out, scored)
+        for rater, folder in raters.items()
+        if folder
+    }
     validation = collection.subset(splits.held_out("validation")) if context.validates else None
     return TrainingData(train, held_out, distribution, foreground, dots=dots, validation=validation)
 
@@ -126,24 +132,43 @@ def read_distribution(data: LabelledImages | Cohort) -> CountDistribution:
     return CountDistribution.load(path)
 
 
-def _read_held_out_masks(data: LabelledImages, held_out: BlockCollection) -> list[np.ndarray]:
+def _images_of(collection: BlockCollection) -> dict[int, str]:
+    """The images that a collection has blocks of: index -> name."""
+    return {index: collection.names[index] for index in sorted({block.image for block in collection.blocks})}
+
+
+def _read_held_out_masks(
+    data: LabelledImages, held_out: BlockCollection, scored: Sequence[str]
+) -> list[np.ndarray]:
     """Masks of the held-out images; the others, which stay unused, are zero."""
     class_of_id = bind_mask_ids(data.mask_classes, held_out.classes)
     masks = [np.zeros(image.shape[:2], dtype=np.int64) for image in held_out.images]
-    for index in {block.image for block in held_out.blocks}:
-        path = data.root / data.masks / f"{Path(held_out.names[index]).stem}{data.mask_suffix}.png"
+    for index, path in _held_out_files(data.root / data.masks, held_out, scored, [f"{data.mask_suffix}.png"]):
         masks[index] = to_classes(read_mask(path), class_of_id, path)
     return masks
 
 
-def _read_held_out_dots(folder: Path, held_out: BlockCollection) -> dict[int, DotSet]:
+def _read_held_out_dots(folder: Path, held_out: BlockCollection, scored: Sequence[str]) -> dict[int, DotSet]:
     from lsr_ext.metrics import read_dots
 
-    dots = {}
-    for index in sorted({block.image for block in held_out.blocks}):
-        stem = Path(held_out.names[index]).stem
-        found = [path for suffix in (".csv", ".tsv", ".geojson") if (path := folder / f"{stem}{suffix}").is_file()]
-        if not found:
-            raise FileNotFoundError(f"expected dots of {stem} in {folder} (.csv, .tsv or .geojson), found none")
-        dots[index] = read_dots(found[0])
-    return dots
+    files = _held_out_files(folder, held_out, scored, [".csv", ".tsv", ".geojson"])
+    return {index: read_dots(path) for index, path in files}
+
+
+def _held_out_files(
+    folder: Path, held_out: BlockCollection, scored: Sequence[str], endings: Sequence[str]
+) -> Iterator[tuple[int, Path]]:
+    """The index of each held-out image, and its file.
+
+    Args:
+        scored: names of the images of all held-out splits: a file for two of them is wrong whichever is scored.
+
+    Raises:
+        FileNotFoundError, ValueError: an image without a file, or two with one.
+    """
+    found = find_image_files(folder, scored, endings)
+    for index, name in _images_of(held_out).items():
+        if name not in found:
+            files = ", ".join(f"{Path(name).stem}{ending}" for ending in endings)
+            raise FileNotFoundError(f"expected a file of {name} in {folder} ({files}), found none")
+        yield index, found[name]

@@ -39,9 +39,12 @@ class CountedFractionLoss(FractionLoss):
         super().__init__(**options)
         self.count = count
 
-    def forward(self, logits: Tensor, fractions: Tensor, std: Tensor | None = None, **tensors: Tensor) -> Tensor:
+    def forward(
+        self, logits: Tensor, fractions: Tensor, std: Tensor | None = None, *others: object, **named: object
+    ) -> Tensor:
         """The loss of a batch, whatever its own `std`."""
-        return super().forward(logits, fractions, binomial_std(fractions.double(), self.count), **tensors)
+        counted = binomial_std(fractions.double(), self.count)
+        return super().forward(logits, fractions, counted, *others, **named)
 
 
 def build_block_loss(mode: str, loss: LossConfig, data: TrainingData) -> nn.Module:

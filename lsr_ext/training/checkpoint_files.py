@@ -11,7 +11,7 @@ import torch
 from lightning.pytorch.plugins.io import TorchCheckpointIO
 
 from lsr_ext.files import written_whole
-from lsr_ext.training.folders import CHECKPOINT_NAME, PREVIOUS_NAME
+from lsr_ext.training.folders import CHECKPOINT_NAME, MODEL_NAME, PREVIOUS_NAME
 
 _logger = logging.getLogger(__name__)
 
@@ -55,6 +55,8 @@ def read_last(folder: Path) -> dict[str, Any] | None:
             return content
         faults.append(f"{path} is no readable checkpoint ({content})")
     if faults:
+        if (folder / MODEL_NAME).exists():
+            raise ValueError(f"{'; '.join(faults)}: delete it to keep the trained model, {folder} to train anew")
         raise ValueError(f"{'; '.join(faults)}: delete {folder} to train anew")
     return None
 

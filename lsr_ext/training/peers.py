@@ -28,7 +28,12 @@ class _PeerLoss(nn.Module):
         """The expected fractions of each block, (N, L), and where they are known."""
         if block_ids is not None:
             raise ValueError(f"{type(self).__name__} takes one block per image, got block_ids")
-        labels = labels.reshape(len(labels), -1).expand(logits.shape[:2])
+        if len(labels) != len(logits) or self.mean.shape[1] != logits.shape[1]:
+            raise ValueError(
+                f"expected labels of {len(logits)} blocks and logits of {self.mean.shape[1]} classes, got "
+                f"{len(labels)} labels and {logits.shape[1]} classes"
+            )
+        labels = labels.long().reshape(len(labels), -1).expand(logits.shape[:2])
         return self.mean.gather(0, labels.clamp(min=0)), labels >= 0
 
 

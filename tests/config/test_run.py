@@ -61,6 +61,32 @@ def test_faults_are_reported_with_file_and_key(tmp_path, sections, message):
         load_config(write_masks_run(tmp_path, **sections))
 
 
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"source": "masks", "bins": 2},
+        {"source": "dots", "bins": 2, "cell_area_px": 20},
+        {"source": "labels", "labels": "labels.csv", "bins": 2},
+    ],
+)
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        (["tumour", "other", "tumour"], r"classes: .*expected each class once, got 'tumour' 2 times"),
+        (["tumour", ""], r"classes: .*expected a name for each class, got \['tumour', ''\]"),
+        (["tumour"], "classes: .*at least 2 items"),
+    ],
+)
+def test_classes_have_names_of_their_own(tmp_path, source, classes, message):
+    content = {"output": "run", "data": source | {"block_size_px": 20, "classes": classes}, "methods": ["intra"]}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(content))
+    with pytest.raises(ValueError, match=message):
+        load_config(tmp_path / "run.yaml")
+    content["data"]["classes"] = ["tumour", "other"]
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(content))
+    assert load_config(tmp_path / "run.yaml").data.classes == ["tumour", "other"]
+
+
 def test_supervision_needs_pixel_truth(tmp_path):
     with pytest.raises(ValueError, match="'supervised' needs pixel truth"):
         load_config(write_labels_run(tmp_path, methods=["supervised"]))

@@ -170,6 +170,17 @@ def test_table_with_images_of_two_sizes(folder):
         BlockCollection.from_label_table(folder, csv, CLASSES)
 
 
+@pytest.mark.parametrize("name", ["./a.png", "b/../a.png", "{folder}/a.png", "link.png", "linked/a.png"])
+def test_table_names_an_image_in_two_ways(folder, name):
+    (folder / "b").mkdir()
+    (folder / "link.png").symlink_to(folder / "a.png")
+    (folder / "linked").symlink_to(folder)
+    name = name.format(folder=folder)
+    csv = write_table(folder, f"image,label,split\na.png,1,train\nb.png,0,train\n{name},1,test\n")
+    with pytest.raises(ValueError, match=rf"labels\.csv: expected each image once, got .*a\.png' and '{name}'"):
+        BlockCollection.from_label_table(folder, csv, CLASSES)
+
+
 def test_table_names_a_missing_image(folder):
     csv = write_table(folder, "image,label\nz.png,0\n")
     with pytest.raises(FileNotFoundError, match=r"found none at .*z\.png"):

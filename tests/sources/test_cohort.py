@@ -1,6 +1,7 @@
 """Training on slides: from a manifest to scores, by the commands' own functions."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -183,11 +184,13 @@ def test_a_store_gives_the_same_blocks(cohort, tmp_path):
 
 
 def test_joined_manifests_are_one_after_the_other(cohort):
-    source = open_blocks(cohort / "cohort.parquet")
-    joined = JoinedBlocks([source, source])
-    count = len(source.manifest)
-    assert len(joined.manifest) == 2 * count
-    np.testing.assert_array_equal(joined.read(count + 2), source.read(2))
+    manifest = read_manifest(cohort / "cohort.parquet")
+    count = len(manifest) // 2
+    parts = [manifest.table.slice(0, count), manifest.table.slice(count)]
+    sources = [SlideBlocks(replace(manifest, table=part)) for part in parts]
+    joined = JoinedBlocks(sources)
+    assert len(joined.manifest) == len(manifest)
+    np.testing.assert_array_equal(joined.read(count + 2), sources[1].read(2))
     assert joined.rows_lost_with(count + 2).tolist() == [count + 2]
 
 
@@ -255,6 +258,27 @@ def test_a_slide_without_a_mask_and_another_resolution_are_refused(cohort, tmp_p
         ValueError, match=r"data\.mpp: the manifest's blocks are of 1 to 1 microns per pixel, got 0\.5"
     ):
         prepare_data(configure(cohort, tmp_path, data={"mpp": 0.5}))
+
+
+def test_slides_of_one_name_have_masks_of_their_own(cohort, tmp_path):
+    slides = []
+    for number, slide in enumerate(write_slides(tmp_path / "slides", COUNT)):
+        slides.append(tmp_path / "slides" / "AB"[number % 2] / f"{number // 2}.tif")
+        slides[-1].parent.mkdir(exist_ok=True)
+        slide.rename(slides[-1])
+    (tmp_path / "masks").mkdir()
+    for letter in "AB":
+        write_masks(tmp_path / "masks" / letter, [slide for slide in slides if slide.parent.name == letter])
+    listed = [CohortSlide(path) for path in slides]
+    build_cohort(listed, Masks(tmp_path / "masks", ["t"]), RECIPE, tmp_path / "cohort.parquet", shares=SHARES)
+    (tmp_path / "distribution.json").write_bytes((cohort / "distribution.json").read_bytes())
+    assert prepare_data(configure(tmp_path, tmp_path)).train.masks is not None
+    (tmp_path / "masks/A/1.png").rename(tmp_path / "masks/1.png")
+    prepare_data(configure(tmp_path, tmp_path))
+    (tmp_path / "masks/B/1.png").unlink()
+    message = r"expected a mask for each slide, got .*masks/1.png for both .*[AB]/1.tif and .*[AB]/1.tif"
+    with pytest.raises(ValueError, match=message):
+        prepare_data(configure(tmp_path, tmp_path))
 
 
 def test_a_mask_of_another_aspect_is_refused(cohort, tmp_path):

@@ -14,7 +14,7 @@ from tiny_runs import write_labels_run
 from lsr_ext.config import load_config
 from lsr_ext.training import train
 from lsr_ext.training.checkpoint_files import WholeCheckpointIO, read_last
-from lsr_ext.training.folders import CHECKPOINT_NAME, PREVIOUS_NAME
+from lsr_ext.training.folders import CHECKPOINT_NAME, MODEL_NAME, PREVIOUS_NAME
 
 
 def checkpoint(step):
@@ -70,6 +70,9 @@ def test_the_last_good_one_is_gone_on_from(tmp_path, damage, caplog):
     ) as fault:
         read_last(tmp_path)
     assert "\n" not in str(fault.value) and "weights_only" not in str(fault.value)
+    (tmp_path / MODEL_NAME).mkdir()
+    with pytest.raises(ValueError, match="delete it to keep the trained model"):
+        read_last(tmp_path)
 
 
 def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(tmp_path):

@@ -29,6 +29,14 @@ def priors():
     return rows / rows.sum(1, keepdim=True)
 
 
+@pytest.mark.parametrize("loss", PEERS.values(), ids=PEERS)
+def test_what_does_not_fit_is_refused(logits, loss):
+    for wrong in ((logits, LABELS[:1]), (logits[:, :2], LABELS)):
+        with pytest.raises(ValueError, match="expected labels of 5 blocks and logits of 3 classes"):
+            loss(DISTRIBUTION)(*wrong)
+    assert loss(DISTRIBUTION)(logits, LABELS.to(torch.int8)) == loss(DISTRIBUTION)(logits, LABELS)
+
+
 def test_qr_is_the_free_energy_pixel_by_pixel(logits):
     known = LABELS >= 0
     q = logits[known].softmax(1).movedim(1, -1).reshape(-1, 3)

@@ -78,6 +78,7 @@ def build_cohort(
     for described in (source, rectangles):
         if described is not None:
             check_labels_differ(described.labels_of, [slide.path for slide in slides])
+    _splits_of(slides, shares, seed)  # what is wrong with them is told before the work, not after it
     folder = output.with_name(f"{output.name}.parts")
     folder.mkdir(parents=True, exist_ok=True)
     remove_unfinished(folder)
@@ -198,15 +199,7 @@ def _join(
     seed: int,
 ) -> None:
     parts = list(parts)
-    slides = [slide for slide, _ in parts]
-    splits = fixed_splits(slides)
-    if splits is not None and shares is not None:
-        raise ValueError("the slides' splits are given, so shares of splits are not used: leave them out")
-    if splits is None:
-        shares = DEFAULT_SHARES if shares is None else shares
-        groups = [slide.patient or slide.label for slide in slides]
-        drawn = assign_splits(groups, shares, seed)
-        splits = [drawn[group] for group in groups]
+    splits, shares = _splits_of([slide for slide, _ in parts], shares, seed)
     folder = Path(os.path.normpath(output.parent.absolute()))
     tables: list[pa.Table] = []
     views: dict[str, View] = {}
@@ -227,6 +220,21 @@ def _join(
         about["fraction_classes"] = list(source.classes)
     many = len(source.classes) > 1
     write_table(joined, output, recipe.label_names, source.classes if many else (), about)
+
+
+def _splits_of(
+    slides: Sequence[CohortSlide], shares: Mapping[str, float] | None, seed: int
+) -> tuple[list[str], Mapping[str, float] | None]:
+    """The split of each slide, as given or drawn, and the shares that it was drawn by."""
+    splits = fixed_splits(slides)
+    if splits is not None:
+        if shares is not None:
+            raise ValueError("the slides' splits are given, so shares of splits are not used: leave them out")
+        return splits, None
+    shares = DEFAULT_SHARES if shares is None else shares
+    groups = [slide.patient or slide.label for slide in slides]
+    drawn = assign_splits(groups, shares, seed)
+    return [drawn[group] for group in groups], shares
 
 
 def _with_column(table: pa.Table, name: str, texts: Sequence[str | None]) -> pa.Table:

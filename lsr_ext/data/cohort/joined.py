@@ -90,6 +90,7 @@ def _join(manifests: Sequence[Manifest]) -> Manifest:
         table, first.folder, first.label_names, first.classes, first.fraction_classes, _join_views(manifests)
     )
     _check_leakage(joined)
+    _check_repeats(joined)
     return joined
 
 
@@ -106,6 +107,23 @@ def _join_views(manifests: Sequence[Manifest]) -> dict[str, View]:
             if other != slide.view:
                 raise ValueError(f"{slide.path} is shown in two ways, {other.given()} and {slide.view.given()}")
     return views
+
+
+def _check_repeats(manifest: Manifest) -> None:
+    """Refuse a block that is listed twice: it would count double."""
+    slides = manifest.table["slide"].combine_chunks().dictionary_encode()
+    files = [str(Path(slide).resolve()) for slide in slides.dictionary.to_pylist()]
+    file_of = np.unique(files, return_inverse=True)[1].reshape(-1)
+    blocks = np.column_stack([file_of[slides.indices.to_numpy()], manifest.rectangles])
+    order = np.lexsort(blocks.T)
+    repeats = np.flatnonzero((np.diff(blocks[order], axis=0) == 0).all(axis=1))
+    if len(repeats):
+        row = int(order[repeats[0]])
+        x, y, width, height = manifest.rectangles[row].tolist()
+        raise ValueError(
+            f"expected each block once, got {len(repeats)} twice, such as {width} x {height} px at ({x}, {y}) of "
+            f"{manifest.table['slide'][row]}: is a manifest listed twice, or beside its own store?"
+        )
 
 
 def _check_leakage(manifest: Manifest) -> None:

@@ -34,13 +34,13 @@ class SlideMasks:
         if not self.folder.is_dir():
             raise FileNotFoundError(f"expected a folder of masks, found none at {folder}")
 
-    def has(self, slide: Path) -> bool:
-        """Whether the folder has a mask of the slide."""
-        return self._path(slide) is not None
+    def path(self, slide: Path) -> Path | None:
+        """The slide's mask; None where there is none."""
+        return find_beside(self.folder, slide, MAP_SUFFIXES, self.suffix)
 
     def describe(self, slides: Sequence[Path]) -> list[object]:
         """What changes with the slides' masks: the classes of their ids, and the sizes of their files."""
-        paths = map(self._path, slides)
+        paths = map(self.path, slides)
         return [self._class_of_id.tolist(), *(None if path is None else path.stat().st_size for path in paths)]
 
     def read(self, slide: CohortSlide, rectangle: np.ndarray, size_px: int) -> np.ndarray:
@@ -58,7 +58,7 @@ class SlideMasks:
             FileNotFoundError: the slide has no mask.
             ValueError: a mask of another aspect than the slide, or ids that are of no class.
         """
-        path = self._path(slide.path)
+        path = self.path(slide.path)
         if path is None:
             raise FileNotFoundError(f"expected a mask of {slide.path.name} in {self.folder}, found none")
         mask, (width, height) = _open(path, slide, len(self._class_of_id))
@@ -68,9 +68,6 @@ class SlideMasks:
         columns = ((x + centres * block_width) * mask.shape[1] / width).astype(np.int64)
         ids = mask[np.ix_(rows.clip(0, mask.shape[0] - 1), columns.clip(0, mask.shape[1] - 1))]
         return self._class_of_id[ids].astype(np.int64)
-
-    def _path(self, slide: Path) -> Path | None:
-        return find_beside(self.folder, slide, MAP_SUFFIXES, self.suffix)
 
 
 @lru_cache(_MASKS_HELD)

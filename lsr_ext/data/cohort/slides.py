@@ -155,8 +155,11 @@ def assign_splits(groups: Sequence[str], shares: Mapping[str, float], seed: int)
         seed: random seed of the draw.
 
     Raises:
-        ValueError: no shares, one that is not above 0, or a split that would stay empty.
+        ValueError: no shares, one that is not above 0, of another split than train, validation and test, or a
+            split that would stay empty.
     """
+    if unknown := sorted(set(shares) - set(SPLITS)):
+        raise ValueError(f"expected shares of {', '.join(SPLITS)}, got one of {unknown[0]!r}")
     if not shares or not all(share > 0 for share in shares.values()):
         raise ValueError(f"expected shares above 0, got {dict(shares)}")
     order = sorted(set(groups), key=lambda group: hashlib.sha256(f"{seed}:{group}".encode()).digest())

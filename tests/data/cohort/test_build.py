@@ -13,11 +13,13 @@ from lsr_ext import CountDistribution
 from lsr_ext.data.cohort import (
     PRESETS,
     CohortSlide,
+    JoinedBlocks,
     Masks,
     PatchProbabilities,
     QuarantineLimitError,
     Recipe,
     Rectangles,
+    SlideBlocks,
     assign_splits,
     build_cohort,
     list_slides,
@@ -255,6 +257,25 @@ def test_a_groups_split_depends_on_the_seed_and_not_on_the_order():
         assign_splits(["a"], shares, seed=0)
     with pytest.raises(ValueError, match="above 0"):
         assign_splits(groups, {"train": 0}, seed=0)
+    with pytest.raises(ValueError, match="expected shares of train, validation, test, got one of 'training'"):
+        assign_splits(groups, {"training": 0.8, "test": 0.2}, seed=0)
+
+
+def test_wrong_splits_are_told_before_the_work(tmp_path):
+    slides = write_slides(tmp_path / "slides", 2)
+    write_probabilities(tmp_path / "p.csv", slides)
+    listed = [CohortSlide(slide, "p", split=split) for slide, split in zip(slides, ("train", "test"), strict=True)]
+    with pytest.raises(ValueError, match="patient 'p' is in two splits"):
+        build_cohort(listed, PatchProbabilities(tmp_path / "p.csv"), RECIPE, tmp_path / "m.parquet")
+    assert not (tmp_path / "m.parquet.parts").exists()
+
+
+def test_a_block_that_is_listed_twice_is_refused(tmp_path):
+    source = SlideBlocks(read_manifest(make_cohort(tmp_path, 3)))
+    with pytest.raises(
+        ValueError, match="expected each block once, got 12 twice, such as .* px at .*listed twice"
+    ):
+        JoinedBlocks([source, source])
 
 
 def test_a_second_run_uses_the_parts_and_writes_the_same_bytes(tmp_path):
