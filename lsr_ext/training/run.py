@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import logging
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import lightning
 import torch
 import yaml
+from filelock import FileLock, Timeout
 from lightning.pytorch.callbacks import RichProgressBar
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import SIGTERMException
@@ -49,13 +52,32 @@ def train(config: RunConfig) -> None:
     one is left as it is.
 
     Raises:
-        FileNotFoundError, ValueError: faulty data, or an output folder that holds a run of another configuration
-            or on other data.
+        FileNotFoundError, ValueError: faulty data, an output folder that holds a run of another configuration
+            or on other data, or another process that trains into it.
     """
     check_output(config)
     build_optimizer(config.training.optimizer)
     check_execution(config.training)
     choose_arithmetic(config.training)
+    with _alone_in(config.output):
+        _train_methods(config)
+
+
+@contextmanager
+def _alone_in(output: Path) -> Iterator[None]:
+    """Hold the folder: two processes would write the same checkpoints. The ranks of one training share it."""
+    if rank_zero_only.rank != 0:
+        yield
+        return
+    output.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(output / ".train.lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise ValueError(f"another process is training into {output}") from error
+
+
+def _train_methods(config: RunConfig) -> None:
     data = prepare_data(config)
     keep_to_data(config, data)
     for line in describe_labels(data):

@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 from PIL import Image
 from tiny_runs import write_masks_run
 
@@ -140,6 +141,17 @@ def test_a_finished_method_is_left_as_it_is(tmp_path):
     train(config)
     assert checkpoint.stat().st_mtime_ns == written
     assert not list(config.output.rglob("*-v1.ckpt"))
+
+
+def test_two_processes_do_not_train_into_one_folder(tmp_path):
+    path = write_masks_run(tmp_path)
+    (tmp_path / "run").mkdir()
+    with (
+        FileLock(tmp_path / "run/.train.lock"),
+        pytest.raises(ValueError, match="another process is training into"),
+    ):
+        train(load_config(path))
+    train(load_config(path))
 
 
 def test_an_output_holds_one_configuration(tmp_path):
