@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from lsr_ext.data.annotation_map import read_areas
-from lsr_ext.data.cohort.beside import check_aspect, find_beside
+from lsr_ext.data.beside import check_aspect, find_beside
 from lsr_ext.data.geojson import GEOJSON_SUFFIXES, qupath_corner
 from lsr_ext.data.images import read_mask
 from lsr_ext.wsi import Slide

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
-from pathlib import Path, PurePath
+from pathlib import Path
+
+from lsr_ext.data.beside import folders_beside
 
 
 def find_image_files(folder: Path, images: Iterable[str], endings: Sequence[str]) -> dict[str, Path]:
@@ -45,17 +47,9 @@ def find_image_files(folder: Path, images: Iterable[str], endings: Sequence[str]
 
 
 def _find(folder: Path, image: str, endings: Sequence[str]) -> Path | None:
-    """As `lsr_ext.data.cohort.beside.find_beside`, which needs the extra [wsi]."""
-    around = _folders_around(image)
-    for depth in range(len(around), -1, -1):
-        within = folder.joinpath(*around[len(around) - depth :])
+    name = Path(os.path.normpath(image))
+    for within in folders_beside(folder, name):
         for ending in endings:
-            if (path := within / f"{PurePath(image).stem}{ending}").is_file():
+            if (path := within / f"{name.stem}{ending}").is_file():
                 return path
     return None
-
-
-def _folders_around(image: str) -> list[str]:
-    """Names of the folders in an image's path, without what would lead out of another folder."""
-    folders = PurePath(os.path.normpath(image)).parent
-    return [part for part in folders.parts if part not in (os.pardir, folders.anchor)]

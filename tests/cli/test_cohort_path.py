@@ -89,3 +89,11 @@ def train_and_report(cohort, tmp_path):
     call("report", config, "--data", cohort)
     assert "intra+inter" in (tmp_path / "run/report.html").read_text()
     return json.loads((tmp_path / "run/metrics.json").read_text())
+
+
+def test_a_share_given_twice_is_refused(tmp_path):
+    paths = [tmp_path, tmp_path / "m.parquet", "--masks", tmp_path, "--class", "cell"]
+    shares = ["--share", "train=0.5", "--share", "train=0.1"]
+    result = CliRunner().invoke(app, ["cohort", "build", *map(str, paths), *shares])
+    assert result.exit_code != 0
+    assert "expected one share for each split, got train=0.5, train=0.1" in f"{result.output}{result.exception}"

@@ -12,8 +12,8 @@ import numpy as np
 import shapely
 from PIL import Image
 
+from lsr_ext.data.beside import check_aspect, find_beside, find_named
 from lsr_ext.data.cohort.annotations import ANNOTATION_SUFFIXES, Annotations, read_annotations
-from lsr_ext.data.cohort.beside import check_aspect, find_beside, find_named
 from lsr_ext.data.cohort.grid import Grid, Patches
 from lsr_ext.data.csv_files import read_rows
 from lsr_ext.data.geojson import QUPATH_BOUNDS, qupath_corner

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lsr_ext.data.cohort.beside import check_aspect, find_beside
+from lsr_ext.data.beside import check_aspect, find_beside
 from lsr_ext.data.cohort.label_sources import MAP_SUFFIXES
 from lsr_ext.data.cohort.slides import CohortSlide
 from lsr_ext.data.images import read_mask

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lsr_ext.data.cohort.beside import find_named
+from lsr_ext.data.beside import find_named
 from lsr_ext.data.cohort.grid import Patches
 from lsr_ext.data.cohort.recipe import Recipe
 from lsr_ext.data.csv_files import read_rows

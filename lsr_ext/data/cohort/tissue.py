@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from lsr_ext.data.cohort.beside import check_aspect, find_beside
+from lsr_ext.data.beside import check_aspect, find_beside
 from lsr_ext.data.images import read_mask
 from lsr_ext.wsi import Slide, tissue_mask
 from lsr_ext.wsi.tissue import TissueMask

@@ -1,9 +1,22 @@
-"""Find what belongs to a slide, a file or rows of a table, by its name and, where names repeat, by its folders."""
+"""Find an image's file, or its rows of a table, by its name and, where names repeat, by its folders."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+
+
+def folders_beside(folder: Path, path: Path) -> Iterator[Path]:
+    """Subfolders of `folder` named as those around a path, the most of them first; `folder` itself last.
+
+    Example:
+        >>> [within.as_posix() for within in folders_beside(Path("masks"), Path("a/b/1.png"))]
+        ['masks/a/b', 'masks/b', 'masks']
+    """
+    around = [part for part in path.parent.parts if part not in (os.pardir, path.anchor)]
+    for start in range(len(around) + 1):
+        yield folder.joinpath(*around[start:])
 
 
 def find_beside(folder: Path, slide: Path, suffixes: Sequence[str], ending: str = "") -> Path | None:
@@ -19,9 +32,7 @@ def find_beside(folder: Path, slide: Path, suffixes: Sequence[str], ending: str 
     names = [slide.stem, slide.stem.removesuffix(".ome")]
     if slide.suffix.lower() == ".dcm":
         names.append(slide.parent.name)
-    around = slide.absolute().parent.parts[1:]
-    for depth in range(len(around), -1, -1):
-        within = folder.joinpath(*around[len(around) - depth :])
+    for within in folders_beside(folder, slide.absolute()):
         candidates = dict.fromkeys(within / f"{name}{ending}{suffix}" for name in names for suffix in suffixes)
         found = [path for path in candidates if path.is_file() and path.absolute() != slide.absolute()]
         if len(found) > 1:
