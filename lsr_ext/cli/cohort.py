@@ -102,10 +102,10 @@ def build_command(
     given |= {"merge_by": merge_by, "stride_px": stride_px, "offset_px": offset_px}
     recipe = _recipe(preset, given | {"edges": tuple(edge) if edge else None})
     source = _source(probabilities, heat_maps, regions, masks, classes or (), qupath_bounds)
+    shares = _shares(share)
     listing = cohort.scan_slides(slides)
     listed = cohort.with_mpp(listing.slides, mpp)
     tissue = cohort.TissueFinder(tissue_masks, tissue_threshold, keep_pen)
-    shares = _shares(share)
     places = None if rectangles is None else cohort.Rectangles(rectangles)
     checks = cohort.check_cohort(listed, source, recipe, tissue, workers, places)
     write_atomically(Path(f"{output}.checks.csv"), cohort.checks_as_csv(checks).encode())
