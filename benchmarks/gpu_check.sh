@@ -62,11 +62,11 @@ nvidia-smi --query-gpu=name,driver_version,clocks.sm,clocks.max.sm,clocks.mem,te
 # On a GPU, or at a size for rehearsals.
 if [ "$DRY" = 1 ]; then
   DEVICE=cpu PARITY="--size 16 --large 64" KERNELS="--shape 2 6 8 8" HOST=2 STEP="--images 1 --size 16 --repeats 2"
-  LOSS="--sizes brca --dtypes float32 --layouts nchw --allocator reuse --threads 1 --repeats 2" METHODS=(eager fused) COMPILED=(eager)
+  LOSS="--sizes brca --dtypes float32 --layouts nchw --allocator reuse --threads 1 --repeats 2" COMPILED=(eager)
 else
   DEVICE=cuda PARITY="" KERNELS="" HOST=20 STEP="--repeats 20"
   LOSS="--sizes ihc brca --dtypes float32 bfloat16 --repeats 15 --seconds 3"
-  METHODS=(eager fused "fused graph" "fused in place") COMPILED=(compile)
+  COMPILED=(compile)
 fi
 
 # 1. The libraries.
@@ -87,7 +87,7 @@ RANDOM_CASES="fused_equals_reference or block_moments_equal"
 stage tests 110 "^(FAILED|ERROR)" "$PYTHON" -m pytest -q -p no:cacheprovider tests/test_cuda.py -k "not ($RANDOM_CASES)"
 # 4. The loss as it is called, and what a call costs the host.
 stage loss 80 "│" "$PYTHON" benchmarks/loss.py --device $DEVICE $LOSS --stages both \
-  --methods "${METHODS[@]}" --json "$OUT/loss.json"
+  --methods eager fused "fused graph" "fused in place" --json "$OUT/loss.json"
 stage host 15 "us$" "$PYTHON" benchmarks/host.py --device $DEVICE --series $HOST --json "$OUT/host.json"
 stage step 60 "^(fused|eager):" "$PYTHON" benchmarks/step.py --device $DEVICE $STEP --json "$OUT/step.json"
 # 5. Faults that only a sanitizer sees. Each tensor an allocation of its own: inside a cached one an overrun would

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import getpass
 import json
 import math
 import os
 import platform
 import statistics
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from datetime import date
@@ -30,6 +32,13 @@ def reuse_memory() -> None:
     for option in (GLIBC_M_MMAP_THRESHOLD, GLIBC_M_TRIM_THRESHOLD):
         if not libc.mallopt(option, 2**31 - 1):
             raise OSError(f"mallopt refused option {option}")
+
+
+def part_compiled_code() -> None:
+    """Give each instruction set that ATEN_CPU_CAPABILITY names a cache: torch would run one's code for another."""
+    if instructions := os.environ.get("ATEN_CPU_CAPABILITY"):
+        folder = Path(tempfile.gettempdir()) / f"lsr_ext_inductor_{getpass.getuser()}_{instructions}"
+        os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
 
 
 @lru_cache

@@ -22,7 +22,7 @@ from functools import partial
 from pathlib import Path
 
 import torch
-from harness import environment, interleaved, peak_extra_bytes, reuse_memory, write_json
+from harness import environment, interleaved, part_compiled_code, peak_extra_bytes, reuse_memory, write_json
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
@@ -96,17 +96,14 @@ def capture(source: torch.Tensor, run: object) -> torch.cuda.CUDAGraph:
 
 def make_candidates(source: torch.Tensor, losses: dict, stage: str) -> dict[str, tuple]:
     """Make (prepare, run) of each method for a stage, and of the copy that gives the floor."""
-    target, work = torch.empty_like(source), source.clone()
+    target = torch.empty_like(source)
 
     def fresh(name: str) -> torch.Tensor:
-        """Logits as a network would hand them over: no leaf, and new after an in-place backward."""
+        """Logits as a network would hand them over: no leaf, and a copy where the gradient overwrites them."""
         if name == "compile max":
             torch.compiler.cudagraph_mark_step_begin()  # its graphs' memory is free for the next replay
-        copy = name == "fused in place"
-        if copy:
-            work.copy_(source)
-        x = (work if copy else source).detach().requires_grad_()
-        return x.view_as(x)
+        x = source.detach().requires_grad_()
+        return x.clone() if name == "fused in place" else x.view_as(x)
 
     def forward(loss: object, x: torch.Tensor) -> torch.Tensor:
         return loss(x)
@@ -170,6 +167,7 @@ def measure_all(args: argparse.Namespace) -> Iterator[dict]:
     """The rows, each as it is measured."""
     if args.allocator == "reuse" and args.device == "cpu":
         reuse_memory()
+    part_compiled_code()
     configurations = [
         (size, dtype, layout, threads)
         for size in args.sizes
