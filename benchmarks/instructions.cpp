@@ -1,4 +1,5 @@
-// `lsr_instructions STAGE CLASSES LAYOUT REPEATS`: the kernels on one small batch, for counting instructions.
+// `lsr_instructions STAGE CLASSES TYPE LAYOUT REPEATS`: the kernels on one small batch, for counting
+// instructions.
 #include <cstdlib>
 #include <cstring>
 #include <random>
@@ -18,10 +19,12 @@ void one_thread(int64_t count, int64_t, cpu::Body body, void* context) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 5) return 1;
+  if (argc != 6) return 1;
   const bool forward = !std::strcmp(argv[1], "forward");
   const int64_t images = 4, classes = std::atoi(argv[2]), height = 64, width = 64, area = height * width;
-  const std::string layout = argv[3];
+  const std::string layout = argv[4];
+  // Bits of single-precision numbers will do for halves too: what they mean does not change the count.
+  const Scalar scalar = std::strcmp(argv[3], "bfloat16") ? Scalar::kFloat32 : Scalar::kBFloat16;
   const int64_t step = layout == "strided" ? 2 : 1;
   const bool channels_last = layout.find("channels_last") != std::string::npos;
   const bool masked = layout.find("masked") != std::string::npos;
@@ -33,15 +36,15 @@ int main(int argc, char** argv) {
   for (uint8_t& m : mask) m = random() % 4 > 0;
   const auto array = [&](std::vector<float>& x) {
     if (channels_last) {
-      return Array{x.data(), Scalar::kFloat32, classes * area, 1, width * classes, classes};
+      return Array{x.data(), scalar, classes * area, 1, width * classes, classes};
     }
-    return Array{x.data(), Scalar::kFloat32, classes * area * step, area * step, width * step, step};
+    return Array{x.data(), scalar, classes * area * step, area * step, width * step, step};
   };
   const Pixels pixels{array(logits), images, classes,
                       height,        width,  masked ? mask.data() : nullptr,
                       nullptr,       images, Activation::kSoftmax};
   std::vector<double> n(images), S(images * classes), Q(S), a(S.size(), 0.1), b(S.size(), 0.2);
-  for (int i = std::atoi(argv[4]); i > 0; --i) {
+  for (int i = std::atoi(argv[5]); i > 0; --i) {
     if (forward) {
       cpu::block_moments(pixels, n.data(), S.data(), Q.data(), one_thread);
     } else {

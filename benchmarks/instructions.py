@@ -1,7 +1,7 @@
 """Count instructions per logit with callgrind: a number that does not depend on the load of the machine.
 
-A batch of 4 images of 64x64 in float32 on one thread: rows, channels last, both with a mask, and every second
-pixel of wider rows; each build of the kernels that valgrind can run (it does not support AVX-512). Only the
+A batch of 4 images of 64x64 on one thread, float32 and bfloat16: rows, channels last, both with a mask, and every
+second pixel of wider rows; each build of the kernels that valgrind can run (it does not support AVX-512). Only the
 increase per repetition is counted, so start-up is excluded.
 
     python benchmarks/instructions.py --json benchmarks/results/instructions.json
@@ -55,16 +55,14 @@ def main() -> None:
     parser.add_argument("--json", type=Path, default=Path("build/benchmarks/instructions.json"))
     args = parser.parse_args()
     program = build()
-    table = Table("build", "stage", "classes", "layout", "instructions per logit")
+    names = ("build", "stage", "classes", "dtype", "layout")
+    table = Table(*names, "instructions per logit")
     rows = []
-    for case in product(("portable", "avx2"), ("forward", "backward"), (2, 6), LAYOUTS):
-        build_name, stage, classes, layout = case
+    for case in product(("portable", "avx2"), ("forward", "backward"), (2, 6), ("float32", "bfloat16"), LAYOUTS):
         once, twice = (count(program, *case, repeats) for repeats in (1, 2))
-        per_logit = (twice - once) / (classes * PIXELS)
-        rows.append(
-            {"build": build_name, "stage": stage, "classes": classes, "layout": layout, "per_logit": per_logit}
-        )
-        table.add_row(build_name, stage, str(classes), layout, f"{per_logit:.3f}")
+        row = dict(zip(names, case, strict=True))
+        rows.append(row | {"per_logit": (twice - once) / (row["classes"] * PIXELS)})
+        table.add_row(*map(str, case), f"{rows[-1]['per_logit']:.3f}")
     write_json(args.json, {"environment": environment(), "rows": rows})
     Console().print(table)
 

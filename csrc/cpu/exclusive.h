@@ -18,15 +18,15 @@ constexpr bool kStaged = Static != 2;
 // exp(x_l - max) of the part's pixels, to x, (vectors, classes).
 template <class S, int Static, Shape kShape, class V>
 LSR_HD void part_exponentials(const Part<S, Static, kShape>& part, int classes, V* x) {
-  for (int i = 0; i < part.vectors(); ++i) {
+  part.for_each_vector([&](int i, int k) LSR_LAMBDA {
     V* at = x + i * classes;
     V logits[Static ? Static : 1];
     V* from = Static ? logits : at;
-    part.load(i, classes, from);
+    part.load(i, k, classes, from);
     V top = from[0];
     for_classes<Static>(classes, [&](int l) LSR_LAMBDA { top = at_least(top, from[l]); });
     for_classes<Static>(classes, [&](int l) LSR_LAMBDA { at[l] = from[l] - top; });
-  }
+  });
   for (int k = 0; k < part.vectors() * classes; ++k) x[k] = exp_of(x[k]);
 }
 
@@ -54,10 +54,10 @@ template <class S, int Static, Shape kShape, class V>
 LSR_HD void add_staged(const Part<S, Static, kShape>& part, int classes, V* x, LaneSums<V> sums) {
   Share<V> shares[kPartVectors];
   part_exponentials(part, classes, x);
-  for (int i = 0; i < part.vectors(); ++i) {
+  part.for_each_vector([&](int i, int k) LSR_LAMBDA {
     part.prefetch_next(i, classes);
-    shares[i] = share_of<Static, V>(classes, x + i * classes, part.valid(i));
-  }
+    shares[i] = share_of<Static, V>(classes, x + i * classes, part.valid(i, k));
+  });
   for (int l = 0; l < classes; ++l) {
     V sum_p{}, sum_q{};
     for (int i = 0; i < part.vectors(); ++i) {
@@ -85,21 +85,21 @@ LSR_HD Pair<V> pair_of(V x, Count count) {
 }
 
 template <class S, int Static, Shape kShape>
-LSR_HD Pair<Lanes<Compute<S>>> pair_at(const Part<S, Static, kShape>& part, int i) {
+LSR_HD Pair<Lanes<Compute<S>>> pair_at(const Part<S, Static, kShape>& part, int i, int k) {
   Lanes<Compute<S>> two[2];
   part.prefetch_next(i, 2);
-  part.load(i, 2, two);
-  return pair_of(two[1] - two[0], part.valid(i));
+  part.load(i, k, 2, two);
+  return pair_of(two[1] - two[0], part.valid(i, k));
 }
 
 template <class S, Shape kShape, class V>
 LSR_HD void add_pairs(const Part<S, 2, kShape>& part, LaneSums<V> sums) {
   V sum_p[2] = {}, sum_q{};
-  for (int i = 0; i < part.vectors(); ++i) {
-    const Pair<V> pair = pair_at(part, i);
+  part.for_each_vector([&](int i, int k) LSR_LAMBDA {
+    const Pair<V> pair = pair_at(part, i, k);
     for (int l = 0; l < 2; ++l) sum_p[l] += pair.p[l];
     sum_q += pair.product;
-  }
+  });
   for (int l = 0; l < 2; ++l) {
     sums.p[l] += sum_p[l];
     sums.q[l] += sum_q;
@@ -116,25 +116,28 @@ LSR_HD void part_moments(const Part<S, Static, kShape>& part, int classes, V* x,
 }
 
 template <class S, int Static, Shape kShape, class T, class V>
-LSR_HD void part_gradient(const Part<S, Static, kShape>& part, int classes, const T* a, const T* b,
+LSR_HD void part_gradient(const Part<S, Static, kShape>& part, int count, const T* a, const T* b,
                           Pointer<S> out, bool stream, V* x, V* room) {
-  V local[2 * (Static ? Static : 1)];
-  V* p = Static ? local : room;
-  V* g = p + (Static ? Static : classes);
-  if (kStaged<Static>) part_exponentials(part, Static ? Static : classes, x);
-  for (int i = 0; i < part.vectors(); ++i, x += kStaged<Static> ? classes : 0) {
+  const int classes = Static ? Static : count;
+  V local[part.kTogether * (Static ? Static : 1)], probabilities[Static ? Static : 1];
+  V* group = Static ? local : room;  // (vectors of a group, classes)
+  if (kStaged<Static>) part_exponentials(part, classes, x);
+  part.for_each_vector([&](int i, int k) LSR_LAMBDA {
+    V* g = group + k * classes;
     if constexpr (kStaged<Static>) {
+      V* e = x + i * classes;
       part.prefetch_next(i, classes);
-      softmax_gradient<Static, T, V>(classes, x, p, g, a, b);
-      const auto valid = part.valid(i);
+      softmax_gradient<Static, T, V>(classes, e, Static ? probabilities : e, g, a, b);
+      const auto valid = part.valid(i, k);
       for_classes<Static>(classes, [&](int l) LSR_LAMBDA { g[l] = valid(g[l]); });
     } else {
-      const Pair<V> pair = pair_at(part, i);
+      const Pair<V> pair = pair_at(part, i, k);
       g[1] = pair.product * (a[1] - a[0] + b[1] * pair.p[1] - b[0] * pair.p[0]);
       g[0] = -g[1];
     }
-    store_pixels<Static, kShape, S>(out.at(i * part.kWidth), classes, g, stream);
-  }
+    if (k + 1 < part.kTogether) return;
+    store_pixels<Static, kShape, S>(out.at((i - k) * part.kWidth), classes, group, stream);
+  });
 }
 
 template <int Static, class S>

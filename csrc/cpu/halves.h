@@ -40,12 +40,16 @@ LSR_HD FloatBits widen_upper(HalfBits x) { return __builtin_convertvector(x, Flo
 LSR_HD HalfBits narrow_upper(FloatBits x) { return __builtin_convertvector(x >> 16, HalfBits); }
 #endif
 
-// To nearest, ties away from zero, which saves three operations of what ties to even take. Quiet NaN, as
-// arithmetic gives it, stays NaN.
-LSR_HD HalfBits to_bfloat16(Floats x) {
-  const FloatBits bits = (FloatBits)x;
-  return narrow_upper(x == x ? bits + 0x8000 : bits);
-}
+// To bfloat16 in the upper halves: to nearest, ties away from zero, which saves three operations of what ties
+// to even take. Quiet NaN, as arithmetic gives it, stays NaN.
+LSR_HD FloatBits rounded(Floats x) { return (FloatBits)x + 0x8000; }
+LSR_HD HalfBits to_bfloat16(Floats x) { return narrow_upper(rounded(x)); }
+
+// Of bfloat16 values in memory, two vectors: those at even places and those at odd ones. Each is a shift or a
+// mask away, where lanes in order would have to be moved.
+LSR_HD Floats even_of(FloatBits both) { return (Floats)(both << 16); }
+LSR_HD Floats odd_of(FloatBits both) { return (Floats)(both & 0xffff0000); }
+LSR_HD FloatBits joined(Floats even, Floats odd) { return rounded(even) >> 16 | (rounded(odd) & 0xffff0000); }
 
 #if LSR_VECTOR_BYTES == 64
 LSR_HD Floats from_float16(HalfBits x) { return (Floats)_mm512_maskz_cvtph_ps(0xffff, (__m256i)x); }
@@ -74,6 +78,8 @@ LSR_HD HalfBits to_float16(Floats x) {
   return __builtin_convertvector(half | sign, HalfBits);
 }
 #endif
+
+LSR_HD void store_bits(void* to, FloatBits bits) { std::memcpy(to, &bits, sizeof(bits)); }
 
 LSR_HD Floats load_lanes(const BFloat16* from) { return (Floats)widen_upper(load_bits<HalfBits>(from)); }
 LSR_HD Floats load_lanes(const Float16* from) { return from_float16(load_bits<HalfBits>(from)); }

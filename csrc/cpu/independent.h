@@ -15,24 +15,24 @@ LSR_HD S* element_vector(Pointer<S> pixels, int j) {
   return kShape == Shape::kPixels ? pixels.data + j * kWidth : pixels.of_class(j);
 }
 
-// The logistic function of vector j at vector i of a part.
+// The logistic function of vector j at vector i of a part, the k-th of its group.
 template <class S, Shape kShape>
-LSR_HD Logistic<Lanes<Compute<S>>> logistic_at(const Part<S, 0, kShape>& part, int i, int j) {
+LSR_HD Logistic<Lanes<Compute<S>>> logistic_at(const Part<S, 0, kShape>& part, int i, int k, int j) {
   constexpr int kWidth = kLanes<Compute<S>>;
-  const Pointer<const S> pixels = part.shaped(part.logits).at(i * kWidth);
-  return logistic<Lanes<Compute<S>>>(part.valid(i)(load_lanes(element_vector<kShape, kWidth>(pixels, j))));
+  const S* from = element_vector<kShape, kWidth>(part.shaped(part.logits).at((i - k) * kWidth), j);
+  return logistic<Lanes<Compute<S>>>(part.valid(i, k)(load_vector<kShape>(from, k)));
 }
 
 template <class S, Shape kShape, class V>
 LSR_HD void part_moments(const Part<S, 0, kShape>& part, int classes, LaneSums<V> sums) {
   for (int j = 0; j < classes; ++j) {
     V sum_p{}, sum_q{};
-    for (int i = 0; i < part.vectors(); ++i) {
-      const Logistic<V> one = logistic_at(part, i, j);
-      const V inverse = part.valid(i)(one.inverse);
+    part.for_each_vector([&](int i, int k) LSR_LAMBDA {
+      const Logistic<V> one = logistic_at(part, i, k, j);
+      const V inverse = part.valid(i, k)(one.inverse);
       sum_p += one.p * inverse;
       sum_q += one.q * (inverse * inverse);
-    }
+    });
     sums.p[j] += sum_p;
     sums.q[j] += sum_q;
   }
@@ -67,11 +67,14 @@ LSR_HD void part_gradient(const Part<S, 0, kShape>& part, int classes, const T* 
   for (int j = 0; j < classes; ++j) {
     const V a_j = kShape == Shape::kPixels ? a_lanes[j] : V{} + a[j];
     const V b_j = kShape == Shape::kPixels ? b_lanes[j] : V{} + b[j];
-    for (int i = 0; i < part.vectors(); ++i) {
-      const Logistic<V> one = logistic_at(part, i, j);
+    V group[part.kTogether];
+    part.for_each_vector([&](int i, int k) LSR_LAMBDA {
+      const Logistic<V> one = logistic_at(part, i, k, j);
       const V g = (a_j + b_j * (one.p * one.inverse)) * (one.q * one.inverse * one.inverse);
-      store_vector(element_vector<kShape, kWidth>(out.at(i * kWidth), j), part.valid(i)(g), stream);
-    }
+      group[k] = part.valid(i, k)(g);
+      if (k + 1 < part.kTogether) return;
+      store_group<kShape>(element_vector<kShape, kWidth>(out.at((i - k) * kWidth), j), group, 1, stream);
+    });
   }
 }
 

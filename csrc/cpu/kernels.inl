@@ -107,12 +107,18 @@ void moments_of(const Pixels& pixels, const Range& range, MomentSink& sink) {
   });
 }
 
+// NaN as arithmetic makes it, whatever bits it came with: to_bfloat16 relies on it.
+template <class T>
+T as_coefficient(double x) {
+  return static_cast<T>(x == x ? x : __builtin_nan(""));
+}
+
 // a and b of one block, times the scale, in the computation's type.
 template <class T>
 void load_coefficients(const GradientSource& source, int64_t block, int classes, T* a, T* b) {
   for (int l = 0; l < classes; ++l) {
-    a[l] = static_cast<T>(source.scale * source.a[block * classes + l]);
-    b[l] = static_cast<T>(source.scale * source.b[block * classes + l]);
+    a[l] = as_coefficient<T>(source.scale * source.a[block * classes + l]);
+    b[l] = as_coefficient<T>(source.scale * source.b[block * classes + l]);
   }
 }
 

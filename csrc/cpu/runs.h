@@ -30,6 +30,7 @@ template <class S, int Static, Shape kShape>
 struct Part {
   using T = Compute<S>;
   static constexpr int kWidth = kLanes<T>;
+  static constexpr int kTogether = kGroup<S, kShape>;
   static constexpr bool kWhole = kShape != Shape::kMasked;
 
   // An array of this shape, its pixel stride known to the compiler where the shape says it.
@@ -42,20 +43,27 @@ struct Part {
   Pointer<const S> logits;
   int count;
   int64_t rest;
-  const typename Vec<T>::Bits* counted;  // of masked parts: all ones for lanes that are pixels that count
+  const Counted<S>* counted;  // of masked parts: all ones for pixels that count
 
-  int vectors() const { return (count + kWidth - 1) / kWidth; }
-  LSR_HD Valid<T, kWhole> valid(int vector) const {
+  int vectors() const { return (count + kTogether * kWidth - 1) / (kTogether * kWidth) * kTogether; }
+  // Calls visit(i, k) for each vector i, the k-th of its group.
+  template <class Visit>
+  LSR_HD void for_each_vector(Visit visit) const {
+    for (int i = 0; i < vectors(); i += kTogether) {
+      for_classes<kTogether>(0, [&](int k) LSR_LAMBDA { visit(i + k, k); });
+    }
+  }
+  LSR_HD Valid<T, kWhole> valid(int vector, int k) const {
     if constexpr (kWhole) {
       return {};
     } else {
-      return {load_bits<typename Vec<T>::Mask>(counted + vector * kWidth)};
+      return {counted_lanes<S>(counted + (vector - k) * kWidth, k)};
     }
   }
-  // The logits of all classes, zeros in lanes that do not count.
-  LSR_HD void load(int vector, int classes, Lanes<T>* x) const {
-    load_pixels<Static, kShape, S>(shaped(logits).at(vector * kWidth), classes, x);
-    const auto counts = valid(vector);
+  // The logits of all classes of a vector, the k-th of its group; zeros in lanes that do not count.
+  LSR_HD void load(int vector, int k, int classes, Lanes<T>* x) const {
+    load_pixels<Static, kShape, S>(shaped(logits).at((vector - k) * kWidth), k, classes, x);
+    const auto counts = valid(vector, k);
     for_classes<Static>(classes, [&](int l) LSR_LAMBDA { x[l] = counts(x[l]); });
   }
   // Asks for what the next part will read at this vector, if the run goes on that far.
@@ -72,25 +80,25 @@ struct Part {
 // takes classes that lie side by side.
 template <int Static, bool kPixels, class S, class Visit>
 void for_each_part(const Run<S>& run, Shape shape, const Scratch<S>& scratch, Visit visit) {
-  constexpr int kWidth = kLanes<Compute<S>>;
+  constexpr int kWidth = kLanes<Compute<S>>, kRowWidth = kGroup<S, Shape::kRows> * kWidth;
   const int64_t most = part_vectors(run.classes) * kWidth;
   for (int64_t first = 0; first < run.count; first += most) {
     const int some = static_cast<int>(run.count - first < most ? run.count - first : most);
     const int64_t rest = run.count - first - some;
     const Pointer<const S> at = run.logits.at(first);
-    const bool full = some % kWidth == 0;
+    const bool full = some % kRowWidth == 0;
     if (!run.mask && full && shape == Shape::kRows) {
       visit(Part<S, Static, Shape::kRows>{at, some, rest, nullptr}, first, false);
       continue;
     }
     if constexpr (kPixels) {
-      if (!run.mask && full && shape == Shape::kPixels) {
+      if (!run.mask && some % kWidth == 0 && shape == Shape::kPixels) {
         visit(Part<S, Static, Shape::kPixels>{at, some, rest, nullptr}, first, false);
         continue;
       }
     }
-    const int lanes = (some + kWidth - 1) / kWidth * kWidth;
-    note_counted(run.mask ? run.mask + first : nullptr, some, lanes, scratch.counted());
+    const int pixels = (some + kRowWidth - 1) / kRowWidth * kRowWidth;
+    note_counted(run.mask ? run.mask + first : nullptr, some, pixels, scratch.counted());
     const bool copied = !full || shape != Shape::kRows;
     const Pointer<S> rows = scratch.rows();
     if (copied) copy_pixels<S>(at, rows, run.classes, some);

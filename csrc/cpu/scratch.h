@@ -10,10 +10,10 @@
 namespace lsr {
 namespace {
 
-// Vectors of pixels in a part of a run: their exponentials stay in the first-level cache.
+// Vectors of pixels in a part of a run, an even number: their exponentials stay in the first-level cache.
 constexpr int kPartVectors = 16;  // at most
 constexpr int part_vectors(int classes) {
-  return classes <= 16 ? kPartVectors : classes <= 64 ? 256 / classes : 2;
+  return classes <= 16 ? kPartVectors : classes <= 64 ? 128 / classes * 2 : 2;
 }
 
 // Memory, on the stack where it is enough: from the heap, taken and given back at every call, it would have
@@ -36,13 +36,12 @@ class Buffer {
   alignas(64) char own_[kOwnBytes];
 };
 
-// Room for a part's exponentials; for the sums, or the gradient of a number of classes that is not Static;
-// for the copy of a part, and which of its lanes count.
+// Room for a part's exponentials; for the sums, or a group's gradient of a number of classes that is not
+// Static; for the copy of a part, and which of its pixels count.
 template <class S>
 class Scratch {
   using T = Compute<S>;
   using V = Lanes<T>;
-  using Bits = typename Vec<T>::Bits;
 
  public:
   explicit Scratch(int classes)
@@ -52,7 +51,7 @@ class Scratch {
   V* sums() const { return at<V>(kSums); }  // (2, classes)
   double* wide_sums() const { return at<double>(kWideSums); }
   Pointer<S> rows() const { return {at<S>(kRows), pixels_, 1}; }
-  Bits* counted() const { return at<Bits>(kCounted); }
+  Counted<S>* counted() const { return at<Counted<S>>(kCounted); }
   void clear_sums() const { std::memset(sums(), 0, offset(kRows) - offset(kSums)); }
 
  private:
@@ -60,7 +59,7 @@ class Scratch {
   int64_t offset(Piece piece) const {
     const int64_t sizes[] = {pixels_ * classes_ * int64_t{sizeof(T)}, 2 * classes_ * int64_t{sizeof(V)},
                              2 * classes_ * kLanes<T> * int64_t{sizeof(double)},
-                             pixels_ * classes_ * int64_t{sizeof(S)}, pixels_ * int64_t{sizeof(Bits)}};
+                             pixels_ * classes_ * int64_t{sizeof(S)}, pixels_ * int64_t{sizeof(Counted<S>)}};
     int64_t bytes = 0;
     for (int i = 0; i < piece; ++i) bytes += sizes[i];
     return bytes;

@@ -80,20 +80,38 @@ LSR_HD Lanes<T> zipped(Lanes<T> a, Lanes<T> b, std::integer_sequence<int, I...>)
 }
 
 template <class T, int L>
+LSR_HD void to_rows(const Lanes<T>* in, Lanes<T>* out);
+template <class T, int L>
+LSR_HD void from_rows(const Lanes<T>* in, Lanes<T>* out);
+
+// The same of the even classes by themselves, or of the odd ones.
+template <class T, int L, int Odd>
+LSR_HD void half_to_rows(const Lanes<T>* in, Lanes<T>* out) {
+  Lanes<T> rows[L / 2];
+  to_rows<T, L / 2>(in, rows);
+  for_classes<L / 2>(0, [&](int j) LSR_LAMBDA { out[2 * j + Odd] = rows[j]; });
+}
+
+template <class T, int L, int Odd>
+LSR_HD void half_from_rows(const Lanes<T>* in, Lanes<T>* out) {
+  Lanes<T> rows[L / 2];
+  for_classes<L / 2>(0, [&](int j) LSR_LAMBDA { rows[j] = in[2 * j + Odd]; });
+  from_rows<T, L / 2>(rows, out);
+}
+
+template <class T, int L>
 LSR_HD void to_rows(const Lanes<T>* in, Lanes<T>* out) {
   constexpr auto lanes = std::make_integer_sequence<int, kLanes<T>>{};
   if constexpr (L == 1) {
     out[0] = in[0];
   } else if constexpr (L % 2 == 0) {
-    Lanes<T> part[L / 2], rows[L / 2];
+    Lanes<T> half[L / 2];
     for_classes<L / 2>(
-        0, [&](int j) LSR_LAMBDA { part[j] = every_second<T, 0>(in[2 * j], in[2 * j + 1], lanes); });
-    to_rows<T, L / 2>(part, rows);
-    for_classes<L / 2>(0, [&](int j) LSR_LAMBDA { out[2 * j] = rows[j]; });
+        0, [&](int j) LSR_LAMBDA { half[j] = every_second<T, 0>(in[2 * j], in[2 * j + 1], lanes); });
+    half_to_rows<T, L, 0>(half, out);
     for_classes<L / 2>(
-        0, [&](int j) LSR_LAMBDA { part[j] = every_second<T, 1>(in[2 * j], in[2 * j + 1], lanes); });
-    to_rows<T, L / 2>(part, rows);
-    for_classes<L / 2>(0, [&](int j) LSR_LAMBDA { out[2 * j + 1] = rows[j]; });
+        0, [&](int j) LSR_LAMBDA { half[j] = every_second<T, 1>(in[2 * j], in[2 * j + 1], lanes); });
+    half_to_rows<T, L, 1>(half, out);
   } else {
     gather_classes<T, L>(in, out, std::make_integer_sequence<int, L>{});
   }
@@ -105,11 +123,9 @@ LSR_HD void from_rows(const Lanes<T>* in, Lanes<T>* out) {
   if constexpr (L == 1) {
     out[0] = in[0];
   } else if constexpr (L % 2 == 0) {
-    Lanes<T> rows[L / 2], even[L / 2], odd[L / 2];
-    for_classes<L / 2>(0, [&](int j) LSR_LAMBDA { rows[j] = in[2 * j]; });
-    from_rows<T, L / 2>(rows, even);
-    for_classes<L / 2>(0, [&](int j) LSR_LAMBDA { rows[j] = in[2 * j + 1]; });
-    from_rows<T, L / 2>(rows, odd);
+    Lanes<T> even[L / 2], odd[L / 2];
+    half_from_rows<T, L, 0>(in, even);
+    half_from_rows<T, L, 1>(in, odd);
     for_classes<L / 2>(0, [&](int j) LSR_LAMBDA {
       out[2 * j] = zipped<T, 0>(even[j], odd[j], lanes);
       out[2 * j + 1] = zipped<T, 1>(even[j], odd[j], lanes);
