@@ -40,10 +40,21 @@ int main(int argc, char** argv) {
     }
     return Array{x.data(), scalar, classes * area * step, area * step, width * step, step};
   };
-  const Pixels pixels{array(logits), images, classes,
-                      height,        width,  masked ? mask.data() : nullptr,
-                      nullptr,       images, Activation::kSoftmax};
-  std::vector<double> n(images), S(images * classes), Q(S), a(S.size(), 0.1), b(S.size(), 0.2);
+  std::vector<int32_t> ids(mask.size());  // four blocks of an image, a quarter of it each
+  for (int64_t i = 0; i < images * area; ++i) {
+    ids[i] = i / area * 4 + i % area / (area / 2) * 2 + i % width / (width / 2);
+  }
+  const bool quarters = layout == "quarters";
+  const Pixels pixels{array(logits),
+                      images,
+                      classes,
+                      height,
+                      width,
+                      masked ? mask.data() : nullptr,
+                      quarters ? ids.data() : nullptr,
+                      quarters ? 4 * images : images,
+                      Activation::kSoftmax};
+  std::vector<double> n(pixels.blocks), S(pixels.blocks * classes), Q(S), a(S.size(), 0.1), b(S.size(), 0.2);
   for (int i = std::atoi(argv[5]); i > 0; --i) {
     if (forward) {
       cpu::block_moments(pixels, n.data(), S.data(), Q.data(), one_thread);

@@ -1,8 +1,9 @@
 """Count instructions per logit with callgrind: a number that does not depend on the load of the machine.
 
-A batch of 4 images of 64x64 on one thread, float32 and bfloat16: rows, channels last, both with a mask, and every
-second pixel of wider rows; each build of the kernels that valgrind can run (it does not support AVX-512). Only the
-increase per repetition is counted, so start-up is excluded.
+A batch of 4 images of 64x64 on one thread, float32 and bfloat16: rows, the same with a quarter of an image as a
+block, channels last, rows and channels last with a mask, and every second pixel of wider rows; each build of the
+kernels that valgrind can run (it does not support AVX-512). Only the increase per repetition is counted, so
+start-up is excluded.
 
     python benchmarks/instructions.py --json benchmarks/results/instructions.json
 """
@@ -24,7 +25,7 @@ from rich.table import Table
 
 ROOT = Path(__file__).parents[1]
 PIXELS = 4 * 64 * 64
-LAYOUTS = ("rows", "channels_last", "masked", "masked_channels_last", "strided")
+LAYOUTS = ("rows", "quarters", "channels_last", "masked", "masked_channels_last", "strided")
 
 
 def build() -> Path:

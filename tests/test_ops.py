@@ -290,6 +290,21 @@ def test_distributed_data_parallel(tmp_path):
         assert "same" in output
 
 
+@pytest.mark.parametrize("share", [0.0, 0.3, 1.0])
+def test_pixels_that_count_of_blocks_of_many_lengths(share):
+    """Runs of ids and of a mask are looked at many pixels at a time."""
+    torch.manual_seed(0)
+    lengths = torch.cat([torch.arange(1, 70), torch.tensor([127, 128, 129, 255, 256, 257, 511, 1024])])
+    ids = torch.repeat_interleave(torch.arange(len(lengths), dtype=torch.int32) % 40 - 1, lengths)[None, None]
+    mask = torch.rand(ids.shape) < share
+    for counted in (mask, None):
+        n, S, _ = torch.ops.lsr.block_moments(torch.zeros(1, 2, *ids.shape[1:]), counted, ids, 40, "softmax")
+        kept = ids[ids >= 0 if counted is None else counted & (ids >= 0)]
+        expected = torch.bincount(kept, minlength=40).double()
+        assert torch.equal(n, expected)
+        torch.testing.assert_close(S, expected[:, None].expand(-1, 2) / 2, rtol=1e-12, atol=0)
+
+
 @pytest.mark.parametrize("build", ["portable", "avx2", "avx512"])
 def test_every_build_of_the_kernels(build):
     """Each build gives the reference's result; one that this processor lacks falls back to another."""

@@ -23,11 +23,29 @@ int64_t straight_pixels(const Array& array, int64_t width, int64_t pixel, int64_
   return array.row_stride == width * array.pixel_stride || count < in_row ? count : in_row;
 }
 
-// Pixels from the first on that belong to its block.
+// Pixels from the first on that belong to its block, looked at some at a time.
 int64_t same_block(const int32_t* ids, int64_t count) {
-  int64_t i = 1;
+  constexpr int kSome = 32;
+  int64_t i = 0;
+  for (int32_t others = 0; i + kSome <= count; i += kSome) {
+    for (int j = 0; j < kSome; ++j) others |= ids[i + j] ^ ids[0];
+    if (others) break;
+  }
   while (i < count && ids[i] == ids[0]) ++i;
   return i;
+}
+
+// Pixels that a mask lets count: in bytes, of which many go into a vector, for as long as no byte runs over.
+int64_t count_pixels(const uint8_t* mask, int64_t count) {
+  constexpr int64_t kSome = 128;
+  int64_t all = 0;
+  for (int64_t first = 0; first < count; first += kSome) {
+    const int64_t past = first + kSome < count ? first + kSome : count;
+    uint8_t some = 0;
+    for (int64_t i = first; i < past; ++i) some += mask[i] != 0;
+    all += some;
+  }
+  return all;
 }
 
 // Up to so many exclusive classes of a pixel stay in registers, in code of their own.
@@ -99,9 +117,7 @@ void moments_of(const Pixels& pixels, const Range& range, MomentSink& sink) {
     if (block < 0) return;
     double* record = sink.record(block);
     const uint8_t* mask = mask_of(pixels, range.image, pixel);
-    int64_t valid = mask ? 0 : count;
-    for (int64_t i = 0; mask && i < count; ++i) valid += mask[i] != 0;
-    record[0] += static_cast<double>(valid);
+    record[0] += static_cast<double>(mask ? count_pixels(mask, count) : count);
     const Pointer<const S> logits = pointer_at<const S>(pixels.logits, pixels.width, range.image, pixel);
     moments_of_run({logits, count, mask, classes}, scratch, record + 1, record + 1 + classes);
   });

@@ -128,8 +128,15 @@ enum class LaneClasses { kOne, kInTurn };
 template <class T>
 __attribute__((noinline)) void add_lanes(int classes, LaneClasses lane_classes, const double* wide,
                                          double* sums) {
-  const bool one = lane_classes == LaneClasses::kOne;
-  for (int e = 0; e < classes * kLanes<T>; ++e) sums[one ? e / kLanes<T> : e % classes] += wide[e];
+  if (lane_classes == LaneClasses::kInTurn) {
+    for (int e = 0, l = 0; e < classes * kLanes<T>; ++e, l = l + 1 < classes ? l + 1 : 0) sums[l] += wide[e];
+    return;
+  }
+  for (int l = 0; l < classes; ++l) {
+    double sum = 0;
+    for (int j = 0; j < kLanes<T>; ++j) sum += wide[l * kLanes<T> + j];
+    sums[l] += sum;
+  }
 }
 
 constexpr int kFlush = 32;  // single-precision additions a lane takes before it is widened
