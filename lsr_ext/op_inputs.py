@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import warnings
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +18,14 @@ _LIBRARY = Path(__file__).with_name("_C.so")
 if not _LIBRARY.exists():
     raise ImportError(f"{_LIBRARY} is missing: build the extension with `make build`, or reinstall lsr_ext")
 torch.ops.load_library(_LIBRARY)
+
+_WANTED_BUILD = os.environ.get("LSR_CPU")
+if _WANTED_BUILD and torch.ops.lsr.cpu_build() != _WANTED_BUILD:
+    warnings.warn(
+        f"LSR_CPU: expected portable, avx2 or avx512, where the processor has it, got {_WANTED_BUILD!r}: "
+        f"the {torch.ops.lsr.cpu_build()} kernels are used",
+        stacklevel=2,
+    )
 
 CUDA_LIBRARY = _LIBRARY.with_name("_C_cuda.so")
 # It needs symbols that only a torch built with CUDA has; a GPU or a driver it needs only to run.

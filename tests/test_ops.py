@@ -2,6 +2,7 @@
 
 import copy
 import math
+import os
 import subprocess
 import sys
 import threading
@@ -325,6 +326,15 @@ def test_every_build_of_the_kernels(build):
     needs = {"portable": [], "avx2": ["avx2", "fma"], "avx512": ["avx512f", "avx512bw", "avx512dq", "avx512vl"]}
     supported = all(f" {flag} " in flags for flag in needs[build])
     assert done.stdout.strip() == (build if supported else "portable")
+    assert ("LSR_CPU: expected" in done.stderr) != supported
+
+
+def test_an_unknown_build_is_told():
+    environment = os.environ | {"LSR_CPU": "avx-512"}
+    command = [sys.executable, "-c", "import lsr_ext; print(lsr_ext.build_info()['cpu'])"]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "portable"
+    assert "got 'avx-512': the portable kernels are used" in done.stderr
 
 
 def test_a_small_stack_is_enough():

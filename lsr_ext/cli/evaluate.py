@@ -71,7 +71,7 @@ def cells_command(
     columns: Columns = "x,y,class,score",
     images: Images = None,
     qupath_bounds: Bounds = "auto",
-    output: Output = Path("scores"),
+    output: Output = Path("scores/cells"),
     resamples: Resamples = 2000,
     seed: BootstrapSeed = 0,
 ) -> None:
@@ -121,7 +121,7 @@ def dots_command(
     pixel_size: PixelSize = 1.0,
     columns: Columns = "x,y,class,score",
     images: Images = None,
-    output: Output = Path("scores"),
+    output: Output = Path("scores/dots"),
     resamples: Resamples = 2000,
     seed: BootstrapSeed = 0,
 ) -> None:
@@ -165,7 +165,7 @@ def regions_command(
         ),
     ] = None,
     qupath_bounds: Bounds = "auto",
-    output: Output = Path("scores"),
+    output: Output = Path("scores/regions"),
     resamples: Resamples = 2000,
     seed: BootstrapSeed = 0,
 ) -> None:

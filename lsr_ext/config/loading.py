@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from lsr_ext.config.presets import PRESETS
 from lsr_ext.config.run import RunConfig
+from lsr_ext.faults import describe_faults
 
 # Keys that were renamed: the old one still works, with a warning.
 RENAMED = {"evaluation.part": "evaluation.split"}
@@ -51,7 +52,8 @@ def load_config(path: str | Path, overrides: Mapping[str, Any] | None = None) ->
     try:
         return RunConfig.model_validate(content)
     except ValidationError as error:
-        raise ValueError("\n".join(f"{path}: {line}" for line in _describe(error))) from error
+        faults = describe_faults(error, "configuration", kinds=("data",))
+        raise ValueError("\n".join(f"{path}: {line}" for line in faults)) from error
 
 
 def _resolve_weights(content: dict[str, Any], folder: Path) -> None:
@@ -91,16 +93,3 @@ def _nest(key: str, value: Any) -> dict[str, Any]:
     for part in reversed(key.split(".")):
         value = {part: value}
     return value
-
-
-def _describe(error: ValidationError) -> list[str]:
-    """One line per fault: key, rule and, for a plain value, what came."""
-    lines = []
-    for fault in error.errors():
-        location = [str(part) for part in fault["loc"]]
-        if location[:1] == ["data"]:
-            del location[1:2]  # the source's name, which is a value in the file
-        key = ".".join(location) or "configuration"
-        came = "" if isinstance(fault["input"], (dict, BaseModel)) else f", got {fault['input']!r}"
-        lines.append(f"{key}: {fault['msg']}{came}")
-    return lines

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from lsr_ext.faults import describe_faults
 from lsr_ext.inference.symmetries import SYMMETRIES
 
 FORMAT, VERSION = "lsr_ext.model", 2
@@ -73,7 +74,11 @@ class PredictionDescription(_Part):
         Raises:
             ValueError: a value out of range.
         """
-        return PredictionDescription(**self.model_dump() | {k: v for k, v in given.items() if v is not None})
+        values = self.model_dump() | {name: value for name, value in given.items() if value is not None}
+        try:
+            return PredictionDescription(**values)
+        except ValidationError as error:
+            raise ValueError("\n".join(describe_faults(error, "prediction"))) from error
 
 
 class DecodingDescription(_Part):
@@ -169,5 +174,5 @@ def read_description(path: Path) -> ModelDescription:
     try:
         return ModelDescription.model_validate(content)
     except ValidationError as error:
-        faults = (f"{'.'.join(map(str, fault['loc'])) or 'model'}: {fault['msg']}" for fault in error.errors())
+        faults = describe_faults(error, "model")
         raise ValueError("\n".join(f"{path}: {fault}" for fault in faults)) from error

@@ -12,6 +12,7 @@ import zarr
 from pydantic import BaseModel, Field, PositiveInt, ValidationError
 
 from lsr_ext.data.geojson import qupath_corner
+from lsr_ext.faults import describe_faults
 from lsr_ext.inference.map_sampler import MapSampler
 from lsr_ext.inference.slide_store import NOT_PREDICTED
 
@@ -189,7 +190,7 @@ def open_prediction(path: str | Path) -> Prediction:
         about, labels, probabilities = dict(group.attrs), group["classes"], group["probabilities"]
         _About.model_validate_json(orjson.dumps(about), strict=True)  # of JSON, as lists stand for tuples
     except ValidationError as error:
-        faults = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        faults = "; ".join(describe_faults(error, "attributes"))
         raise ValueError(f"{path}: expected the attributes of a prediction of a slide: {faults}") from error
     except Exception as error:  # zarr raises many kinds of errors on damaged metadata
         raise ValueError(f"{path}: expected a prediction of a slide ({error})") from error

@@ -211,3 +211,20 @@ def test_a_distribution_is_kept_to_the_last_digit(folder):
     found = load_model(folder).distribution
     assert isinstance(found, CountDistribution)
     assert found.mean.dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"symmetries": 3}, r"prediction: symmetries must be one of \(1, 2, 4, 8\), got 3"),
+        ({"overlap": 1.0}, "overlap: Input should be less than 1, got 1.0"),
+        (
+            {"window_px": 0, "overlap": -0.5},
+            "window_px: .* greater than or equal to 1, got 0\noverlap: .*, got -0.5",
+        ),
+    ],
+)
+def test_other_windows_out_of_range_are_refused_in_a_line_each(given, message):
+    how = PredictionDescription(window_px=20, overlap=0.5)
+    with pytest.raises(ValueError, match=f"^{message}$"):
+        how.changed(given)
