@@ -5,7 +5,7 @@ traces the whole map at once, OpenCV every class; shapely simplifies each polygo
 neighbours overlap and leave gaps. Each method runs in its own process, so that its peak memory can be measured.
 
     python benchmarks/exports.py
-    python benchmarks/exports.py --side 5000 --methods geojson,rasterio
+    python benchmarks/exports.py --side 5000 --methods geojson rasterio
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def run_method(method: str, folder: Path) -> dict:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--side", type=int, default=20_000)
-    parser.add_argument("--methods", default=";".join(METHODS), help="names with semicolons between")
+    parser.add_argument("--methods", nargs="+", choices=METHODS, default=list(METHODS))
     parser.add_argument("--json", type=Path, default=Path("build/benchmarks/exports.json"))
     parser.add_argument("--method", choices=METHODS, help=argparse.SUPPRESS)
     parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
@@ -162,7 +162,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         # By a process of its own: a process inherits the peak memory of the one that starts it.
         subprocess.run([sys.executable, __file__, "--side", str(args.side), "--folder", folder], check=True)
-        for method in args.methods.split(";"):
+        for method in args.methods:
             command = [sys.executable, __file__, "--method", method, "--folder", folder]
             done = subprocess.run(command, stdout=subprocess.PIPE)
             result = json.loads(done.stdout) if done.returncode == 0 else {"failed": done.returncode}

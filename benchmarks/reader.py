@@ -7,7 +7,7 @@ Patterns; all return RGB uint8, of which every byte is read:
     d        as in the paper: blocks of 240 pixels at 4.2 microns per pixel, from 0.25 and four coarser levels
     d1       the same from a slide that has only the finest level
 
-    python benchmarks/reader.py --peer-python /tmp/peers/bin/python     # an environment that has the others
+    python benchmarks/reader.py --peer-python peers/bin/python     # an environment that has the others
 """
 
 from __future__ import annotations

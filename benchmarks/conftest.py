@@ -1,0 +1,6 @@
+"""Lets pytest find the benchmarks' own modules, which lie beside each other."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
