@@ -98,10 +98,13 @@ for tool in memcheck racecheck; do
   stage $tool 60 "^=====.*(Invalid|Race|ERROR SUMMARY)" env PYTORCH_NO_CUDA_MEMORY_CACHING=1 \
     ${SANITIZER:+"$SANITIZER" --tool $tool --error-exitcode 9} "$PYTHON" benchmarks/sanitized.py --device $DEVICE
 done
-# 6. The random cases; the compiled reference, whose compilation takes a while; why the kernels are not faster.
+# 6. The random cases; the compiled reference, whose compilation takes a while, and longer when it is tuned; why the
+# kernels are not faster.
 stage random 80 "^(E  |FAILED)" "$PYTHON" -m pytest -q -x -p no:cacheprovider tests/test_cuda.py -k "$RANDOM_CASES"
 stage compiled 80 "│" "$PYTHON" benchmarks/loss.py --device $DEVICE $LOSS --stages both \
   --methods fused "${COMPILED[@]}" --json "$OUT/compiled.json"
+stage autotuned 90 "│" "$PYTHON" benchmarks/loss.py --device $DEVICE $LOSS --stages both \
+  --sizes ihc --layouts nchw --methods fused "compile max" --json "$OUT/autotuned.json"
 NCU=$(command -v ncu || ls /usr/local/cuda*/bin/ncu /opt/nvidia/nsight-compute/*/ncu 2>/dev/null | head -1)
 if [ -n "$NCU" ] && [ "$DRY" != 1 ]; then
   stage ncu 60 "^ *(planar|interleaved|table)|Duration|DRAM Throughput|Achieved Occupancy|No Eligible" "$NCU" \

@@ -34,6 +34,7 @@ def test_rehearsal(tmp_path):
         "racecheck",
         "random",
         "compiled",
+        "autotuned",
     )
     for stage in stages:
         assert f"\n{stage:10} rc 0 " in "\n" + summary

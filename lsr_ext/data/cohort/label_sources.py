@@ -7,6 +7,7 @@ import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Protocol, TypeAlias
+from unicodedata import normalize
 
 import numpy as np
 import shapely
@@ -268,10 +269,11 @@ class Regions:
         return read_annotations(Path(self.labels_of(slide)))
 
     def counts_for(self, name: str) -> str | None:
-        """Return the wanted class that a region of this class counts for."""
-        parts = name.split(": ")
+        """Return the wanted class that a region of this class counts for, in whatever form Unicode writes them."""
+        wanted = {normalize("NFC", each): each for each in self.classes}
+        parts = normalize("NFC", name).split(": ")
         longest_first = (": ".join(parts[:count]) for count in range(len(parts), 0, -1))
-        return next((prefix for prefix in longest_first if prefix in self.classes), None)
+        return next((wanted[prefix] for prefix in longest_first if prefix in wanted), None)
 
     def offset(self, slide: Path, annotations: Annotations, bounds: Bounds | None) -> tuple[int, int]:
         """Return the level-0 pixel, (x, y), that coordinates count from."""

@@ -82,6 +82,17 @@ def test_a_class_that_is_spelled_otherwise_is_refused(tmp_path, slide):
         check_cohort([slide], Regions(tmp_path / "labels", ["tumor"]), RECIPE)
 
 
+@pytest.mark.parametrize(("written", "wanted"), [("Nécrose", "Ne\u0301crose"), ("Ne\u0301crose", "Nécrose")])
+def test_a_class_is_the_same_in_either_form_of_unicode(tmp_path, slide, written, wanted):
+    """An accent by itself or with its letter: they look alike, and programs write one or the other."""
+    assert written != wanted
+    write_regions(tmp_path / "labels" / "s.geojson", (f"{written}: central", 512, 512, 512))
+    source = Regions(tmp_path / "labels", [wanted])
+    (check,) = check_cohort([slide], source, RECIPE)
+    assert check.on_tissue == pytest.approx(1.0, abs=0.03)
+    assert source.values(slide.path, (1024, 1024), Grid(64, 14, 16), None).max() == 1
+
+
 def test_a_derived_class_counts_for_its_base_unless_it_is_wanted_itself(tmp_path, slide):
     write_regions(tmp_path / "labels" / "s.geojson", ("Tumor: Invasive", 0, 0, 64), ("Tumor", 64, 0, 64))
     grid = Grid(64, 1, 2)
