@@ -330,11 +330,15 @@ def test_every_build_of_the_kernels(build):
 
 
 def test_an_unknown_build_is_told():
-    environment = os.environ | {"LSR_CPU": "avx-512"}
     command = [sys.executable, "-c", "import lsr_ext; print(lsr_ext.build_info()['cpu'])"]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "portable"
-    assert "got 'avx-512': the portable kernels are used" in done.stderr
+    environment = {name: value for name, value in os.environ.items() if name != "LSR_CPU"}
+    unknown, empty, unset = (
+        subprocess.run(command, env=environment | wish, capture_output=True, text=True, check=True)
+        for wish in ({"LSR_CPU": "avx-512"}, {"LSR_CPU": ""}, {})
+    )
+    assert unknown.stdout.strip() == "portable"
+    assert "got 'avx-512': the portable kernels are used" in unknown.stderr
+    assert empty.stdout == unset.stdout and "LSR_CPU" not in empty.stderr + unset.stderr
 
 
 def test_a_small_stack_is_enough():

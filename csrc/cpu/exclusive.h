@@ -116,10 +116,10 @@ LSR_HD void part_moments(const Part<S, Static, kShape>& part, int classes, V* x,
 }
 
 template <class S, int Static, Shape kShape, class T, class V>
-LSR_HD void part_gradient(const Part<S, Static, kShape>& part, int count, const T* a, const T* b,
+LSR_HD void part_gradient(const Part<S, Static, kShape>& part, int all_classes, const T* a, const T* b,
                           Pointer<S> out, bool stream, V* x, V* room) {
-  const int classes = Static ? Static : count;
-  V local[part.kTogether * (Static ? Static : 1)], probabilities[Static ? Static : 1];
+  const int classes = Static ? Static : all_classes;
+  V local[kGroup<S, kShape> * (Static ? Static : 1)], probabilities[Static ? Static : 1];
   V* group = Static ? local : room;  // (vectors of a group, classes)
   if (kStaged<Static>) part_exponentials(part, classes, x);
   part.for_each_vector([&](int i, int k) LSR_LAMBDA {

@@ -41,7 +41,8 @@ LSR_HD HalfBits narrow_upper(FloatBits x) { return __builtin_convertvector(x >> 
 #endif
 
 // To bfloat16 in the upper halves: to nearest, ties away from zero, which saves three operations of what ties
-// to even take. Quiet NaN, as arithmetic gives it, stays NaN.
+// to even take. NaN stays NaN if its lower half is zeros, as it is where arithmetic makes it, or bfloat16
+// logits.
 LSR_HD FloatBits rounded(Floats x) { return (FloatBits)x + 0x8000; }
 LSR_HD HalfBits to_bfloat16(Floats x) { return narrow_upper(rounded(x)); }
 

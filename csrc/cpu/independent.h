@@ -67,7 +67,7 @@ LSR_HD void part_gradient(const Part<S, 0, kShape>& part, int classes, const T* 
   for (int j = 0; j < classes; ++j) {
     const V a_j = kShape == Shape::kPixels ? a_lanes[j] : V{} + a[j];
     const V b_j = kShape == Shape::kPixels ? b_lanes[j] : V{} + b[j];
-    V group[part.kTogether];
+    V group[kGroup<S, kShape>];
     part.for_each_vector([&](int i, int k) LSR_LAMBDA {
       const Logistic<V> one = logistic_at(part, i, k, j);
       const V g = (a_j + b_j * (one.p * one.inverse)) * (one.q * one.inverse * one.inverse);

@@ -20,7 +20,9 @@ namespace {
 
 const Build& choose() {
   const char* wish = std::getenv("LSR_CPU");
-  const auto allowed = [wish](const Build& build) { return !wish || !std::strcmp(wish, build.name); };
+  const auto allowed = [wish](const Build& build) {
+    return !wish || !*wish || !std::strcmp(wish, build.name);
+  };
 #if defined(__x86_64__)
   __builtin_cpu_init();
   const bool avx2 =

@@ -123,7 +123,7 @@ void moments_of(const Pixels& pixels, const Range& range, MomentSink& sink) {
   });
 }
 
-// NaN as arithmetic makes it, whatever bits it came with: to_bfloat16 relies on it.
+// NaN as arithmetic makes it, whatever bits it came with: rounding to bfloat16 relies on it.
 template <class T>
 T as_coefficient(double x) {
   return static_cast<T>(x == x ? x : __builtin_nan(""));

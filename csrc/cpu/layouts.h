@@ -50,7 +50,8 @@ constexpr bool kJoined = false;
 template <>
 constexpr bool kJoined<BFloat16> = true;
 
-// What says whether a pixel counts: as wide as its value, so that the two go to lanes alike.
+// What says whether a pixel counts: as wide as a lane, or as a joined value, so that the two go to lanes
+// alike.
 template <class S>
 struct CountedType {
   using Type = typename Vec<Compute<S>>::Bits;
@@ -109,7 +110,7 @@ LSR_HD void store_vector(S* to, V lanes, bool stream) {
 template <class S, class V>
 LSR_HD void store_joined(S* to, V even, V odd, bool stream) {
   const FloatBits both = joined(even, odd);
-  stream ? stream_bits(to, both) : store_bits(to, both);
+  return stream ? stream_bits(to, both) : store_bits(to, both);
 }
 
 // A group's vectors, `apart` from each other in x.

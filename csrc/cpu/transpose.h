@@ -84,7 +84,7 @@ LSR_HD void to_rows(const Lanes<T>* in, Lanes<T>* out);
 template <class T, int L>
 LSR_HD void from_rows(const Lanes<T>* in, Lanes<T>* out);
 
-// The same of the even classes by themselves, or of the odd ones.
+// to_rows and from_rows of the even classes by themselves (Odd is 0), or of the odd ones.
 template <class T, int L, int Odd>
 LSR_HD void half_to_rows(const Lanes<T>* in, Lanes<T>* out) {
   Lanes<T> rows[L / 2];

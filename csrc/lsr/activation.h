@@ -45,7 +45,7 @@ LSR_HD Logistic<V> logistic(V x) {
 
 // From the exponentials, d loss / d x_l = p_l (u_l - sum_m p_m u_m) with u = a + b p, written to g.
 // All u are taken relative to the top class's, whose own term then vanishes instead of cancelling. p is room
-// for a value per class.
+// for a value per class, and may be e.
 template <int Static, class T, class V>
 LSR_HD void softmax_gradient(int classes, const V* e, V* p, V* g, const T* a, const T* b) {
   const V one = V{} + 1.0f;

@@ -240,6 +240,7 @@ class Regions:
         if qupath_bounds not in QUPATH_BOUNDS:
             raise ValueError(f"expected qupath_bounds of {', '.join(QUPATH_BOUNDS)}, got {qupath_bounds!r}")
         self.qupath_bounds = qupath_bounds
+        self._wanted = {normalize("NFC", name): name for name in self.classes}
 
     def values(
         self, slide: Path, size: tuple[int, int], grid: Grid | Patches, bounds: Bounds | None
@@ -270,10 +271,9 @@ class Regions:
 
     def counts_for(self, name: str) -> str | None:
         """Return the wanted class that a region of this class counts for, in whatever form Unicode writes them."""
-        wanted = {normalize("NFC", each): each for each in self.classes}
         parts = normalize("NFC", name).split(": ")
         longest_first = (": ".join(parts[:count]) for count in range(len(parts), 0, -1))
-        return next((wanted[prefix] for prefix in longest_first if prefix in wanted), None)
+        return next((self._wanted[prefix] for prefix in longest_first if prefix in self._wanted), None)
 
     def offset(self, slide: Path, annotations: Annotations, bounds: Bounds | None) -> tuple[int, int]:
         """Return the level-0 pixel, (x, y), that coordinates count from."""
@@ -367,7 +367,7 @@ def _folder(folder: str | Path) -> Path:
 
 
 def _checked_classes(classes: Sequence[str]) -> tuple[str, ...]:
-    if not classes or len(set(classes)) < len(classes):
+    if not classes or len({normalize("NFC", name) for name in classes}) < len(classes):
         raise ValueError(f"expected distinct names of classes, got {list(classes)}")
     return tuple(classes)
 

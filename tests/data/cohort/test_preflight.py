@@ -91,6 +91,8 @@ def test_a_class_is_the_same_in_either_form_of_unicode(tmp_path, slide, written,
     (check,) = check_cohort([slide], source, RECIPE)
     assert check.on_tissue == pytest.approx(1.0, abs=0.03)
     assert source.values(slide.path, (1024, 1024), Grid(64, 14, 16), None).max() == 1
+    with pytest.raises(ValueError, match="expected distinct names of classes"):
+        Regions(tmp_path / "labels", [wanted, written])
 
 
 def test_a_derived_class_counts_for_its_base_unless_it_is_wanted_itself(tmp_path, slide):
