@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 from filelock import FileLock
-from PIL import Image, features
+from PIL import Image
 from slides import tissue_like
 
 from lsr_ext import reference
@@ -42,10 +42,13 @@ def build_modules():
 
 
 def libjpeg():
-    """The libjpeg-turbo that Pillow's module has loaded."""
-    assert features.check_feature("libjpeg_turbo")
-    mapped = Path("/proc/self/maps").read_text().splitlines()
-    return next(line.split()[-1] for line in mapped if "libjpeg" in line)
+    """The libjpeg-turbo of Pillow, by a process that loads no other package's."""
+    script = (
+        "from PIL import features; assert features.check_feature('libjpeg_turbo');"
+        "print(open('/proc/self/maps').read())"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    return next(line.split()[-1] for line in done.stdout.splitlines() if "libjpeg" in line)
 
 
 @pytest.mark.long
