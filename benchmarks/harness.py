@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import getpass
 import json
 import math
 import os
 import platform
 import statistics
 import subprocess
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from datetime import date
@@ -37,7 +35,7 @@ def reuse_memory() -> None:
 def part_compiled_code() -> None:
     """Give each instruction set that ATEN_CPU_CAPABILITY names a cache: torch would run one's code for another."""
     if instructions := os.environ.get("ATEN_CPU_CAPABILITY"):
-        folder = Path(tempfile.gettempdir()) / f"lsr_ext_inductor_{getpass.getuser()}_{instructions}"
+        folder = Path(__file__).parents[1] / "build" / "inductor" / instructions
         os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", str(folder))
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
+_MOST_CHARACTERS = 200  # of a value, which a stranger's file may have written
+
 
 def describe_faults(error: ValidationError, whole: str, kinds: Collection[str] = ()) -> list[str]:
     """Key, rule and, for a plain value, what came.
@@ -34,4 +36,7 @@ def describe_faults(error: ValidationError, whole: str, kinds: Collection[str] =
 
 
 def _came(value: Any) -> str:
-    return "" if isinstance(value, (Mapping, BaseModel)) else f", got {value!r}"
+    if isinstance(value, (Mapping, BaseModel)):
+        return ""
+    text = repr(value)
+    return f", got {text if len(text) <= _MOST_CHARACTERS else text[:_MOST_CHARACTERS] + ' ...'}"

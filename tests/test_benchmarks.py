@@ -60,6 +60,11 @@ def test_it_draws_what_was_measured(name, tmp_path):
     assert (tmp_path / f"{name}.png").stat().st_size > 10_000
 
 
+def test_results_that_hold_nothing_of_what_is_asked_for_are_refused(tmp_path):
+    with pytest.raises(AssertionError, match="expected a result with one each of"):
+        run("loss", "--recorded benchmarks/results/loss-cpu.json --sizes huge", tmp_path)
+
+
 @pytest.mark.long
 def test_pytest_benchmark():
     options = "-q --benchmark-only --benchmark-min-rounds=1 --benchmark-max-time=0.01 -p no:cacheprovider"

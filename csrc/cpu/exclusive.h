@@ -135,7 +135,7 @@ LSR_HD void part_gradient(const Part<S, Static, kShape>& part, int all_classes, 
       g[1] = pair.product * (a[1] - a[0] + b[1] * pair.p[1] - b[0] * pair.p[0]);
       g[0] = -g[1];
     }
-    if (k + 1 < part.kTogether) return;
+    if (k + 1 < kGroup<S, kShape>) return;
     store_pixels<Static, kShape, S>(out.at((i - k) * part.kWidth), classes, group, stream);
   });
 }

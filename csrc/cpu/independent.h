@@ -72,7 +72,7 @@ LSR_HD void part_gradient(const Part<S, 0, kShape>& part, int classes, const T* 
       const Logistic<V> one = logistic_at(part, i, k, j);
       const V g = (a_j + b_j * (one.p * one.inverse)) * (one.q * one.inverse * one.inverse);
       group[k] = part.valid(i, k)(g);
-      if (k + 1 < part.kTogether) return;
+      if (k + 1 < kGroup<S, kShape>) return;
       store_group<kShape>(element_vector<kShape, kWidth>(out.at((i - k) * kWidth), j), group, 1, stream);
     });
   }

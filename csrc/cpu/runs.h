@@ -30,7 +30,6 @@ template <class S, int Static, Shape kShape>
 struct Part {
   using T = Compute<S>;
   static constexpr int kWidth = kLanes<T>;
-  static constexpr int kTogether = kGroup<S, kShape>;
   static constexpr bool kWhole = kShape != Shape::kMasked;
 
   // An array of this shape, its pixel stride known to the compiler where the shape says it.
@@ -45,12 +44,15 @@ struct Part {
   int64_t rest;
   const Counted<S>* counted;  // of masked parts: all ones for pixels that count
 
-  int vectors() const { return (count + kTogether * kWidth - 1) / (kTogether * kWidth) * kTogether; }
+  int vectors() const {
+    constexpr int kPixels = kGroup<S, kShape> * kWidth;
+    return (count + kPixels - 1) / kPixels * kGroup<S, kShape>;
+  }
   // Calls visit(i, k) for each vector i, the k-th of its group.
   template <class Visit>
   LSR_HD void for_each_vector(Visit visit) const {
-    for (int i = 0; i < vectors(); i += kTogether) {
-      for_classes<kTogether>(0, [&](int k) LSR_LAMBDA { visit(i + k, k); });
+    for (int i = 0; i < vectors(); i += kGroup<S, kShape>) {
+      for_classes<kGroup<S, kShape>>(0, [&](int k) LSR_LAMBDA { visit(i + k, k); });
     }
   }
   LSR_HD Valid<T, kWhole> valid(int vector, int k) const {
