@@ -278,9 +278,8 @@ def recorded(args: argparse.Namespace) -> dict:
         wanted["allocator"] = [args.allocator]
     rows = [row for row in content["rows"] if all(row[name] in values for name, values in wanted.items())]
     if not rows:
-        sys.exit(
-            f"expected a result with one each of {wanted}, found none in {', '.join(map(str, args.recorded))}"
-        )
+        files = ", ".join(map(str, args.recorded))
+        sys.exit(f"expected a result with one each of {wanted}, found none in {files}")
     order = {name: i for i, name in enumerate([*SIZES, *DTYPES])}
     return content | {"rows": sorted(rows, key=lambda row: (order[row["size"]], order[row["dtype"]]))}
 

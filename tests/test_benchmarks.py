@@ -62,7 +62,7 @@ def test_it_draws_what_was_measured(name, tmp_path):
 
 def test_results_that_hold_nothing_of_what_is_asked_for_are_refused(tmp_path):
     with pytest.raises(AssertionError, match="expected a result with one each of"):
-        run("loss", "--recorded benchmarks/results/loss-cpu.json --sizes huge", tmp_path)
+        run("loss", "--recorded benchmarks/results/loss-cpu.json --sizes huge --dtypes float64", tmp_path)
 
 
 @pytest.mark.long

@@ -98,8 +98,8 @@ class EvaluationConfig(Section):
 class RunConfig(Section):
     """A whole run: its data, the methods to train, and the folder for what comes of it.
 
-    In a YAML file, `data.root` and `training.network.weights.file` are relative to the folder of the file, `output` and
-    `shared` to the folder that the command is started in.
+    In a YAML file, `data.root` and `training.network.weights.file` are relative to the folder of the file,
+    `output` and `shared` to the folder that the command is started in.
 
     In the folder `shared` (None: `output`) lies what runs of one seed on the same data may have in common, such as
     the patch classifier of their labels.
