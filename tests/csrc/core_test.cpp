@@ -8,6 +8,7 @@
 
 #include "cpu/parallel.h"
 #include "cpu/table_loss.h"
+#include "exact.h"
 #include "threads.h"
 
 using namespace lsr;
@@ -20,14 +21,6 @@ void expect(bool holds, const char* what, int64_t height, int64_t width, int64_t
   if (holds) return;
   ++failures;
   std::printf("FAILED %s at L=%ld H=%ld W=%ld\n", what, long(classes), long(height), long(width));
-}
-
-// Exact p of class l of one pixel.
-long double probability(const std::vector<long double>& x, int64_t l, Activation activation) {
-  if (activation == Activation::kSigmoid) return 1 / (1 + expl(-x[l]));
-  long double sum = 0;
-  for (const long double other : x) sum += expl(other - x[l]);
-  return 1 / sum;
 }
 
 struct Case {
@@ -54,23 +47,24 @@ struct BFloat16 {
   uint16_t bits = 0;
 };
 
-// How far the gradient may be off relative to the largest, and to itself for its own rounding.
+// How far a gradient may be off: relative to the pixel's terms, to itself for the type's own rounding, and by
+// the smallest normal number, below which it may be 0.
 template <class T>
 struct Type;
 template <>
 struct Type<float> {
   static constexpr Scalar scalar = Scalar::kFloat32;
-  static constexpr long double tolerance = 2e-6L, rounding = 0;
+  static constexpr long double tolerance = 2e-6L, rounding = 0, smallest = 0x1p-126L;
 };
 template <>
 struct Type<double> {
   static constexpr Scalar scalar = Scalar::kFloat64;
-  static constexpr long double tolerance = 1e-12L, rounding = 0;
+  static constexpr long double tolerance = 4e-15L, rounding = 0, smallest = 0;
 };
 template <>
 struct Type<BFloat16> {
   static constexpr Scalar scalar = Scalar::kBFloat16;
-  static constexpr long double tolerance = 2e-6L, rounding = 0x1p-8L;
+  static constexpr long double tolerance = 2e-6L, rounding = 0x1p-8L, smallest = 0x1p-126L;
 };
 
 template <class T>
@@ -124,38 +118,32 @@ void check(const Case& c, std::mt19937& random) {
   for (double& x : b) x = normal(random);
   cpu::pixel_gradient(pixels, {a.data(), b.data(), 0.5}, gradient.array, thread_for);
   // 3. Both again by loops.
-  std::vector<long double> exact_n(blocks), exact_S(S.size()), exact_Q(S.size()), x(c.classes), p(c.classes);
-  long double worst = 0, largest = 1e-6L;
+  std::vector<long double> exact_n(blocks), exact_S(Q.size()), exact_Q(Q.size()), x(c.classes);
+  bool near = true;
   for (int64_t k = 0; k < c.images; ++k) {
     for (int64_t i = 0; i < c.height; ++i) {
       for (int64_t j = 0; j < c.width; ++j) {
         const int64_t pixel = (k * c.height + i) * c.width + j;
         const int64_t at = c.by_id ? ids[pixel] : k;
-        const bool valid = at >= 0 && (!c.masked || mask[pixel]);
-        for (int64_t l = 0; l < c.classes; ++l) x[l] = logits.at(k, l, i, j);
-        long double dot = 0;
-        for (int64_t l = 0; valid && l < c.classes; ++l) {
-          p[l] = probability(x, l, c.activation);
-          exact_S[at * c.classes + l] += p[l];
-          exact_Q[at * c.classes + l] += p[l] * (1 - p[l]);
-          dot += p[l] * (a[at * c.classes + l] + b[at * c.classes + l] * p[l]);
+        if (at < 0 || (c.masked && !mask[pixel])) {
+          for (int64_t l = 0; l < c.classes; ++l) near &= gradient.at(k, l, i, j) == 0;
+          continue;
         }
-        exact_n[valid ? at : 0] += valid;
+        for (int64_t l = 0; l < c.classes; ++l) x[l] = logits.at(k, l, i, j);
+        const ExactPixel exact = exact_pixel(x, &a[at * c.classes], &b[at * c.classes], 0.5L, c.activation);
+        ++exact_n[at];
         for (int64_t l = 0; l < c.classes; ++l) {
-          long double expected = 0;
-          if (valid) {
-            const long double u = a[at * c.classes + l] + b[at * c.classes + l] * p[l];
-            expected = 0.5L * p[l] * (c.activation == Activation::kSoftmax ? u - dot : u * (1 - p[l]));
-          }
-          const long double error = fabsl(gradient.at(k, l, i, j) - expected);
-          worst = std::max(worst, error - Type<T>::rounding * fabsl(expected));
-          largest = std::max(largest, fabsl(expected));
+          exact_S[at * c.classes + l] += exact.p[l];
+          exact_Q[at * c.classes + l] += exact.p[l] * (1 - exact.p[l]);
+          const long double error = fabsl(gradient.at(k, l, i, j) - exact.gradient[l]);
+          near &= error <= Type<T>::tolerance * exact.terms[l] +
+                               Type<T>::rounding * fabsl(exact.gradient[l]) + Type<T>::smallest;
         }
       }
     }
   }
   const long double tolerance = Type<T>::tolerance;
-  expect(worst <= tolerance * largest, "gradient", c.height, c.width, c.classes);
+  expect(near, "gradient", c.height, c.width, c.classes);
   // 4. The gradient over the logits.
   cpu::pixel_gradient(pixels, {a.data(), b.data(), 0.5}, logits.array, thread_for);
   bool same = true;

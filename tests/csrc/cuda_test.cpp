@@ -17,6 +17,7 @@
 #include "cuda/kernels.h"
 #include "cuda/launch.h"
 #include "cuda/vector.h"
+#include "exact.h"
 
 using namespace lsr;
 
@@ -30,14 +31,6 @@ void expect(bool holds, const char* what, const char* type, int64_t height, int6
   std::printf("FAILED %s of %s at L=%ld H=%ld W=%ld\n", what, type, long(classes), long(height), long(width));
 }
 
-// Exact p of class l of one pixel.
-long double probability(const std::vector<long double>& x, int64_t l, Activation activation) {
-  if (activation == Activation::kSigmoid) return 1 / (1 + expl(-x[l]));
-  long double sum = 0;
-  for (const long double other : x) sum += expl(other - x[l]);
-  return 1 / sum;
-}
-
 enum class Layout { kPlanar, kUnaligned, kChannelsLast, kCropped, kCroppedChannelsLast, kScattered, kCount };
 
 struct Case {
@@ -47,25 +40,27 @@ struct Case {
   bool masked, by_id;
 };
 
+// How far a gradient may be off: relative to the pixel's terms, to itself for the type's own rounding, and by
+// the smallest normal number, below which it may be 0.
 template <class S>
 struct Type;
 template <>
 struct Type<float> {
   static constexpr Scalar scalar = Scalar::kFloat32;
   static constexpr const char* name = "float32";
-  static constexpr long double tolerance = 2e-6L, rounding = 0, smallest = 0;
+  static constexpr long double tolerance = 2e-6L, rounding = 0, smallest = 0x1p-126L;
 };
 template <>
 struct Type<double> {
   static constexpr Scalar scalar = Scalar::kFloat64;
   static constexpr const char* name = "float64";
-  static constexpr long double tolerance = 1e-12L, rounding = 0, smallest = 0;
+  static constexpr long double tolerance = 4e-15L, rounding = 0, smallest = 0;
 };
 template <>
 struct Type<cuda::BFloat16> {
   static constexpr Scalar scalar = Scalar::kBFloat16;
   static constexpr const char* name = "bfloat16";
-  static constexpr long double tolerance = 2e-6L, rounding = 0x1p-8L, smallest = 0;
+  static constexpr long double tolerance = 2e-6L, rounding = 0x1p-8L, smallest = 0x1p-126L;
 };
 template <>
 struct Type<cuda::Float16> {
@@ -136,38 +131,32 @@ void check(const Case& c, std::mt19937& random) {
   const float scale = 0.5f;
   cuda::pixel_gradient(pixels, {a.data(), b.data(), &scale, false}, gradient.array, nullptr);
   // 3. Both again by loops.
-  std::vector<long double> exact_n(blocks), exact_S(Q.size()), exact_Q(Q.size()), x(c.classes), p(c.classes);
-  long double worst = 0, largest = 1e-6L;
+  std::vector<long double> exact_n(blocks), exact_S(Q.size()), exact_Q(Q.size()), x(c.classes);
+  bool near = true;
   for (int64_t k = 0; k < c.images; ++k) {
     for (int64_t i = 0; i < c.height; ++i) {
       for (int64_t j = 0; j < c.width; ++j) {
         const int64_t pixel = (k * c.height + i) * c.width + j;
         const int64_t at = c.by_id ? ids[pixel] : k;
-        const bool valid = at >= 0 && (!c.masked || mask[pixel]);
-        for (int64_t l = 0; l < c.classes; ++l) x[l] = cuda::read_element(&logits.at(k, l, i, j));
-        long double dot = 0;
-        for (int64_t l = 0; valid && l < c.classes; ++l) {
-          p[l] = probability(x, l, c.activation);
-          exact_S[at * c.classes + l] += p[l];
-          exact_Q[at * c.classes + l] += p[l] * (1 - p[l]);
-          dot += p[l] * (a[at * c.classes + l] + b[at * c.classes + l] * p[l]);
+        if (at < 0 || (c.masked && !mask[pixel])) {
+          for (int64_t l = 0; l < c.classes; ++l) near &= cuda::read_element(&gradient.at(k, l, i, j)) == 0;
+          continue;
         }
-        exact_n[valid ? at : 0] += valid;
+        for (int64_t l = 0; l < c.classes; ++l) x[l] = cuda::read_element(&logits.at(k, l, i, j));
+        const ExactPixel exact = exact_pixel(x, &a[at * c.classes], &b[at * c.classes], scale, c.activation);
+        ++exact_n[at];
         for (int64_t l = 0; l < c.classes; ++l) {
-          long double expected = 0;
-          if (valid) {
-            const long double u = a[at * c.classes + l] + b[at * c.classes + l] * p[l];
-            expected = 0.5L * p[l] * (c.activation == Activation::kSoftmax ? u - dot : u * (1 - p[l]));
-          }
-          const long double error = fabsl(cuda::read_element(&gradient.at(k, l, i, j)) - expected);
-          worst = std::max(worst, error - Type<S>::rounding * fabsl(expected) - Type<S>::smallest);
-          largest = std::max(largest, fabsl(expected));
+          exact_S[at * c.classes + l] += exact.p[l];
+          exact_Q[at * c.classes + l] += exact.p[l] * (1 - exact.p[l]);
+          const long double error = fabsl(cuda::read_element(&gradient.at(k, l, i, j)) - exact.gradient[l]);
+          near &= error <= Type<S>::tolerance * exact.terms[l] +
+                               Type<S>::rounding * fabsl(exact.gradient[l]) + Type<S>::smallest;
         }
       }
     }
   }
   const long double tolerance = Type<S>::tolerance;
-  expect(worst <= tolerance * largest, "gradient", Type<S>::name, c.height, c.width, c.classes);
+  expect(near, "gradient", Type<S>::name, c.height, c.width, c.classes);
   for (int64_t k = 0; k < blocks; ++k) {
     expect(n[k] == exact_n[k], "n", Type<S>::name, c.height, c.width, c.classes);
     for (int64_t l = k * c.classes; l < (k + 1) * c.classes; ++l) {
