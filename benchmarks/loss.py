@@ -147,10 +147,11 @@ def measure(size: str, dtype: str, layout: str, threads: int, args: argparse.Nam
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     shape = SIZES[size]
-    source = torch.randn(shape, device=args.device, dtype=DTYPES[dtype])
+    source = torch.randn(shape, device=args.device, dtype=DTYPES[dtype]) * args.spread
     source = source.to(memory_format=LAYOUTS[layout])
     losses = {name: loss for name, loss in make_losses(shape, args.device).items() if name in args.methods}
     row = {"size": size, "shape": shape, "dtype": dtype, "layout": layout, "threads": threads}
+    row["spread"] = args.spread
     for stage in args.stages:
         candidates = make_candidates(source, losses, stage)
         row[stage] = interleaved(candidates, args.repeats, args.seconds, args.device)
@@ -291,6 +292,9 @@ def parse() -> argparse.Namespace:
     for name, allowed in choices.items():
         parser.add_argument(f"--{name}", nargs="+", choices=list(allowed), default=list(allowed))
     parser.add_argument("--threads", nargs="+", type=int, default=[1] if gpu else [1, 2])
+    parser.add_argument(
+        "--spread", type=float, default=1.0, help="standard deviation of the logits; at 30 most pixels are decided"
+    )
     parser.add_argument("--allocator", choices=["reuse", "default", "both"], default="both")
     parser.add_argument("--repeats", type=int, default=25, help="rounds at the most")
     parser.add_argument("--seconds", type=float, default=8.0, help="of one stage, after five rounds")

@@ -60,12 +60,12 @@ LSR_HD Floats from_float16(HalfBits x) { return (Floats)_mm256_cvtph_ps((__m128i
 LSR_HD HalfBits to_float16(Floats x) { return (HalfBits)_mm256_cvtps_ph((__m256)x, 0); }
 #else
 LSR_HD Floats from_float16(HalfBits x) {
-  const FloatBits half = __builtin_convertvector(x, FloatBits);
-  // Moving the exponent by a product takes subnormal numbers along. Infinity and NaN come out at 65536 and
-  // above.
-  const Floats finite = (Floats)((half & 0x7fff) << 13) * 0x1p112f;
-  const FloatBits special = (FloatBits)(finite >= 65536.0f) & 0x7f800000;
-  return (Floats)((FloatBits)finite | special | (half & 0x8000) << 16);
+  const FloatBits half = __builtin_convertvector(x, FloatBits), magnitude = (half & 0x7fff) << 13;
+  // A subnormal one as the low bits of 2^-14 and more, less 2^-14: a subnormal float might be taken as 0.
+  const Floats subnormal = (Floats)(magnitude + (113u << 23)) - 0x1p-14f;
+  FloatBits bits = magnitude < (1u << 23) ? (FloatBits)subnormal : magnitude + (112u << 23);
+  bits = magnitude >= (31u << 23) ? magnitude + (224u << 23) : bits;  // infinity and NaN
+  return (Floats)(bits | (half & 0x8000) << 16);
 }
 LSR_HD HalfBits to_float16(Floats x) {
   const FloatBits sign = (FloatBits)x >> 16 & 0x8000;

@@ -4,6 +4,8 @@
 #include <unordered_map>
 #include <vector>
 
+#include "subnormal.h"
+
 namespace lsr::cpu {
 namespace {
 
@@ -77,7 +79,11 @@ void for_each_range(ParallelFor parallel, const Pixels& pixels, int64_t per_imag
   const int64_t elements = std::max<int64_t>(1, pixels.classes * (pixels.height * pixels.width / per_image));
   parallel(
       pixels.images * per_image, std::max<int64_t>(1, kThreadElements / elements),
-      [](void* context, int64_t index) { (*static_cast<Call*>(context))(index); }, &call);
+      [](void* context, int64_t index) {
+        const FlushSubnormal guard;
+        (*static_cast<Call*>(context))(index);
+      },
+      &call);
 }
 
 }  // namespace
