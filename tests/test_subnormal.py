@@ -1,4 +1,4 @@
-"""Numbers below the smallest normal one: the kernels compute none, whatever a network says, and read those of float16."""
+"""Numbers below the smallest normal one: the kernels compute none, and read those of float16 as they are."""
 
 import itertools
 import os

@@ -89,7 +89,7 @@ LSR_HD Pair<Lanes<Compute<S>>> pair_at(const Part<S, Static, kShape>& part, int 
   Lanes<Compute<S>> two[2];
   part.prefetch_next(i, 2);
   part.load(i, k, 2, two);
-  return pair_of(two[1] - two[0], part.valid(i, k));
+  return pair_of(lead_of(two[0], two[1], at_least(two[0], two[1])), part.valid(i, k));
 }
 
 template <class S, Shape kShape, class V>

@@ -27,8 +27,6 @@ LSR_DEVICE Compute<S> exponential(Compute<S> x) {
 
 LSR_DEVICE float larger(float a, float b) { return fmaxf(a, b); }
 LSR_DEVICE double larger(double a, double b) { return fmax(a, b); }
-LSR_DEVICE float smaller(float a, float b) { return fminf(a, b); }
-LSR_DEVICE double smaller(double a, double b) { return fmin(a, b); }
 
 // Turns the logits of all classes into exp(x_l - max).
 template <class S, int L, class T>
@@ -60,7 +58,7 @@ LSR_DEVICE void add_moments(T* x, T counted, T* p_sums, T* q_sums) {
     p_sums[0] += one.p * w;
     q_sums[0] += one.q * one.inverse * w;
   } else if constexpr (L == 2) {
-    const Logistic<T> one = quick_logistic<S>(x[1] - x[0]);
+    const Logistic<T> one = quick_logistic<S>(lead_of(x[0], x[1], larger(x[0], x[1])));
     const T w = one.inverse * counted, q = one.q * one.inverse * w;
     p_sums[0] += one.complement * w;
     p_sums[1] += one.p * w;
@@ -92,7 +90,7 @@ LSR_DEVICE void to_gradient(T* x, const T* a, const T* b) {
     const Logistic<T> one = quick_logistic<S>(x[0]);
     x[0] = (a[0] + b[0] * (one.p * one.inverse)) * (one.q * one.inverse * one.inverse);
   } else if constexpr (L == 2) {
-    const Logistic<T> one = quick_logistic<S>(x[1] - x[0]);
+    const Logistic<T> one = quick_logistic<S>(lead_of(x[0], x[1], larger(x[0], x[1])));
     const T difference = a[1] - a[0] + (b[1] * one.p - b[0] * one.complement) * one.inverse;
     x[1] = difference * (one.q * one.inverse * one.inverse);
     x[0] = -x[1];

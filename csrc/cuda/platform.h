@@ -75,6 +75,13 @@ LSR_DEVICE float bounded_below(float x, float least) {
   return y;
 }
 
+// The smaller of both, or no number where one is none.
+LSR_DEVICE float smaller(float a, float b) {
+  float y;
+  asm("min.NaN.ftz.f32 %0, %1, %2;" : "=f"(y) : "f"(a), "f"(b));
+  return y;
+}
+
 LSR_DEVICE float half_to_float(uint16_t bits) { return __half2float(__ushort_as_half(bits)); }
 LSR_DEVICE uint16_t float_to_half(float x) { return __half_as_ushort(__float2half_rn(x)); }
 LSR_DEVICE uint16_t float_to_bfloat(float x) { return __bfloat16_as_ushort(__float2bfloat16_rn(x)); }
@@ -127,6 +134,7 @@ inline float quick_exp2(float x) {
 }
 inline float reciprocal(float x) { return approximate(1 / static_cast<double>(x), x, 0x1p-23); }
 inline float bounded_below(float x, float least) { return x < least ? least : x; }
+inline float smaller(float a, float b) { return b < a || b != b ? b : a; }
 
 inline float half_to_float(uint16_t half) {
   const uint32_t magnitude = (half & 0x7fffu) << 13, sign = (half & 0x8000u) << 16;
@@ -164,6 +172,7 @@ inline uint16_t float_to_half(float x) {
 #endif
 
 LSR_DEVICE double reciprocal(double x) { return 1 / x; }
+LSR_DEVICE double smaller(double a, double b) { return b < a || b != b ? b : a; }
 
 LSR_DEVICE int lane_index() { return thread_index() % kWarp; }
 LSR_DEVICE int warp_index() { return thread_index() / kWarp; }

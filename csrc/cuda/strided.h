@@ -66,6 +66,7 @@ LSR_DEVICE Shared<T> shared_of(const S* x, int64_t stride, int classes) {
       s.rest += exponential<S>(logit - s.top);
     }
   }
+  s.rest += s.top - s.top;  // no number where the top is infinity
   return s;
 }
 

@@ -24,6 +24,13 @@ LSR_HD double exp_of(double x) { return ::exp(x); }
 LSR_HD float inverse_of(float x) { return 1.0f / x; }
 LSR_HD double inverse_of(double x) { return 1.0 / x; }
 
+// Of two logits, how far the second lies above the first, given the larger; no number where that is infinity,
+// as with more classes.
+template <class V>
+LSR_HD V lead_of(V first, V second, V larger) {
+  return second - first + 0.0f * larger;
+}
+
 // The logistic function as numerators: of p, of 1 - p, and of their product.
 template <class V>
 struct Logistic {

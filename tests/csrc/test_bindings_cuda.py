@@ -6,7 +6,7 @@ from hypothesis import given
 from samples import samples
 from test_core import build_modules
 from test_functional import assert_loss_equals_reference
-from test_ops import loss_arguments
+from test_ops import INFINITE_CASES, check_infinite_logits, loss_arguments
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +48,11 @@ def test_values_out_of_range_give_nan(emulated):
     ids = torch.full((2, 4, 4), 5, dtype=torch.int32)
     arguments = loss_arguments(logits, torch.tensor([0, 1]), *tables, {"block_ids": ids})
     assert emulated.label_super_resolution(*arguments)[0].isnan()
+
+
+@pytest.mark.parametrize(("value", "classes", "dtype"), INFINITE_CASES)
+def test_infinite_logits(emulated, value, classes, dtype):
+    check_infinite_logits(emulated, value, classes, dtype)
 
 
 def test_wrong_shapes_are_refused(emulated):
