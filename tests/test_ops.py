@@ -41,30 +41,41 @@ INFINITE_CASES = [
 ]
 
 
-def check_infinite_logits(operators, value, classes, dtype):
+def check_infinite_logits(operators, value, classes, dtype, device="cpu"):
     """A library's numbers, and where there are none, are those of the reference.
 
     A network that runs over gives none, which mixed precision waits for; a class that is ruled out does not.
     """
     torch.manual_seed(0)
+    labels, (mean, std) = torch.tensor([0, 1, 1], device=device), torch.full((2, 2, classes), 0.3, device=device)
+    mask = torch.ones(3, 5, 40, dtype=torch.bool, device=device)
+    mask[0, 2, 7] = False
+    ids = (torch.arange(40, dtype=torch.int32, device=device) // 15).expand(3, 5, 40).contiguous()
     activations = ("softmax", "sigmoid") if classes > 1 else ("sigmoid",)
-    for layout, activation in itertools.product(("contiguous", "channels_last"), activations):
-        logits = torch.randn(3, classes, 5, 40, dtype=torch.float64).to(dtype)
-        logits[0, 0, 2, 7] = logits[1, -1, 0, 0] = value
+    cases = itertools.product(("contiguous", "channels_last"), activations, (None, mask), (None, ids))
+    for layout, activation, mask, ids in cases:
+        if activation == "sigmoid" and ids is not None:
+            continue  # on a device such a block has sums of all its classes or of none
+        logits = torch.randn(3, classes, 5, 40, dtype=torch.float64, device=device).to(dtype)
+        logits[0, 0, 2, 7] = logits[1, -1, 0, 39] = value
         wide = logits.double().clone().requires_grad_()
         x = lay_out(logits, layout)
-        found = operators.block_moments(x, None, None, 3, activation)
-        sums = reference.block_moments(wide, activation=activation)
+        found = operators.block_moments(x, mask, ids, 3, activation)
+        sums = reference.block_moments(
+            wide, mask, activation, block_ids=ids, num_blocks=None if ids is None else 3
+        )
         for one, other in zip(found, sums, strict=True):
             torch.testing.assert_close(one, other.detach(), rtol=1e-5, atol=1e-6, equal_nan=True)
 
-        tables = torch.tensor([0, 1, 1]), torch.full((2, classes), 0.5), torch.full((2, classes), 0.1)
-        loss, a, b = operators.label_super_resolution(*loss_arguments(x, *tables, {"activation": activation}))
-        gradient = operators.pixel_gradient(x, None, None, a, b, None, activation)
-        exact = reference.label_super_resolution_loss(wide, *tables, activation=activation)
+        options = {"activation": activation, "mask": mask, "block_ids": ids}
+        loss, a, b = operators.label_super_resolution(*loss_arguments(x, labels, mean, std, options))
+        gradient = operators.pixel_gradient(x, mask, ids, a, b, None, activation)
+        exact = reference.label_super_resolution_loss(wide, labels, mean, std, **options)
         exact.backward()
         assert loss.isnan() == exact.isnan()
-        assert torch.equal(gradient.isnan(), wide.grad.isnan())
+        # Where a logit that does not count is no number, the reference's gradient of its pixel is none either.
+        counts = torch.ones_like(x, dtype=torch.bool) if mask is None else mask[:, None].expand_as(x)
+        assert torch.equal(gradient.isnan(), wide.grad.isnan() & counts)
 
 
 @pytest.mark.parametrize(("value", "classes", "dtype"), INFINITE_CASES)
