@@ -2,13 +2,13 @@
 // runs, ranges and tiles, unaligned bases, strides, masks and block ids. Exits with the number of failures.
 #include <cmath>
 #include <cstdio>
-#include <cstring>
 #include <random>
 #include <vector>
 
 #include "cpu/parallel.h"
 #include "cpu/table_loss.h"
 #include "exact.h"
+#include "halves.h"
 #include "threads.h"
 
 using namespace lsr;
@@ -31,23 +31,6 @@ struct Case {
   double spread;  // of the logits: at 60 the probabilities of most classes are below the normal numbers
 };
 
-struct BFloat16 {
-  BFloat16() = default;
-  explicit BFloat16(double x) {
-    const float single = static_cast<float>(x);
-    uint32_t word;
-    std::memcpy(&word, &single, sizeof(word));
-    bits = static_cast<uint16_t>(word >> 16);
-  }
-  operator long double() const {
-    const uint32_t word = uint32_t{bits} << 16;
-    float single;
-    std::memcpy(&single, &word, sizeof(single));
-    return single;
-  }
-  uint16_t bits = 0;
-};
-
 template <class T>
 struct Type;
 template <>
@@ -64,6 +47,11 @@ template <>
 struct Type<BFloat16> {
   static constexpr Scalar scalar = Scalar::kBFloat16;
   static constexpr Precision precision{2e-6L, 0x1p-126L, 0x1p-8L, 0x1p-126L};
+};
+template <>
+struct Type<Float16> {
+  static constexpr Scalar scalar = Scalar::kFloat16;
+  static constexpr Precision precision{2e-6L, 0x1p-126L, 0x1p-11L, 0x1p-25L};
 };
 
 template <class T>
@@ -235,6 +223,7 @@ int main() {
         check<float>(c, random);
         check<double>(c, random);
         check<BFloat16>(c, random);
+        check<Float16>(c, random);
         ++cases;
       }
     }
