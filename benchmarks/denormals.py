@@ -1,7 +1,8 @@
 """Measure the cost of denormal numbers in training on the CPU: the demo with them, and with them flushed to zero.
 
-With groups of 16 blocks, the class of most pixels is decided early, and the gradient of such a pixel is almost
-zero. The final weights of the two runs are compared by the norm of their difference.
+With groups of 16 blocks, the class of most pixels is decided early. The gradient of such a pixel is almost zero,
+and on its way back through the network it becomes too small for a normal number. The final weights of the two
+runs are compared by the norm of their difference.
 
     python benchmarks/denormals.py --json denormals.json
 """

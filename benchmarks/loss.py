@@ -193,7 +193,14 @@ def print_table(rows: list[dict]) -> None:
         for stage in (name for name in STAGES if name in row):
             times = {name: value["median_ms"] for name, value in row[stage].items()}
             fused = row[stage].get("fused")
-            cells = [row["allocator"], row["size"], row["dtype"], row["layout"], str(row["threads"]), stage]
+            cells = [
+                row["allocator"],
+                row["size"] + _spread_title(row),
+                row["dtype"],
+                row["layout"],
+                str(row["threads"]),
+                stage,
+            ]
             cells += [f"{times[name]:.3g}" if name in times else "-" for name in ("floor", *METHODS)]
             cells += _beside_fused(row, times, fused) if fused else ["-"] * 5
             table.add_row(*cells)
@@ -253,8 +260,13 @@ def plot(rows: list[dict], machine: dict, methods: Sequence[str], path: Path) ->
     figure.savefig(path, dpi=120)
 
 
+def _spread_title(row: dict) -> str:
+    spread = row.get("spread", 1.0)
+    return "" if spread == 1 else f", spread {spread:g}"
+
+
 def _row_title(row: dict, on_gpu: bool) -> str:
-    shape = " × ".join(map(str, row["shape"]))
+    shape = " × ".join(map(str, row["shape"])) + _spread_title(row)
     layout = "" if row["layout"] == "nchw" else ", channels last"
     threads = "" if on_gpu else f", {row['threads']} thread{'s' * (row['threads'] != 1)}"
     return f"{shape}\n{row['dtype']}{layout}{threads}"
@@ -265,6 +277,7 @@ def joined(contents: Sequence[dict]) -> dict:
     rows: dict[tuple, dict] = {}
     for row in itertools.chain.from_iterable(content["rows"] for content in contents):
         key = tuple(row[name] for name in ("size", "dtype", "layout", "threads", "allocator"))
+        key += (row.get("spread", 1.0),)
         known = rows.setdefault(key, row)
         for stage in (stage for stage in STAGES if stage in row and stage in known):
             known[stage] = row[stage] | known[stage]

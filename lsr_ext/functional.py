@@ -186,8 +186,9 @@ def label_super_resolution_loss(
         A scalar (or (N,)), float64 for float64 logits and float32 otherwise, differentiable by the logits, and by
         mean, std and the weights where they require it (by a std of exactly 0 it is NaN under "wasserstein" and
         "size"). With nothing known it is 0, and so is its gradient. A logit of NaN, or of infinity under softmax,
-        makes it NaN if its pixel counts; minus infinity rules a class out. Second and forward-mode derivatives
-        are right, and so are torch.func's transforms by or over all of these, at the speed of plain PyTorch.
+        makes it NaN if its pixel counts and its block is known; minus infinity rules a class out. Second and
+        forward-mode derivatives are right, and so are torch.func's transforms by or over all of these, at the
+        speed of plain PyTorch.
 
     Raises:
         ValueError, TypeError: on arguments that do not agree, saying what was expected and what came. On a GPU

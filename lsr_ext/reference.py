@@ -81,8 +81,9 @@ def match(form: str, d: Tensor, s: Tensor, r2: Tensor, eta: Tensor) -> Tensor:
         return -eta * torch.log(eta - d + PROPORTION_OFFSET)
     if form == "squared":
         return d**2
-    if form == "size":  # outside [eta - rho, eta + rho]
-        return (d.abs() - r2.sqrt()).clamp(min=0) ** 2
+    if form == "size":  # how far outside [eta - rho, eta + rho]
+        rho = r2.sqrt()
+        return (d - d.clamp(-rho, rho)) ** 2
     raise ValueError(f"no distance of the form {form!r}")
 
 

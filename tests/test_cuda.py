@@ -8,7 +8,8 @@ import torch
 from hypothesis import given
 from samples import LAYOUTS, lay_out, samples
 from test_functional import assert_loss_equals_reference, assert_sums_equal_reference, moment_arguments
-from test_ops import CHECKS, INFINITE_CASES, check_infinite_logits, loss_arguments
+from test_infinite import CLASSES, DTYPES, VALUES, check
+from test_ops import CHECKS, loss_arguments
 from torch import library
 
 from lsr_ext import CountDistribution, LabelSuperResolutionLoss, functional, ops, reference
@@ -53,9 +54,12 @@ def test_block_moments_equal_reference(sample):
     assert_sums_equal_reference(sample, device_sums(sample))
 
 
-@pytest.mark.parametrize(("value", "classes", "dtype"), INFINITE_CASES)
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("classes", CLASSES)
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_infinite_logits(value, classes, dtype):
-    check_infinite_logits(torch.ops.lsr, value, classes, dtype, "cuda")
+    with torch.device("cuda"):
+        check(torch.ops.lsr, value, classes, dtype, on_device=True)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])

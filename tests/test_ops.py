@@ -1,7 +1,6 @@
 """The operators as the dispatcher, the compiler and function transforms see them."""
 
 import copy
-import itertools
 import math
 import os
 import subprocess
@@ -16,7 +15,7 @@ from samples import LAYOUTS, lay_out, samples, split_options
 from torch import library
 
 import lsr_ext
-from lsr_ext import ops, reference  # ops registers torch.ops.lsr
+from lsr_ext import ops  # registers torch.ops.lsr
 from lsr_ext.checks import BlockTensors
 
 CHECKS = ("test_schema", "test_autograd_registration", "test_faketensor", "test_aot_dispatch_dynamic")
@@ -31,56 +30,6 @@ def batch(layout="contiguous", dtype=torch.float32):
     torch.manual_seed(0)
     logits = lay_out(torch.randn(6, 3, 5, 7).to(dtype), layout).requires_grad_()
     return logits, torch.tensor([0, 0, 1, 1, 2, -1]), torch.rand(3, 3), torch.rand(3, 3) * 0.2 + 0.05
-
-
-INFINITE_CASES = [
-    (value, classes, dtype)
-    for value in (torch.inf, -torch.inf, torch.nan)
-    for classes in (1, 2, 3, 6, 9)
-    for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-]
-
-
-def check_infinite_logits(operators, value, classes, dtype, device="cpu"):
-    """A library's numbers, and where there are none, are those of the reference.
-
-    A network that runs over gives none, which mixed precision waits for; a class that is ruled out does not.
-    """
-    torch.manual_seed(0)
-    labels, (mean, std) = torch.tensor([0, 1, 1], device=device), torch.full((2, 2, classes), 0.3, device=device)
-    mask = torch.ones(3, 5, 40, dtype=torch.bool, device=device)
-    mask[0, 2, 7] = False
-    ids = (torch.arange(40, dtype=torch.int32, device=device) // 15).expand(3, 5, 40).contiguous()
-    activations = ("softmax", "sigmoid") if classes > 1 else ("sigmoid",)
-    cases = itertools.product(("contiguous", "channels_last"), activations, (None, mask), (None, ids))
-    for layout, activation, mask, ids in cases:
-        if activation == "sigmoid" and ids is not None:
-            continue  # on a device such a block has sums of all its classes or of none
-        logits = torch.randn(3, classes, 5, 40, dtype=torch.float64, device=device).to(dtype)
-        logits[0, 0, 2, 7] = logits[1, -1, 0, 39] = value
-        wide = logits.double().clone().requires_grad_()
-        x = lay_out(logits, layout)
-        found = operators.block_moments(x, mask, ids, 3, activation)
-        sums = reference.block_moments(
-            wide, mask, activation, block_ids=ids, num_blocks=None if ids is None else 3
-        )
-        for one, other in zip(found, sums, strict=True):
-            torch.testing.assert_close(one, other.detach(), rtol=1e-5, atol=1e-6, equal_nan=True)
-
-        options = {"activation": activation, "mask": mask, "block_ids": ids}
-        loss, a, b = operators.label_super_resolution(*loss_arguments(x, labels, mean, std, options))
-        gradient = operators.pixel_gradient(x, mask, ids, a, b, None, activation)
-        exact = reference.label_super_resolution_loss(wide, labels, mean, std, **options)
-        exact.backward()
-        assert loss.isnan() == exact.isnan()
-        # Where a logit that does not count is no number, the reference's gradient of its pixel is none either.
-        counts = torch.ones_like(x, dtype=torch.bool) if mask is None else mask[:, None].expand_as(x)
-        assert torch.equal(gradient.isnan(), wide.grad.isnan() & counts)
-
-
-@pytest.mark.parametrize(("value", "classes", "dtype"), INFINITE_CASES)
-def test_infinite_logits(value, classes, dtype):
-    check_infinite_logits(torch.ops.lsr, value, classes, dtype)
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

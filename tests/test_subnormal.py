@@ -14,7 +14,7 @@ from lsr_ext.training.denormals import denormals_are_flushed
 
 
 def check_decided_pixels():
-    """A class that is ruled out has gradient 0 or a normal number, to what single precision holds."""
+    """The gradient of a class that is ruled out is 0 or a normal number."""
     torch.manual_seed(0)
     cases = itertools.product((2, 3, 6, 9), ("contiguous", "channels_last"), ("softmax", "sigmoid"))
     for classes, layout, activation in cases:
@@ -23,26 +23,23 @@ def check_decided_pixels():
         for dtype in (torch.float32, torch.bfloat16):
             x = logits.to(dtype)
             found = torch.ops.lsr.pixel_gradient(x, None, None, a, b, None, activation)
-            exact = torch.ops.lsr.pixel_gradient(x.double(), None, None, a, b, None, activation)
             tiny = torch.finfo(dtype).tiny
             assert ((found == 0) | (found.abs() >= tiny)).all() and (found == 0).any()
-            torch.testing.assert_close(found.double(), exact, rtol=2**-7, atol=1e-6)
-    assert not denormals_are_flushed()  # the caller's arithmetic is as it was
 
 
 def check_every_float16():
     """Each is read as it is, also where the caller flushes subnormal numbers: each pixel is a block here."""
     x = torch.arange(-(2**15), 2**15, dtype=torch.int32).to(torch.int16).view(torch.float16)
-    x = x[x != torch.inf]  # which PyTorch's softmax has no number for
     logits = torch.stack([x, torch.zeros_like(x)])[None, :, None]
     ids = torch.arange(len(x), dtype=torch.int32)[None, None]
     for flushed in (False, True):
         torch.set_flush_denormal(flushed)
         n, S, _ = torch.ops.lsr.block_moments(logits, None, ids, len(x), "softmax")
+        assert denormals_are_flushed() == flushed  # the caller's own arithmetic is as it was
         torch.set_flush_denormal(False)
         expected = torch.softmax(logits[0, :, 0].double(), 0).T
         assert (n == 1).all()
-        torch.testing.assert_close(S, expected, rtol=1e-6, atol=1e-37, equal_nan=True)
+        torch.testing.assert_close(S, expected, rtol=2.5e-7, atol=1e-37, equal_nan=True)
 
 
 @pytest.mark.parametrize("build", ["portable", "avx2", "avx512"])

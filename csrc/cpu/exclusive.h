@@ -132,7 +132,7 @@ LSR_HD void part_gradient(const Part<S, Static, kShape>& part, int all_classes, 
       for_classes<Static>(classes, [&](int l) LSR_LAMBDA { g[l] = valid(g[l]); });
     } else {
       const Pair<V> pair = pair_at(part, i, k);
-      g[1] = pair.product * (a[1] - a[0] + b[1] * pair.p[1] - b[0] * pair.p[0]);
+      g[1] = part.valid(i, k)(pair.product * (a[1] - a[0] + b[1] * pair.p[1] - b[0] * pair.p[0]));
       g[0] = -g[1];
     }
     if (k + 1 < kGroup<S, kShape>) return;

@@ -10,7 +10,7 @@
 
 namespace lsr::cpu {
 
-// What this thread computes while it lives takes and gives 0 for them.
+// While one lives, its thread's arithmetic takes subnormal operands as 0, and gives 0 for subnormal results.
 class FlushSubnormal {
  public:
   FlushSubnormal() { write(before_ | kFlush); }

@@ -137,15 +137,13 @@ inline float bounded_below(float x, float least) { return x < least ? least : x;
 inline float smaller(float a, float b) { return b < a || b != b ? b : a; }
 
 inline float half_to_float(uint16_t half) {
-  const uint32_t magnitude = (half & 0x7fffu) << 13, sign = (half & 0x8000u) << 16;
+  const uint32_t digits = half & 0x3ffu, exponent = half >> 10 & 31u;
+  const uint32_t shift = exponent == 31 ? 224 : 112;  // infinity and NaN have the largest exponent of both
+  const uint32_t bits = (exponent + shift) << 23 | digits << 13;
   float x;
-  std::memcpy(&x, &magnitude, 4);
-  x *= 0x1p112f;  // moves the exponent, of subnormal numbers too
-  uint32_t bits;
-  std::memcpy(&bits, &x, 4);
-  bits |= (x >= 65536.0f ? 0x7f800000u : 0u) | sign;
   std::memcpy(&x, &bits, 4);
-  return x;
+  if (exponent == 0) x = static_cast<float>(digits) * 0x1p-24f;
+  return half & 0x8000u ? -x : x;
 }
 
 inline uint16_t float_to_bfloat(float x) {

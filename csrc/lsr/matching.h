@@ -62,7 +62,7 @@ LSR_HD Distance match(Form form, double d, double s, double r2, double eta) {
     case Form::kSquared:
       return {d * d, -2 * d, 0, 0};
     case Form::kSize: {  // outside the interval of one standard deviation
-      const double rho = sqrt(r2), beyond = d > rho ? d - rho : d < -rho ? d + rho : 0;
+      const double rho = sqrt(r2), beyond = d >= -rho && d <= rho ? 0 : d > 0 ? d - rho : d + rho;
       return {beyond * beyond, -2 * beyond, 0, 0};
     }
   }

@@ -12,8 +12,8 @@ import torch
 def flushed_denormals() -> Iterator[None]:
     """Flush denormal numbers to zero in this thread and those it starts; afterwards this thread does as before.
 
-    The surer a network is of a pixel, the smaller is its gradient; a map that is sure nearly everywhere fills the
-    backward pass with denormal numbers, which hardly change the weights.
+    The surer a network is of a pixel, the smaller is its gradient; on its way back through the network, that of a
+    map that is sure nearly everywhere turns into denormal numbers, which hardly change the weights.
     """
     before = denormals_are_flushed()
     torch.set_flush_denormal(True)

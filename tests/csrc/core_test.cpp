@@ -117,14 +117,15 @@ void check(const Case& c, std::mt19937& random) {
           continue;
         }
         for (int64_t l = 0; l < c.classes; ++l) x[l] = logits.at(k, l, i, j);
-        const ExactPixel exact = exact_pixel(x, &a[at * c.classes], &b[at * c.classes], 0.5L, c.activation);
+        const ExactPixel exact =
+            exact_pixel(x, &a[at * c.classes], &b[at * c.classes], 0.5L, c.activation, Type<T>::precision);
         ++exact_n[at];
         for (int64_t l = 0; l < c.classes; ++l) {
           exact_S[at * c.classes + l] += exact.p[l];
           exact_Q[at * c.classes + l] += exact.q[l];
           const long double found = gradient.at(k, l, i, j), error = fabsl(found - exact.gradient[l]);
-          normal_numbers &= found == 0 || fabsl(found) >= Type<T>::precision.stored_smallest;
-          near &= error <= exact.allowed_error(l, Type<T>::precision);
+          normal_numbers &= found == 0 || fabsl(found) >= Type<T>::precision.smallest;
+          near &= error <= exact.allowed[l];
         }
       }
     }

@@ -1,4 +1,4 @@
-// The two half types, read and written digit by digit.
+// The two half types, read by their bits apart from the kernels' code; written by cutting off, not rounding.
 #pragma once
 
 #include <cmath>

@@ -6,7 +6,8 @@ from hypothesis import given
 from samples import samples
 from test_core import build_modules
 from test_functional import assert_loss_equals_reference
-from test_ops import INFINITE_CASES, check_infinite_logits, loss_arguments
+from test_infinite import CLASSES, DTYPES, VALUES, check
+from test_ops import loss_arguments
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +51,11 @@ def test_values_out_of_range_give_nan(emulated):
     assert emulated.label_super_resolution(*arguments)[0].isnan()
 
 
-@pytest.mark.parametrize(("value", "classes", "dtype"), INFINITE_CASES)
+@pytest.mark.parametrize("value", VALUES)
+@pytest.mark.parametrize("classes", CLASSES)
+@pytest.mark.parametrize("dtype", DTYPES)
 def test_infinite_logits(emulated, value, classes, dtype):
-    check_infinite_logits(emulated, value, classes, dtype)
+    check(emulated, value, classes, dtype, on_device=True)
 
 
 def test_wrong_shapes_are_refused(emulated):
