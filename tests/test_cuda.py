@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from samples import LAYOUTS, lay_out, samples
 from test_functional import assert_loss_equals_reference, assert_sums_equal_reference, moment_arguments
-from test_infinite import CLASSES, DTYPES, VALUES, check
+from test_infinite import VALUES, check
 from test_ops import CHECKS, loss_arguments
 from torch import library
 
@@ -55,8 +55,8 @@ def test_block_moments_equal_reference(sample):
 
 
 @pytest.mark.parametrize("value", VALUES)
-@pytest.mark.parametrize("classes", CLASSES)
-@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("classes", [2, 3, 9])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 def test_infinite_logits(value, classes, dtype):
     with torch.device("cuda"):
         check(torch.ops.lsr, value, classes, dtype, on_device=True)
