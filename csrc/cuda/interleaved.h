@@ -205,12 +205,18 @@ interleaved_moments(Tiles tiles, Records records) {
     const Tile tile = Stage::at(tiles, index);
     Stage::stage(tiles, data, tile, classes, vectors, staged);
     if (index + step < tiles.tiles) Stage::template fetch<true>(tiles, data, index + step, classes, vectors);
+    const bool all = !tiles.mask && tile.pixels == Stage::kPixels;
+    if (all) counted_sum += Stage::kPerThread;
 #pragma unroll 1
     for (int v = 0; v < Stage::kPerThread; ++v) {
       const int pixel = v * kWarp + lane_index();
-      const bool counted = Stage::is_counted(tiles, image, tile, pixel);
       T x[L];
       Stage::read_pixel(staged, pixel, classes, x);
+      if (all) {
+        add_moments<S, L>(x, T{1}, p_sums, q_sums);
+        continue;
+      }
+      const bool counted = Stage::is_counted(tiles, image, tile, pixel);
 #pragma unroll
       for (int l = 0; l < L; ++l) x[l] = counted || l >= classes ? x[l] : T{};
       counted_sum += counted;
@@ -255,9 +261,10 @@ interleaved_gradient(Tiles tiles, GradientSource source, void* out, int64_t out_
       T x[L];
       Stage::read_pixel(staged, pixel, classes, x);
       to_gradient<S, L>(x, a, b);
-      const bool counted = Stage::is_counted(tiles, image, tile, pixel);
+      if (tiles.mask && !Stage::is_counted(tiles, image, tile, pixel)) {
 #pragma unroll
-      for (int l = 0; l < L; ++l) x[l] = counted ? x[l] : T{};
+        for (int l = 0; l < L; ++l) x[l] = T{};
+      }
       Stage::write_pixel(staged, pixel, classes, x);
     }
     sync_warp();

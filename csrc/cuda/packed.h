@@ -50,16 +50,10 @@ packed_moments(Planes planes, Records records) {
     }
 #pragma unroll
     for (int u = 0; u < kPackedUnroll; ++u) {
-#pragma unroll
-      for (int j = 0; j < V; ++j) {
-        const int is_counted = counted[u] >> j & 1;
-        T pixel[L];
-        read_pixel<S, L>(x[u], j, pixel);
-#pragma unroll
-        for (int l = 0; l < L; ++l) pixel[l] = is_counted ? pixel[l] : T{};
-        counted_sum += is_counted;
-        add_moments<S, L>(pixel, static_cast<T>(is_counted), p_sums, q_sums);
-      }
+      if (planes.mask) clear_uncounted<S, V, L>(x[u], counted[u]);
+      const auto read = [&](int j, T* pixel) { read_pixel<S, L>(x[u], j, pixel); };
+      counted_sum += count_bits(counted[u]);
+      add_vector<S, L, V>(planes.mask, counted[u], read, p_sums, q_sums);
     }
     if (++round % (kNarrowPixels / (V * kPackedUnroll)) == 0) sums.take(p_sums, q_sums);
   }
@@ -94,15 +88,15 @@ packed_gradient(Planes planes, GradientSource source, void* out, int64_t out_ima
     for (int u = 0; u < kPackedUnroll; ++u) {
       const int64_t i = first + u * part.step + thread_index();
       if (i >= planes.vectors) continue;
-      const uint32_t counted = counted_pixels<V>(planes, part.image, i);
 #pragma unroll
       for (int j = 0; j < V; ++j) {
         T pixel[L];
         read_pixel<S, L>(x[u], j, pixel);
         to_gradient<S, L>(pixel, a, b);
 #pragma unroll
-        for (int l = 0; l < L; ++l) Codec<S>::set(x[u].at, j * L + l, counted >> j & 1 ? pixel[l] : T{});
+        for (int l = 0; l < L; ++l) Codec<S>::set(x[u].at, j * L + l, pixel[l]);
       }
+      if (planes.mask) clear_uncounted<S, V, L>(x[u], counted_pixels<V>(planes, part.image, i));
       write_words(to + vector_offset<V * L>(planes, out_row_stride, i), x[u]);
     }
   }

@@ -44,7 +44,8 @@ LSR_DEVICE Logistic<T> quick_logistic(T x) {
 }
 
 // Adds a pixel's p and p (1 - p) to p_sums and q_sums; `counted` is 1, or 0 for a pixel that does not count.
-// x holds the logits, and is used up. L classes that exclude each other, or one by itself.
+// x holds the logits, and is used up. L classes that exclude each other, or one by itself. Of two classes p
+// (1 - p) is the same: q_sums[0] alone has it.
 //
 // With e the exponentials, r = sum e - 1 and w = 1 / (1 + r): p = e w and p (1 - p) = e r w^2 + (e - e^2)
 // w^2, where the last term vanishes for the top class instead of cancelling. r is the sum of all but one top
@@ -59,11 +60,10 @@ LSR_DEVICE void add_moments(T* x, T counted, T* p_sums, T* q_sums) {
     q_sums[0] += one.q * one.inverse * w;
   } else if constexpr (L == 2) {
     const Logistic<T> one = quick_logistic<S>(lead_of(x[0], x[1], larger(x[0], x[1])));
-    const T w = one.inverse * counted, q = one.q * one.inverse * w;
+    const T w = one.inverse * counted;
     p_sums[0] += one.complement * w;
     p_sums[1] += one.p * w;
-    q_sums[0] += q;
-    q_sums[1] += q;
+    q_sums[0] += one.q * one.inverse * w;
   } else {
     exponentials<S, L>(x);
     T rest{}, most = x[0];
@@ -80,6 +80,28 @@ LSR_DEVICE void add_moments(T* x, T counted, T* p_sums, T* q_sums) {
       q_sums[l] += x[l] * crossed;
       q_sums[l] += (x[l] - x[l] * x[l]) * squared;
     }
+  }
+}
+
+// Adds those of a vector's V pixels that count, by the bits of `counted`; read(j, x) gives the logits of
+// pixel j, zeros where it does not count. Without a mask all of them do, or none beyond the image's end: a
+// loop of its own that looks at no pixel.
+template <class S, int L, int V, class T, class Read>
+LSR_DEVICE void add_vector(bool masked, uint32_t counted, Read read, T* p_sums, T* q_sums) {
+  T x[L];
+  if (!masked) {
+    if (counted == 0) return;
+#pragma unroll
+    for (int j = 0; j < V; ++j) {
+      read(j, x);
+      add_moments<S, L>(x, T{1}, p_sums, q_sums);
+    }
+    return;
+  }
+#pragma unroll
+  for (int j = 0; j < V; ++j) {
+    read(j, x);
+    add_moments<S, L>(x, static_cast<T>(static_cast<int>(counted >> j & 1)), p_sums, q_sums);
   }
 }
 

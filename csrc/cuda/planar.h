@@ -82,12 +82,12 @@ LSR_DEVICE uint32_t counted_pixels(const Planes& planes, int64_t image, int64_t 
   return bits;
 }
 
-// Zeros for pixels that do not count, whatever they hold.
-template <class S, int V, int Bytes>
+// Zeros for those of a vector's V pixels that do not count, of L elements each.
+template <class S, int V, int L, int Bytes>
 LSR_DEVICE void clear_uncounted(Words<Bytes>& words, uint32_t counted) {
 #pragma unroll
-  for (int j = 0; j < V; ++j) {
-    if (!(counted >> j & 1)) Codec<S>::set(words.at, j, Compute<S>{});
+  for (int e = 0; e < V * L; ++e) {
+    if (!(counted >> e / L & 1)) Codec<S>::set(words.at, e, Compute<S>{});
   }
 }
 
@@ -150,17 +150,14 @@ planar_moments(Planes planes, Records records) {
     for (int u = 0; u < kUnroll; ++u) {
       if (planes.mask) {
 #pragma unroll
-        for (int l = 0; l < L; ++l) clear_uncounted<S, V>(x[u][l], counted[u]);
+        for (int l = 0; l < L; ++l) clear_uncounted<S, V, 1>(x[u][l], counted[u]);
       }
-#pragma unroll
-      for (int j = 0; j < V; ++j) {
-        T pixel[L];
+      const auto read = [&](int j, T* pixel) {
 #pragma unroll
         for (int l = 0; l < L; ++l) pixel[l] = Codec<S>::get(x[u][l].at, j);
-        const int is_counted = counted[u] >> j & 1;
-        counted_sum += is_counted;
-        add_moments<S, L>(pixel, static_cast<T>(is_counted), p_sums, q_sums);
-      }
+      };
+      counted_sum += count_bits(counted[u]);
+      add_vector<S, L, V>(planes.mask, counted[u], read, p_sums, q_sums);
     }
     if (++round % (kNarrowPixels / (V * kUnroll)) == 0) sums.take(p_sums, q_sums);
   }
@@ -211,7 +208,7 @@ planar_gradient(Planes planes, GradientSource source, void* out, int64_t out_ima
       const uint32_t counted = planes.mask ? counted_pixels<V>(planes, part.image, i) : 0;
 #pragma unroll
       for (int l = 0; l < L; ++l) {
-        if (planes.mask) clear_uncounted<S, V>(x[u][l], counted);
+        if (planes.mask) clear_uncounted<S, V, 1>(x[u][l], counted);
         if (l < classes) write_words(at + l * out_class_stride, x[u][l]);
       }
     }

@@ -55,6 +55,7 @@ LSR_DEVICE uint64_t swap_integer(uint64_t* to, uint64_t expected, uint64_t value
 }
 
 LSR_DEVICE uint32_t high_product(uint32_t a, uint32_t b) { return __umulhi(a, b); }
+LSR_DEVICE int count_bits(uint32_t bits) { return __popc(bits); }
 
 // 2^x and 1 / x, each in one instruction, to 2 and 1 ulp; subnormal numbers are 0.
 LSR_DEVICE float quick_exp2(float x) {
@@ -119,6 +120,7 @@ inline void raise_integer(uint64_t* to, uint64_t value) {
 inline uint32_t high_product(uint32_t a, uint32_t b) {
   return static_cast<uint32_t>(static_cast<uint64_t>(a) * b >> 32);
 }
+inline int count_bits(uint32_t bits) { return __builtin_popcount(bits); }
 
 // As far off as the device's may be, by an error that its argument chooses, and without subnormal numbers.
 inline float approximate(double exact, float argument, double error) {

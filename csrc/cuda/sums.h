@@ -44,9 +44,11 @@ struct BlockSums {
   // Empties the threads' sums into their warp's row. Every thread of the warp takes part.
   template <class T>
   LSR_DEVICE void take(T* p_sums, T* q_sums) const {
+    T q{};
 #pragma unroll
     for (int l = 0; l < L; ++l) {
-      const T p = warp_sum(p_sums[l]), q = warp_sum(q_sums[l]);
+      const T p = warp_sum(p_sums[l]);
+      if (L != 2 || l == 0) q = warp_sum(q_sums[l]);  // of two classes it is the same
       if (lane_index() == 0) {
         row()[1 + l] += p;
         row()[1 + L + l] += q;
