@@ -147,11 +147,11 @@ def measure(size: str, dtype: str, layout: str, threads: int, args: argparse.Nam
     torch.set_num_threads(threads)
     torch.manual_seed(0)
     shape = SIZES[size]
-    source = torch.randn(shape, device=args.device, dtype=DTYPES[dtype]) * args.spread
+    source = torch.randn(shape, device=args.device, dtype=DTYPES[dtype]).mul_(args.spread)
     source = source.to(memory_format=LAYOUTS[layout])
     losses = {name: loss for name, loss in make_losses(shape, args.device).items() if name in args.methods}
-    row = {"size": size, "shape": shape, "dtype": dtype, "layout": layout, "threads": threads}
-    row["spread"] = args.spread
+    named = {"size": size, "shape": shape, "dtype": dtype, "layout": layout, "threads": threads}
+    row = named | {"spread": args.spread}
     for stage in args.stages:
         candidates = make_candidates(source, losses, stage)
         row[stage] = interleaved(candidates, args.repeats, args.seconds, args.device)
@@ -193,14 +193,8 @@ def print_table(rows: list[dict]) -> None:
         for stage in (name for name in STAGES if name in row):
             times = {name: value["median_ms"] for name, value in row[stage].items()}
             fused = row[stage].get("fused")
-            cells = [
-                row["allocator"],
-                row["size"] + _spread_title(row),
-                row["dtype"],
-                row["layout"],
-                str(row["threads"]),
-                stage,
-            ]
+            size = row["size"] + _spread_title(row)
+            cells = [row["allocator"], size, row["dtype"], row["layout"], str(row["threads"]), stage]
             cells += [f"{times[name]:.3g}" if name in times else "-" for name in ("floor", *METHODS)]
             cells += _beside_fused(row, times, fused) if fused else ["-"] * 5
             table.add_row(*cells)
@@ -261,8 +255,7 @@ def plot(rows: list[dict], machine: dict, methods: Sequence[str], path: Path) ->
 
 
 def _spread_title(row: dict) -> str:
-    spread = row.get("spread", 1.0)
-    return "" if spread == 1 else f", spread {spread:g}"
+    return "" if row["spread"] == 1 else f", spread {row['spread']:g}"
 
 
 def _row_title(row: dict, on_gpu: bool) -> str:
@@ -276,8 +269,8 @@ def joined(contents: Sequence[dict]) -> dict:
     """Results of one machine as one: of a case in several, each method's times from the first that has it."""
     rows: dict[tuple, dict] = {}
     for row in itertools.chain.from_iterable(content["rows"] for content in contents):
-        key = tuple(row[name] for name in ("size", "dtype", "layout", "threads", "allocator"))
-        key += (row.get("spread", 1.0),)
+        row = {"spread": 1.0} | row  # as older results were measured
+        key = tuple(row[name] for name in ("size", "dtype", "layout", "threads", "allocator", "spread"))
         known = rows.setdefault(key, row)
         for stage in (stage for stage in STAGES if stage in row and stage in known):
             known[stage] = row[stage] | known[stage]

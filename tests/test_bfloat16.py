@@ -1,12 +1,10 @@
 """bfloat16 logits, which are read and written two vectors at a time, held to the same numbers in float32."""
 
 import itertools
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
+from builds import BUILDS, run_in_build
 from samples import LAYOUTS, lay_out
 
 from lsr_ext import ops  # noqa: F401  registers torch.ops.lsr
@@ -79,12 +77,7 @@ def check_no_numbers():
         assert of_logits.isnan().all()
 
 
-@pytest.mark.parametrize("build", ["portable", "avx2", "avx512"])
+@pytest.mark.parametrize("build", BUILDS)
 @pytest.mark.parametrize("what", ["layouts_and_sizes", "what_passes_the_caches_by", "no_numbers"])
 def test_bfloat16(what, build):
-    script = f"import test_bfloat16; test_bfloat16.check_{what}()"
-    environment = os.environ | {"LSR_CPU": build}
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=environment, cwd="tests", capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    run_in_build(build, f"import test_bfloat16; test_bfloat16.check_{what}()")

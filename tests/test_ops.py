@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from builds import BUILDS, run_in_build
 from hypothesis import assume, given, settings
 from samples import LAYOUTS, lay_out, samples, split_options
 from torch import library
@@ -306,7 +307,7 @@ def test_pixels_that_count_of_blocks_of_many_lengths(share):
         torch.testing.assert_close(S, expected[:, None].expand(-1, 2) / 2, rtol=1e-12, atol=0)
 
 
-@pytest.mark.parametrize("build", ["portable", "avx2", "avx512"])
+@pytest.mark.parametrize("build", BUILDS)
 def test_every_build_of_the_kernels(build):
     """Each build gives the reference's result; one that this processor lacks falls back to another."""
     script = (
@@ -317,11 +318,7 @@ def test_every_build_of_the_kernels(build):
         "torch.testing.assert_close(loss.double(), r.detach(), rtol=1e-6, atol=0);"
         "assert (gradient - x.grad).abs().max() < 1e-5 * x.grad.abs().max()"
     )
-    environment = {"LSR_CPU": build, "PATH": "/usr/bin"}
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=environment, cwd="tests", capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    done = run_in_build(build, script)
     flags = Path("/proc/cpuinfo").read_text() if Path("/proc/cpuinfo").exists() else ""
     needs = {"portable": [], "avx2": ["avx2", "fma"], "avx512": ["avx512f", "avx512bw", "avx512dq", "avx512vl"]}
     supported = all(f" {flag} " in flags for flag in needs[build])

@@ -1,12 +1,10 @@
 """Numbers below the smallest normal one: the kernels compute none, and read those of float16 as they are."""
 
 import itertools
-import os
-import subprocess
-import sys
 
 import pytest
 import torch
+from builds import BUILDS, run_in_build
 from samples import lay_out
 
 from lsr_ext import ops  # noqa: F401  registers torch.ops.lsr
@@ -42,12 +40,7 @@ def check_every_float16():
         torch.testing.assert_close(S, expected, rtol=2.5e-7, atol=1e-37, equal_nan=True)
 
 
-@pytest.mark.parametrize("build", ["portable", "avx2", "avx512"])
+@pytest.mark.parametrize("build", BUILDS)
 @pytest.mark.parametrize("what", ["decided_pixels", "every_float16"])
 def test_subnormal(what, build):
-    script = f"import test_subnormal; test_subnormal.check_{what}()"
-    environment = os.environ | {"LSR_CPU": build}
-    done = subprocess.run(
-        [sys.executable, "-c", script], env=environment, cwd="tests", capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
+    run_in_build(build, f"import test_subnormal; test_subnormal.check_{what}()")

@@ -25,6 +25,7 @@ LSR_DEVICE Compute<S> exponential(Compute<S> x) {
   }
 }
 
+// The larger of both; of a number and none, the number.
 LSR_DEVICE float larger(float a, float b) { return fmaxf(a, b); }
 LSR_DEVICE double larger(double a, double b) { return fmax(a, b); }
 
@@ -101,7 +102,7 @@ LSR_DEVICE void add_vector(bool masked, uint32_t counted, Read read, T* p_sums, 
 #pragma unroll
   for (int j = 0; j < V; ++j) {
     read(j, x);
-    add_moments<S, L>(x, static_cast<T>(static_cast<int>(counted >> j & 1)), p_sums, q_sums);
+    add_moments<S, L>(x, static_cast<T>(counted >> j & 1), p_sums, q_sums);
   }
 }
 

@@ -12,6 +12,8 @@
 #include "threads.h"
 
 using namespace lsr;
+using by_digits::BFloat16;
+using by_digits::Float16;
 
 namespace {
 

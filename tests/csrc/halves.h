@@ -5,7 +5,8 @@
 #include <cstdint>
 #include <cstring>
 
-namespace lsr {
+// The kernels' types have the same names in lsr.
+namespace lsr::by_digits {
 
 struct BFloat16 {
   BFloat16() = default;
@@ -41,4 +42,4 @@ struct Float16 {
   uint16_t bits = 0;
 };
 
-}  // namespace lsr
+}  // namespace lsr::by_digits
