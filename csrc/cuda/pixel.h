@@ -101,8 +101,9 @@ LSR_DEVICE void add_vector(bool masked, uint32_t counted, Read read, T* p_sums, 
   }
 #pragma unroll
   for (int j = 0; j < V; ++j) {
+    const int is_counted = counted >> j & 1;
     read(j, x);
-    add_moments<S, L>(x, static_cast<T>(counted >> j & 1), p_sums, q_sums);
+    add_moments<S, L>(x, static_cast<T>(is_counted), p_sums, q_sums);
   }
 }
 
